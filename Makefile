@@ -1,0 +1,48 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt bench install lock clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## A real backup and a real restore on this machine (REPOS=folder: of the git repositories in it)
+	@$(BIN)/python tests/demo.py $(if $(REPOS),--repositories '$(REPOS)')
+
+test: lint ## Everything that is checked: lint, types, tests
+	$(BIN)/pytest
+
+lint: $(READY) ## Style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/shellcheck container/askpass.sh .ci/run
+
+fmt: $(READY) ## Format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(READY) ## Measure this run against a sequential loop, as ratios
+	$(BIN)/python tests/bench.py
+
+install: $(READY) ## Make the virtual environment in .venv
+
+$(READY): container/requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+lock: $(READY) ## Pin the newest versions of all dependencies
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url container/requirements.in -o container/requirements.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url -c container/requirements.txt requirements-dev.in -o requirements-dev.txt
+
+clean: ## Remove what the targets above made
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache

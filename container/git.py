@@ -1,0 +1,183 @@
+"""Everything that git does for a run. `Git.run` is the only place that starts a process."""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from retry import RetryableError
+from stop import Stop
+
+ASKPASS = Path(__file__).with_name("askpass.sh")
+# What git may take over from the environment; everything else of the machine stays outside.
+PASSED_ON = ("PATH", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
+# A transfer slower than 1 byte/s for this long has died without a word. Seconds.
+SILENCE = 120
+SETTINGS = (
+    "credential.helper=",
+    # git would send the token on to wherever the server points; a renamed repository is looked up instead.
+    "http.followRedirects=false",
+    "http.lowSpeedLimit=1",
+    f"http.lowSpeedTime={SILENCE}",
+    # Where the remote's HEAD is unborn, ours must not come alive by pointing at some branch by chance.
+    "init.defaultBranch=HEAD-of-the-remote-is-unborn",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "core.fsync=none",
+)
+LONGEST_ERROR = 2000
+
+
+class GitError(RetryableError):
+    """git ended with an error; the text is what it wrote to stderr."""
+
+    def __init__(self, command: str, returncode: int, stderr: str) -> None:
+        super().__init__(_in_gits_words(command, returncode, stderr))
+        text = str(self)
+        self.unauthorized = bool(
+            re.search(r"Authentication failed|error: 401|could not read (Username|Password)", text)
+        )
+        self.rate_limited = bool(re.search(r"error: (429|503)", text))
+        self.disk_full = "No space left on device" in text
+
+
+def _in_gits_words(command: str, returncode: int, stderr: str) -> str:
+    lines = [line.strip() for line in re.split(r"[\r\n]+", stderr) if line.strip()]
+    words = "; ".join(lines)[-LONGEST_ERROR:] or "no error text"
+    if returncode < 0 or "signal 9" in words:
+        words += " (killed: out of memory? raise the module's task_memory)"
+    return f"git {command} ended with {returncode}: {words}"
+
+
+# A ref's full name (or HEAD) and the object id it points at, both as git prints them.
+Refs = dict[bytes, bytes]
+
+
+def fingerprint(refs: Refs) -> str:
+    """Return the SHA-256 (hex) of the sorted lines `<oid> <ref>\\n`: the manifest's refs_sha256."""
+    lines = sorted(oid + b" " + name + b"\n" for name, oid in refs.items())
+    return hashlib.sha256(b"".join(lines)).hexdigest()
+
+
+def count(refs: Refs) -> int:
+    """Return the number of refs, HEAD not counted."""
+    return len(refs) - (b"HEAD" in refs)
+
+
+def parse_refs(lines: bytes) -> Refs:
+    """Return the refs from lines `<oid> <ref>`."""
+    pairs = (line.split(b" ", 1) for line in lines.splitlines())
+    return {name: oid for oid, name in pairs}
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A bare clone with every ref that the server serves."""
+
+    path: Path
+    refs: Refs
+    object_format: str
+
+
+class Git:
+    """git, shut off from the machine's configuration, and from every host but the configured one."""
+
+    def __init__(self, scratch: Path, server_url: str, stop: Stop) -> None:
+        self._stop = stop
+        self._server = urlsplit(server_url)
+        self._home = scratch / "home"
+        self._home.mkdir()
+        self._environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        self._environment |= {
+            "HOME": str(self._home),
+            "TMPDIR": str(scratch),
+            "LC_ALL": "C",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ASKPASS": str(ASKPASS),
+            "GIT_ALLOW_PROTOCOL": self._server.scheme,
+        }
+        if "SSL_CERT_FILE" in os.environ:  # a GitHub Enterprise Server with a certificate of its own
+            self._environment["GIT_SSL_CAINFO"] = os.environ["SSL_CERT_FILE"]
+
+    def version(self) -> str:
+        """Return git's version number."""
+        return self.run("version").decode().removeprefix("git version ").strip()
+
+    def run(self, *arguments: str, token: str | None = None, stdout: int | IO[bytes] = subprocess.PIPE) -> bytes:
+        """Run git to its end and return its standard output.
+
+        `token` is offered to the configured server if it asks. Raises GitError, and Stopped
+        when the run was stopped meanwhile: then git and its children are gone.
+        """
+        settings = [part for setting in SETTINGS for part in ("-c", setting)]
+        with self._offering(token) as offer:
+            process = subprocess.Popen(
+                ["git", *settings, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                env=self._environment | offer,
+                cwd=self._home,
+                start_new_session=True,
+            )
+            with self._stop.ending(process):
+                output, errors = process.communicate()
+        self._stop.check()
+        if process.returncode != 0:
+            command = next(a for a in arguments if not a.startswith("-") and "/" not in a)
+            raise GitError(command, process.returncode, errors.decode(errors="replace"))
+        return output or b""
+
+    @contextlib.contextmanager
+    def _offering(self, token: str | None) -> Iterator[dict[str, str]]:
+        """Yield the environment through which askpass.sh finds the token, for one git command."""
+        if token is None:
+            yield {}
+            return
+        fifo = self._home / f"askpass-{os.urandom(8).hex()}"
+        os.mkfifo(fifo, 0o600)
+        # Open for reading too, so that neither side waits for the other. The kernel holds the line.
+        end = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        try:
+            os.write(end, f"{token}\n".encode())
+            scheme, host = self._server.scheme, self._server.netloc
+            yield {
+                "ASKPASS_FIFO": str(fifo),
+                "ASKPASS_SERVER": f"{scheme}://{host}",
+                "ASKPASS_LOGIN": f"{scheme}://x-access-token@{host}",
+            }
+        finally:
+            os.close(end)
+            fifo.unlink()
+
+    def mirror(self, url: str, path: Path, token: str) -> Mirror:
+        """Clone every ref of `url` into the new bare repository `path`.
+
+        A repository without commits gives a mirror without refs. Raises GitError.
+        """
+        shutil.rmtree(path, ignore_errors=True)  # what a try before this one may have left
+        self.run("clone", "--mirror", "--quiet", "--template=", "--", url, str(path), token=token)
+        at = f"--git-dir={path}"
+        refs = parse_refs(self.run(at, "for-each-ref", "--format=%(objectname) %(refname)"))
+        with contextlib.suppress(GitError):  # it ends with 128 where HEAD does not resolve
+            refs |= parse_refs(self.run(at, "show-ref", "--verify", "HEAD"))
+        object_format = self.run(at, "rev-parse", "--show-object-format").decode().strip()
+        return Mirror(path, refs, object_format)
+
+    def bundle(self, mirror: Mirror, path: Path) -> None:
+        """Write the bundle of all refs of the mirror to `path`. Raises GitError."""
+        self.run(f"--git-dir={mirror.path}", "bundle", "create", "--quiet", str(path), "--all")
+
+    def pack(self, mirror: Mirror, file: IO[bytes]) -> None:
+        """Append to `file` one pack with every object that a ref of the mirror reaches. Raises GitError."""
+        arguments = ("pack-objects", "--quiet", "--all", "--delta-base-offset", "--stdout")
+        self.run(f"--git-dir={mirror.path}", *arguments, stdout=file)

@@ -1,0 +1,153 @@
+"""The manifest: what a run stored and what it did not, as docs/manifest.schema.json describes it."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from repository import Repository
+from version import TOOL_VERSION
+
+SCHEMA_VERSION = 1
+
+Stage = Literal["clone", "bundle", "verify", "upload", "list"]
+Status = Literal["stored", "unchanged", "empty", "gone"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A repository that did not fail. Without a bundle `s3_key`, `version_id` and `sha256` are None."""
+
+    full_name: str
+    id: int
+    owner: str
+    name: str
+    private: bool
+    archived: bool
+    fork: bool
+    default_branch: str
+    sha: str | None
+    status: Status
+    s3_key: str | None
+    version_id: str | None
+    size_bytes: int
+    sha256: str | None
+    ref_count: int
+    refs_sha256: str | None
+    backed_up_at: str
+    duration_seconds: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A repository, or what stands for several (`owner/*`), that could not be stored, and why."""
+
+    full_name: str
+    stage: Stage
+    error: str
+
+
+@dataclass(frozen=True)
+class StoredBundle:
+    """What S3 holds of a repository, and what that was made from."""
+
+    key: str
+    version_id: str | None
+    size: int
+    sha256: str
+    ref_count: int
+    refs_sha256: str
+    sha: str | None
+
+
+NO_REFS_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def utc(moment: datetime) -> str:
+    """Return the moment as the manifest writes it: 2026-11-23T04:00:00Z."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def entry(repository: Repository, status: Status, stored: StoredBundle | None, seconds: float) -> Entry:
+    """Return the manifest's entry for a repository that was stored, is empty, or is gone."""
+    return Entry(
+        full_name=repository.full_name,
+        id=repository.id,
+        owner=repository.owner,
+        name=repository.name,
+        private=repository.private,
+        archived=repository.archived,
+        fork=repository.fork,
+        default_branch=repository.default_branch,
+        sha=stored.sha if stored else None,
+        status=status,
+        s3_key=stored.key if stored else None,
+        version_id=stored.version_id if stored else None,
+        size_bytes=stored.size if stored else 0,
+        sha256=stored.sha256 if stored else None,
+        ref_count=stored.ref_count if stored else 0,
+        refs_sha256=stored.refs_sha256 if stored else (NO_REFS_SHA256 if status == "empty" else None),
+        backed_up_at=utc(datetime.now(UTC)),
+        duration_seconds=round(seconds, 3),
+    )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One run, as it is written to S3."""
+
+    run_id: str
+    started_at: datetime
+    finished_at: datetime
+    complete: bool
+    git_version: str
+    entries: tuple[Entry, ...]
+    failures: tuple[Failure, ...]
+
+    @property
+    def success_count(self) -> int:
+        return len(self.entries) - self.gone_count
+
+    @property
+    def gone_count(self) -> int:
+        return sum(one.status == "gone" for one in self.entries)
+
+    @property
+    def unchanged_count(self) -> int:
+        return sum(one.status == "unchanged" for one in self.entries)
+
+    @property
+    def failure_count(self) -> int:
+        return len(self.failures)
+
+    @property
+    def total_count(self) -> int:
+        return len(self.entries) + len(self.failures)
+
+    @property
+    def bytes_uploaded(self) -> int:
+        return sum(one.size_bytes for one in self.entries if one.status == "stored")
+
+    @property
+    def ref_count(self) -> int:
+        return sum(one.ref_count for one in self.entries)
+
+    def to_json(self) -> bytes:
+        """Return the manifest as UTF-8 JSON, repositories and failures in the order of their names."""
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "date": self.started_at.strftime("%Y-%m-%d"),
+            "run_id": self.run_id,
+            "complete": self.complete,
+            "started_at": utc(self.started_at),
+            "finished_at": utc(self.finished_at),
+            "tool_version": TOOL_VERSION,
+            "git_version": self.git_version,
+            "total_repos": self.total_count,
+            "success_count": self.success_count,
+            "failure_count": self.failure_count,
+            "gone_count": self.gone_count,
+            "repos": [asdict(one) for one in sorted(self.entries, key=lambda one: one.full_name)],
+            "failures": [asdict(one) for one in sorted(self.failures, key=lambda one: one.full_name)],
+        }
+        return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,1 @@
+"""The real parts that the demo, the benchmark and the tests run a backup against, on one machine."""

@@ -1,0 +1,81 @@
+"""An embedded AWS control plane: moto's server for Secrets Manager and CloudWatch."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from moto.server import ThreadedMotoServer
+
+from embedded.s3 import REGION
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+CREDENTIALS: dict[str, Any] = {
+    "region_name": REGION,
+    "aws_access_key_id": "embedded",
+    "aws_secret_access_key": "embedded",
+}
+
+
+@dataclass(frozen=True)
+class EmbeddedAws:
+    """A running server."""
+
+    url: str
+
+    def secrets(self) -> "SecretsManagerClient":
+        return boto3.client("secretsmanager", endpoint_url=self.url, **CREDENTIALS)
+
+    def cloudwatch(self) -> "CloudWatchClient":
+        return boto3.client("cloudwatch", endpoint_url=self.url, **CREDENTIALS)
+
+    def new_secret(self, name: str, value: str | None) -> str:
+        """Make a secret, with a value or without one, and return its ARN."""
+        arguments: dict[str, Any] = {} if value is None else {"SecretString": value}
+        return self.secrets().create_secret(Name=name, **arguments)["ARN"]
+
+    def metrics(self, service: str) -> dict[str, list[float]]:
+        """Return the values published for a service, by metric."""
+        client, found = self.cloudwatch(), {}
+        names = {one["MetricName"] for one in client.list_metrics(Namespace="GitHubBackup")["Metrics"]}
+        for name in names:
+            answer = client.get_metric_data(
+                StartTime=datetime.now(UTC) - timedelta(hours=1),
+                EndTime=datetime.now(UTC) + timedelta(minutes=2),
+                MetricDataQueries=[
+                    {
+                        "Id": "q",
+                        "MetricStat": {
+                            "Metric": {
+                                "Namespace": "GitHubBackup",
+                                "MetricName": name,
+                                "Dimensions": [{"Name": "Service", "Value": service}],
+                            },
+                            "Period": 60,
+                            "Stat": "Sum",
+                        },
+                    }
+                ],
+            )
+            if values := answer["MetricDataResults"][0]["Values"]:
+                found[name] = values
+        return found
+
+
+@contextlib.contextmanager
+def serve_aws() -> Iterator[EmbeddedAws]:
+    """Run moto's server for this block."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield EmbeddedAws(f"http://{host}:{port}")
+    finally:
+        server.stop()

@@ -1,0 +1,141 @@
+"""GitHub's answers, as its OpenAPI description says they look (tests/openapi/)."""
+
+from typing import Any
+
+MOMENT = "2026-01-02T03:04:05Z"
+
+# Fields of a repository that hold a URL below it, by their ending.
+REPOSITORY_URLS = {
+    "archive_url": "/{archive_format}{/ref}",
+    "assignees_url": "/assignees{/user}",
+    "blobs_url": "/git/blobs{/sha}",
+    "branches_url": "/branches{/branch}",
+    "collaborators_url": "/collaborators{/collaborator}",
+    "comments_url": "/comments{/number}",
+    "commits_url": "/commits{/sha}",
+    "compare_url": "/compare/{base}...{head}",
+    "contents_url": "/contents/{+path}",
+    "contributors_url": "/contributors",
+    "deployments_url": "/deployments",
+    "downloads_url": "/downloads",
+    "events_url": "/events",
+    "forks_url": "/forks",
+    "git_commits_url": "/git/commits{/sha}",
+    "git_refs_url": "/git/refs{/sha}",
+    "git_tags_url": "/git/tags{/sha}",
+    "hooks_url": "/hooks",
+    "issue_comment_url": "/issues/comments{/number}",
+    "issue_events_url": "/issues/events{/number}",
+    "issues_url": "/issues{/number}",
+    "keys_url": "/keys{/key_id}",
+    "labels_url": "/labels{/name}",
+    "languages_url": "/languages",
+    "merges_url": "/merges",
+    "milestones_url": "/milestones{/number}",
+    "notifications_url": "/notifications{?since,all,participating}",
+    "pulls_url": "/pulls{/number}",
+    "releases_url": "/releases{/id}",
+    "stargazers_url": "/stargazers",
+    "statuses_url": "/statuses/{sha}",
+    "subscribers_url": "/subscribers",
+    "subscription_url": "/subscription",
+    "tags_url": "/tags",
+    "teams_url": "/teams",
+    "trees_url": "/git/trees{/sha}",
+}
+ACCOUNT_URLS = (
+    *("followers_url", "following_url", "gists_url", "starred_url", "subscriptions_url"),
+    *("organizations_url", "repos_url", "events_url", "received_events_url"),
+)
+
+
+def account(api: str, number: int, login: str) -> dict[str, Any]:
+    """Return a user or organisation in short form (schema simple-user)."""
+    urls = {field: f"{api}/users/{login}/{field.removesuffix('_url')}" for field in ACCOUNT_URLS}
+    return urls | {
+        "login": login,
+        "id": number,
+        "node_id": f"O_{number}",
+        "avatar_url": f"{api}/avatars/{number}",
+        "gravatar_id": "",
+        "url": f"{api}/users/{login}",
+        "html_url": f"{api}/{login}",
+        "type": "Organization",
+        "site_admin": False,
+    }
+
+
+def installation(api: str, app_id: int, number: int, login: str, suspended: bool) -> dict[str, Any]:
+    """Return one installation (schema installation)."""
+    return {
+        "id": number,
+        "account": account(api, number, login),
+        "app_id": app_id,
+        "app_slug": "backup",
+        "target_id": number,
+        "target_type": "Organization",
+        "repository_selection": "all",
+        "access_tokens_url": f"{api}/app/installations/{number}/access_tokens",
+        "repositories_url": f"{api}/installation/repositories",
+        "html_url": f"{api}/organizations/{login}/settings/installations/{number}",
+        "permissions": {"contents": "read", "metadata": "read"},
+        "events": [],
+        "created_at": MOMENT,
+        "updated_at": MOMENT,
+        "single_file_name": None,
+        "suspended_by": account(api, 1, "admin") if suspended else None,
+        "suspended_at": MOMENT if suspended else None,
+    }
+
+
+def repository(api: str, server: str, one: Any) -> dict[str, Any]:
+    """Return a repository (schema repository); `one` is a FakeRepository."""
+    full_name = f"{one.owner}/{one.name}"
+    base = f"{api}/repos/{full_name}"
+    return {field: base + ending for field, ending in REPOSITORY_URLS.items()} | {
+        "id": one.id,
+        "node_id": f"R_{one.id}",
+        "name": one.name,
+        "full_name": full_name,
+        "owner": account(api, 1000, one.owner),
+        "private": one.private,
+        "visibility": "private" if one.private else "public",
+        "fork": one.fork,
+        "archived": one.archived,
+        "disabled": False,
+        "default_branch": one.default_branch,
+        "size": one.size_kb,
+        "url": base,
+        "html_url": f"{server}/{full_name}",
+        "clone_url": f"{server}/{full_name}.git",
+        "git_url": f"git:{full_name}.git",
+        "ssh_url": f"git@{full_name}.git",
+        "svn_url": f"{server}/{full_name}",
+        "mirror_url": None,
+        "description": None,
+        "homepage": None,
+        "language": None,
+        "license": None,
+        "topics": [],
+        "permissions": {"admin": False, "maintain": False, "push": False, "triage": False, "pull": True},
+        **dict.fromkeys(("has_issues", "has_projects", "has_wiki", "has_downloads"), True),
+        **dict.fromkeys(("has_pages", "has_discussions", "is_template"), False),
+        **dict.fromkeys(("forks", "forks_count", "open_issues", "open_issues_count"), 0),
+        **dict.fromkeys(("stargazers_count", "watchers", "watchers_count"), 0),
+        **dict.fromkeys(("created_at", "updated_at", "pushed_at"), MOMENT),
+    }
+
+
+def full_repository(api: str, server: str, one: Any) -> dict[str, Any]:
+    """Return a repository asked for by itself (schema full-repository)."""
+    return repository(api, server, one) | {"network_count": 0, "subscribers_count": 0}
+
+
+def error(status: int, message: str, block: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return an error (schema basic-error), with `block` where a repository is blocked."""
+    body: dict[str, Any] = {
+        "message": message,
+        "documentation_url": "https://docs.github.com/rest",
+        "status": str(status),
+    }
+    return body | ({"block": block} if block else {})

