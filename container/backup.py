@@ -224,7 +224,7 @@ def list_repositories(github: GitHub, installation_id: int | None) -> Plan:
             plan.failures.append(Failure(f"{owner}/*", "list", short))
     if not plan.repositories:
         nothing = "GitHub lists no repository: is the App installed, and does the installation include any?"
-        raise StartError(nothing, *(f"{one.full_name}: {one.error}" for one in plan.failures))
+        raise StartError(*([f"{one.full_name}: {one.error}" for one in plan.failures] or [nothing]))
     plan.repositories.sort(key=lambda one: -one.size_kb)
     return plan
 

@@ -45,7 +45,7 @@ class GitError(RetryableError):
             re.search(r"Authentication failed|error: 401|could not read (Username|Password)", text)
         )
         self.rate_limited = bool(re.search(r"error: (429|503)", text))
-        self.disk_full = "No space left on device" in text
+        self.disk_full = bool(re.search(r"No space left on device|Out of diskspace|Disk quota exceeded", text))
 
 
 def _in_gits_words(command: str, returncode: int, stderr: str) -> str:

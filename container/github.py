@@ -36,6 +36,14 @@ PERMISSIONS = {"contents": "read", "metadata": "read"}
 # What GitHub asks for where a secondary rate limit comes without a header. Seconds.
 SECONDARY_LIMIT_WAIT = 60.0
 
+# What a refusal of the App's own requests comes from, by its status.
+HINTS = {
+    401: "check GITHUB_APP_ID, that the private key belongs to that App, and this machine's clock",
+    403: "see the App's installation in the organisation's settings",
+    404: "check GITHUB_APP_ID and GITHUB_APP_INSTALLATION_ID: was the App uninstalled?",
+    422: "grant the App read access to Contents and Metadata, and accept the change in the organisation",
+}
+
 Authorization = Callable[[], str]
 
 
@@ -137,7 +145,7 @@ class GitHub:
         """Return every installation of the App. Raises GitHubError."""
         found = []
         url = f"{self._api_url}/app/installations?per_page={PAGE_SIZE}"
-        for page in self._pages(url, lambda page_url: self._send("GET", page_url, self._as_app)):
+        for page in self._pages(url, lambda page_url: self._ask_as_app("GET", page_url)):
             for answer in page:
                 account = answer.get("account") or {}
                 found.append(Installation(int(answer["id"]), str(account.get("login") or account.get("slug") or "?")))
@@ -151,7 +159,7 @@ class GitHub:
 
     def _mint(self, installation_id: int) -> Token:
         url = f"{self._api_url}/app/installations/{installation_id}/access_tokens"
-        answer = self._send("POST", url, self._as_app, json={"permissions": PERMISSIONS}).json()
+        answer = self._ask_as_app("POST", url, json={"permissions": PERMISSIONS}).json()
         self._redactor.hide_token(answer["token"])
         return Token(answer["token"], datetime.fromisoformat(answer["expires_at"]))
 
@@ -213,6 +221,14 @@ class GitHub:
             self._send("GET", url, lambda: basic, allow_redirects=False, stream=True).close()
 
     # -- the wire --------------------------------------------------------------------------------
+
+    def _ask_as_app(self, method: str, url: str, **options: Any) -> requests.Response:
+        """Send with the App's JWT; a refusal says what to look at."""
+        try:
+            return self._send(method, url, self._as_app, **options)
+        except GitHubError as error:
+            hint = HINTS.get(error.status)
+            raise GitHubError(f"{error} ({hint})", error.status) if hint else error from None
 
     def _as_installation(self, url: str, installation_id: int) -> requests.Response:
         """Get with the installation's token; a rejected one is replaced once."""

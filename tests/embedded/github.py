@@ -5,12 +5,14 @@ answers in GitHub's form and words. Faults are put in by tests, as GitHub would 
 """
 
 import base64
+import contextlib
+import functools
 import itertools
 import json
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -101,18 +103,33 @@ class _Token:
     permissions: dict[str, str]
 
 
+@functools.cache
+def _app_key() -> rsa.RSAPrivateKey:
+    """Return the App's key: one a process, it takes a while to make."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 class FakeGitHub:
     """The server. Start it as a context manager; `on_answer` sees every JSON answer."""
 
     def __init__(self, app_id: str = "123456", latency: float = 0.0) -> None:
         self.app_id, self.latency = app_id, latency
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.key = _app_key()
         self.installations: dict[int, FakeInstallation] = {}
         self.repositories: dict[int, FakeRepository] = {}
         self.faults: list[Fault] = []
         self.exchanges: list[Exchange] = []
         self.tokens: dict[str, _Token] = {}
+        self.issued: list[str] = []
+        # How many git requests are being answered, and the most there ever were at once.
+        self.git_at_once, self.most_git_at_once = 0, 0
         self.token_life = timedelta(hours=1)
+        # Called when the last page of a listing has been asked for, before it is sent.
+        self.after_listing: Callable[[], None] = lambda: None
+        # Bring the request's own Authorization into the words of every fault, as no server should.
+        self.echo_token = False
+        # Given as the next page of every listing, whatever page that is.
+        self.next_page: str | None = None
         self.on_answer: Callable[[str, str, int, Any], None] = lambda *_: None
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -187,6 +204,7 @@ class FakeGitHub:
         value = f"ghs_{self.app_id}_{jwt.encode(claims, 'the embedded GitHub signs with this secret', 'HS256')}"
         token = _Token(installation, expires_at, permissions)
         self.tokens[value] = token
+        self.issued.append(value)
         return value, token
 
     def _token(self, value: str) -> _Token | None:
@@ -213,9 +231,8 @@ class FakeGitHub:
         return _error(path, 404, "Not Found")
 
     def _installations(self) -> list[Any]:
-        installed = [one for one in self.installations.values() if not one.removed or one.miscount]
-        api, app = self.api_url, 123456
-        return [github_json.installation(api, app, one.id, one.owner, one.suspended) for one in installed]
+        everyone = self.installations.values()  # the removed ones too: they were removed a moment later
+        return [github_json.installation(self.api_url, 1, one.id, one.owner, one.suspended) for one in everyone]
 
     def _answer_token(self, number: int, body: dict[str, Any]) -> "_Answer":
         template = "/app/installations/{installation_id}/access_tokens"
@@ -237,9 +254,10 @@ class FakeGitHub:
         visible = [r for r in self.repositories.values() if r.owner == installation.owner and not r.gone]
         listed = [github_json.repository(self.api_url, self.server_url, one) for one in visible]
         total = len(listed) + installation.miscount
-        last_page = int(query.get("page", ["1"])[0]) * int(query.get("per_page", ["30"])[0]) >= len(listed)
-        if installation.miscount_once and last_page:
-            installation.miscount = 0
+        if int(query.get("page", ["1"])[0]) * int(query.get("per_page", ["30"])[0]) >= len(listed):
+            self.after_listing()
+            if installation.miscount_once:
+                installation.miscount = 0
         return self._page("/installation/repositories", listed, query, total)
 
     def _page(self, path: str, items: list[Any], query: dict[str, list[str]], total: int | None) -> "_Answer":
@@ -248,6 +266,8 @@ class FakeGitHub:
         links = {}
         if number * size < len(items):
             links["Link"] = f'<{self.api_url}{path}?per_page={size}&page={number + 1}>; rel="next"'
+        if self.next_page:
+            links["Link"] = f'<{self.next_page}>; rel="next"'
         body = page if total is None else {"total_count": total, "repository_selection": "all", "repositories": page}
         return _Answer(path, 200, body, links)
 
@@ -304,6 +324,18 @@ class FakeGitHub:
                     return fault
         return None
 
+    @contextlib.contextmanager
+    def counting(self, is_git: bool) -> Iterator[None]:
+        """Count a git request while it is answered."""
+        with self._lock:
+            self.git_at_once += is_git
+            self.most_git_at_once = max(self.most_git_at_once, self.git_at_once)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.git_at_once -= is_git
+
     def _handler(fake) -> type[BaseHTTPRequestHandler]:  # noqa: N805  (`self` is the request's, below)
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -316,15 +348,18 @@ class FakeGitHub:
                     self.close_connection = True
 
             def do_GET(self) -> None:
-                time.sleep(fake.latency)
+                with fake.counting(GIT_PATH.fullmatch(urlsplit(self.path).path) is not None):
+                    time.sleep(fake.latency)
+                    self.respond()
+
+            def respond(self) -> None:
                 fault = fake._fault(f"{self.command} {self.path}")
                 if fault:
                     time.sleep(fault.delay)
                     if fault.status:
                         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                        self.answer(
-                            _Answer("", fault.status, github_json.error(fault.status, fault.message), fault.headers)
-                        )
+                        words = fault.message + (self.headers.get("Authorization", "") if fake.echo_token else "")
+                        self.answer(_Answer("", fault.status, github_json.error(fault.status, words), fault.headers))
                         return
                 parts = urlsplit(self.path)
                 if parts.path.startswith(API + "/"):

@@ -1,6 +1,7 @@
 """GitHub's answers, as its OpenAPI description says they look (tests/openapi/)."""
 
 from typing import Any
+from urllib.parse import quote
 
 MOMENT = "2026-01-02T03:04:05Z"
 
@@ -51,9 +52,10 @@ ACCOUNT_URLS = (
 
 def account(api: str, number: int, login: str) -> dict[str, Any]:
     """Return a user or organisation in short form (schema simple-user)."""
+    plain, login = login, quote(login)
     urls = {field: f"{api}/users/{login}/{field.removesuffix('_url')}" for field in ACCOUNT_URLS}
     return urls | {
-        "login": login,
+        "login": plain,
         "id": number,
         "node_id": f"O_{number}",
         "avatar_url": f"{api}/avatars/{number}",
@@ -65,11 +67,17 @@ def account(api: str, number: int, login: str) -> dict[str, Any]:
     }
 
 
+def _installed_account(api: str, number: int, login: str) -> dict[str, Any]:
+    """Return an account with the fields of an enterprise too: the description asks for both at once."""
+    enterprise = {"name": login, "slug": login, "description": None, "website_url": None}
+    return account(api, number, login) | enterprise | {"created_at": MOMENT, "updated_at": MOMENT}
+
+
 def installation(api: str, app_id: int, number: int, login: str, suspended: bool) -> dict[str, Any]:
     """Return one installation (schema installation)."""
     return {
         "id": number,
-        "account": account(api, number, login),
+        "account": _installed_account(api, number, login),
         "app_id": app_id,
         "app_slug": "backup",
         "target_id": number,
@@ -77,7 +85,7 @@ def installation(api: str, app_id: int, number: int, login: str, suspended: bool
         "repository_selection": "all",
         "access_tokens_url": f"{api}/app/installations/{number}/access_tokens",
         "repositories_url": f"{api}/installation/repositories",
-        "html_url": f"{api}/organizations/{login}/settings/installations/{number}",
+        "html_url": f"{api}/organizations/{quote(login)}/settings/installations/{number}",
         "permissions": {"contents": "read", "metadata": "read"},
         "events": [],
         "created_at": MOMENT,
@@ -91,7 +99,8 @@ def installation(api: str, app_id: int, number: int, login: str, suspended: bool
 def repository(api: str, server: str, one: Any) -> dict[str, Any]:
     """Return a repository (schema repository); `one` is a FakeRepository."""
     full_name = f"{one.owner}/{one.name}"
-    base = f"{api}/repos/{full_name}"
+    quoted = quote(full_name)
+    base = f"{api}/repos/{quoted}"
     return {field: base + ending for field, ending in REPOSITORY_URLS.items()} | {
         "id": one.id,
         "node_id": f"R_{one.id}",
@@ -106,11 +115,11 @@ def repository(api: str, server: str, one: Any) -> dict[str, Any]:
         "default_branch": one.default_branch,
         "size": one.size_kb,
         "url": base,
-        "html_url": f"{server}/{full_name}",
-        "clone_url": f"{server}/{full_name}.git",
+        "html_url": f"{server}/{quoted}",
+        "clone_url": f"{server}/{quoted}.git",
         "git_url": f"git:{full_name}.git",
         "ssh_url": f"git@{full_name}.git",
-        "svn_url": f"{server}/{full_name}",
+        "svn_url": f"{server}/{quoted}",
         "mirror_url": None,
         "description": None,
         "homepage": None,

@@ -124,8 +124,8 @@ def _gitlinks(stream: Stream) -> None:
     stream.gitlink("refs/heads/main", "vendor/library", stream.history("refs/heads/main", 1))
 
 
-def _big_file(stream: Stream) -> None:
-    stream.commit("refs/heads/main", {"video.bin": random.Random(60).randbytes(BIG_FILE)})
+def _big_file(stream: Stream, size: int = BIG_FILE) -> None:
+    stream.commit("refs/heads/main", {"video.bin": random.Random(size).randbytes(size)})
 
 
 def _odd_tags(path: Path) -> None:
@@ -168,6 +168,8 @@ AWKWARD = (
     Recipe("experiments", _everything, owner=SECOND_OWNER),
 )
 LARGE = (
+    # Larger than one part of an upload.
+    Recipe("in-parts", lambda stream: _big_file(stream, BIG_FILE + 10 * 1024**2), about={"size_kb": BIG_FILE // 1024}),
     Recipe("big-file", _big_file, about={"size_kb": BIG_FILE // 1024}),
     Recipe("many-refs", _many_refs),
 )
@@ -178,15 +180,24 @@ def plain(number: int, owner: str = OWNER) -> list[Recipe]:
     return [Recipe(f"service-{index:03}", _plain(index), owner) for index in range(number)]
 
 
-def add_repository(github: FakeGitHub, folder: Path, recipe: Recipe) -> FakeRepository:
-    """Make the repository on disk and add it to the embedded GitHub."""
+RECIPES = {one.name: one for one in (*AWKWARD, *LARGE, *plain(30))}
+
+
+def make_repository(folder: Path, recipe: Recipe) -> Path:
+    """Make the repository on disk, below `folder`, and return its git directory."""
     path = folder / recipe.owner / f"{recipe.name}.git"
     git("init", "--quiet", "--bare", "--template=", f"--object-format={recipe.object_format}", path)
     git(f"--git-dir={path}", "symbolic-ref", "HEAD", recipe.head)
     stream = Stream()
     recipe.fill(stream)
     if stream.data:
-        # Random content does not compress: don't try.
-        git(f"--git-dir={path}", "-c", "core.compression=0", "fast-import", "--quiet", stdin=bytes(stream.data))
+        # A pack even where there is little to pack, and no try to compress random content.
+        settings = ("-c", "fastimport.unpackLimit=0", "-c", "core.compression=0")
+        git(f"--git-dir={path}", *settings, "fast-import", "--quiet", stdin=bytes(stream.data))
     recipe.after(path)
-    return github.add(recipe.owner, recipe.name, path, **recipe.about)
+    return path
+
+
+def add_repository(github: FakeGitHub, folder: Path, recipe: Recipe) -> FakeRepository:
+    """Make the repository on disk and add it to the embedded GitHub."""
+    return github.add(recipe.owner, recipe.name, make_repository(folder, recipe), **recipe.about)

@@ -1,7 +1,7 @@
 """Cut GitHub's OpenAPI description down to what the backup asks for: github.json beside this file.
 
-    npm pack @octokit/openapi && tar xzf octokit-openapi-*.tgz
-    python tests/openapi/cut.py package/generated/api.github.com.json
+npm pack @octokit/openapi && tar xzf octokit-openapi-*.tgz
+python tests/openapi/cut.py package/generated/api.github.com.json
 """
 
 import json
@@ -23,14 +23,18 @@ def without_prose(node: Any, names_are_keys: bool = False) -> Any:
     """Return the node without documentation; under `properties` the keys are names, not keywords."""
     if isinstance(node, dict):
         kept = {k: v for k, v in node.items() if names_are_keys or k not in PROSE}
-        return {k: without_prose(v, k in ("properties", "schemas", "responses") and not names_are_keys) for k, v in kept.items()}
+        return {
+            k: without_prose(v, k in ("properties", "schemas", "responses") and not names_are_keys)
+            for k, v in kept.items()
+        }
     return [without_prose(one) for one in node] if isinstance(node, list) else node
 
 
 def cut(description: dict[str, Any]) -> dict[str, Any]:
     """Return the description of PATHS, with every component that they reach."""
     paths = {path: {method: description["paths"][path][method]} for path, method in PATHS.items()}
-    wanted, components = {"#/components/schemas/basic-error"}, {}
+    wanted = {"#/components/schemas/basic-error"}
+    components: dict[str, Any] = {}
     found = json.dumps(without_prose(paths))
     while wanted := (wanted | set(re.findall(r'"(#/components/[^"]+)"', found))) - components.keys():
         for reference in wanted:
@@ -41,7 +45,11 @@ def cut(description: dict[str, Any]) -> dict[str, Any]:
     for reference in sorted(components):
         _, _, kind, name = reference.split("/")
         tree.setdefault(kind, {})[name] = components[reference]
-    info = {"title": description["info"]["title"], "version": description["info"]["version"], "license": {"name": "MIT"}}
+    info = {
+        "title": description["info"]["title"],
+        "version": description["info"]["version"],
+        "license": {"name": "MIT"},
+    }
     return {"openapi": description["openapi"], "info": info, "paths": without_prose(paths), "components": tree}
 
 

@@ -1,0 +1,51 @@
+"""Servers once a worker, a world for each test."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import github_contract
+from embedded.github import FakeGitHub
+from embedded.s3_proxy import S3Proxy
+from embedded.stack import Stack, serve_stack
+from world import Repositories, World
+
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with serve_stack(tmp_path_factory.mktemp("s3")) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def repositories(tmp_path_factory: pytest.TempPathFactory) -> Repositories:
+    return Repositories(tmp_path_factory.mktemp("repositories"))
+
+
+@pytest.fixture
+def github() -> Iterator[FakeGitHub]:
+    """An embedded GitHub, each of whose answers is held to GitHub's OpenAPI description."""
+    differences: list[str] = []
+    with FakeGitHub() as github:
+        github.on_answer = lambda *answer: differences.extend(github_contract.problems(*answer))
+        yield github
+    assert differences == []
+
+
+@pytest.fixture
+def s3_proxy(world: World) -> Iterator[S3Proxy]:
+    """A proxy through which the world's runs reach S3."""
+    with S3Proxy(world.stack.s3.url) as proxy:
+        world.variables["AWS_ENDPOINT_URL_S3"] = proxy.url
+        yield proxy
+
+
+@pytest.fixture
+def world(stack: Stack, github: FakeGitHub, repositories: Repositories, tmp_path: Path) -> World:
+    number = next(NUMBERS)
+    bucket = stack.s3.new_bucket(f"backup-{number}")
+    return World(stack, github, repositories, tmp_path, bucket, f"service-{number}")

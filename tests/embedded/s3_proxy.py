@@ -1,0 +1,100 @@
+"""A proxy in front of the embedded S3 that refuses, spoils or slows down what tests choose."""
+
+import http.client
+import re
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal
+from urllib.parse import urlsplit
+
+DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+
+
+@dataclass(frozen=True)
+class S3Fault:
+    """What happens to the requests whose `METHOD path?query` matches."""
+
+    match: str
+    # deny: 403. spoil: one byte of the body is another. slow: 1 MiB a second.
+    kind: Literal["deny", "spoil", "slow"]
+
+
+@dataclass
+class S3Proxy:
+    """The proxy; use it as a context manager."""
+
+    target: str
+    faults: list[S3Fault] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> "S3Proxy":
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def kind(self, what: str) -> str | None:
+        return next((fault.kind for fault in self.faults if re.search(fault.match, what)), None)
+
+    def _handler(proxy) -> type[BaseHTTPRequestHandler]:  # noqa: N805  (`self` is the request's, below)
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def forward(self) -> None:
+                what = f"{self.command} {self.path}"
+                proxy.requests.append(what)
+                kind = proxy.kind(what)
+                body = self.read_body(slowly=kind == "slow")
+                if kind == "deny":
+                    self.send(403, [("Content-Type", "application/xml")], DENIED)
+                    return
+                if kind == "spoil":
+                    body = body[:-1] + bytes([body[-1] ^ 1])
+                connection = http.client.HTTPConnection(urlsplit(proxy.target).netloc, timeout=60)
+                headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
+                connection.request(self.command, self.path, body, headers)
+                answer = connection.getresponse()
+                self.send(answer.status, answer.getheaders(), answer.read())
+                connection.close()
+
+            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = forward  # noqa: N815
+
+            def read_body(self, slowly: bool) -> bytes:
+                left, parts = int(self.headers.get("Content-Length", 0)), []
+                while left:
+                    parts.append(self.rfile.read(min(left, 128 * 1024)))
+                    left -= len(parts[-1])
+                    time.sleep(0.125 if slowly else 0)
+                    if not parts[-1]:
+                        raise ConnectionError("the client went away")
+                return b"".join(parts)
+
+            def send(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+                self.send_response(status)
+                for name, value in headers:
+                    if name.lower() not in ("content-length", "transfer-encoding", "date", "server"):
+                        self.send_header(name, value)
+                length = {name.lower(): value for name, value in headers}.get("content-length", "0")
+                self.send_header("Content-Length", length if self.command == "HEAD" else str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def handle_one_request(self) -> None:
+                try:
+                    super().handle_one_request()
+                except ConnectionError:
+                    self.close_connection = True
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler

@@ -1,0 +1,59 @@
+"""The App's key is repaired where that is safe, and refused with the reason where it is not."""
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+
+from app_key import AppKeyError, parse_key
+
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+PKCS1 = KEY.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+PKCS8 = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+ENCRYPTED = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")).decode()
+PUBLIC = KEY.public_key().public_bytes(Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+CURVE = (
+    ec.generate_private_key(ec.SECP256R1())
+    .private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    .decode()
+)
+
+
+@pytest.mark.parametrize("pem", [PKCS1, PKCS8], ids=["PKCS1", "PKCS8"])
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        lambda pem: pem,
+        lambda pem: f"\n  {pem}  \n\n",
+        lambda pem: pem.replace("\n", "\\n"),
+        lambda pem: '"' + pem.replace("\n", "\\n") + '"',
+        lambda pem: pem.replace("\n", "\r\n"),
+        lambda pem: pem.replace("\n", "\\r\\n"),
+        lambda pem: pem.strip(),
+        lambda pem: pem.replace("\n", " "),
+    ],
+    ids=["as it is", "blanks", "literal n", "quotes", "windows", "literal r n", "no last line end", "one line"],
+)
+def test_a_key_is_taken_as_people_paste_it(pem: str, pasted: object) -> None:
+    assert parse_key(pasted(pem), "the secret").private_numbers() == KEY.private_numbers()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty"),
+        ("ghp_something", "does not hold a PEM private key"),
+        ('{"key": "-----BEGIN"}', "looks like JSON"),
+        (ENCRYPTED, "encrypted"),
+        (PUBLIC, "no private key"),
+        (CURVE, "not RSA"),
+        (PKCS1[:400], "damaged"),
+        (PKCS1.replace("A", "B"), "damaged"),
+    ],
+    ids=["empty", "token", "json", "encrypted", "public", "curve", "cut", "changed"],
+)
+def test_what_is_no_usable_key_is_refused_with_the_reason_and_not_shown(text: str, reason: str) -> None:
+    with pytest.raises(AppKeyError, match=reason) as caught:
+        parse_key(text, "the secret arn:x")
+    assert "the secret arn:x" in str(caught.value)
+    assert not any(line in str(caught.value) for line in text.splitlines() if len(line) > 20)

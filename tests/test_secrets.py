@@ -1,0 +1,223 @@
+"""The App's key and the tokens stay where they belong."""
+
+import base64
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import psutil
+import pytest
+
+from embedded.github import Fault
+from embedded.stack import PROJECT
+from redaction import Redactor
+from world import World
+
+ASKPASS = PROJECT / "container" / "askpass.sh"
+
+
+@contextmanager
+def listening_host() -> Iterator[tuple[str, list[str]]]:
+    """Yield the URL of a foreign host and the Authorization headers that reach it."""
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("Authorization", ""))
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="evil"')
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield f"http://localhost:{server.server_port}", seen
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def watch(process: "subprocess.Popen[str]") -> dict[str, str]:
+    """Return all argv and environment text of a run's children, by command, until the run ends."""
+    seen: dict[str, str] = {}
+    me = psutil.Process(process.pid)
+    while process.poll() is None:
+        for child in _children(me):
+            try:
+                argv, environment = child.cmdline(), child.environ()
+            except psutil.Error:
+                continue
+            if argv[:1] != [sys.executable]:  # between fork and exec a child is still its parent's copy
+                seen[" ".join(argv)] = json.dumps([argv, environment])
+    return seen
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def test_no_child_has_a_secret_in_its_arguments_or_its_environment(world: World) -> None:
+    for name in ("api", "fork", "experiments"):
+        world.add(name)
+    world.github.latency = 0.3
+    process = world.start()
+    seen = watch(process)
+    run = world.end(process)
+    assert run.code == 0
+    assert any("git-remote-http" in command for command in seen)
+    assert any("index-pack" in command for command in seen)
+    for text in seen.values():
+        world.check_no_secret(text)
+        assert "PRIVATE KEY" not in text
+        assert "AWS_SECRET_ACCESS_KEY" not in text
+
+
+def test_nothing_secret_is_on_the_disk_while_a_run_works(world: World) -> None:
+    world.add("api")
+    world.github.faults = [Fault(r"POST /acme/api\.git", status=0, delay=1, times=9)]
+    process = world.start()
+    names: set[str] = set()
+    contents: list[str] = []
+    while process.poll() is None:
+        for folder, _, files in os.walk(world.scratch):
+            names |= set(files)
+            for path in (Path(folder, name) for name in files):
+                with contextlib.suppress(OSError):
+                    contents.append(path.read_text(errors="replace") if path.is_file() else "")
+    assert world.end(process).code == 0
+    assert any(name.startswith("askpass-") for name in names)
+    for text in (*contents, *names):
+        world.check_no_secret(text)
+
+
+def test_an_api_redirect_to_another_host_does_not_carry_the_token(world: World) -> None:
+    world.add("api")
+    with listening_host() as (url, seen):
+        world.github.faults = [
+            Fault("GET .*/installation/repositories", status=302, headers={"Location": url}, times=9)
+        ]
+        assert world.run().code == 2
+    assert set(seen) <= {""}
+
+
+def test_a_git_redirect_to_another_host_does_not_carry_the_token(world: World) -> None:
+    world.add("api")
+    world.add("fork")
+    with listening_host() as (url, seen):
+        world.github.faults = [Fault(r"GET /acme/fork\.git", status=301, headers={"Location": url}, times=99)]
+        run = world.run()
+    assert run.code == 1
+    assert run.repos.keys() == {"acme/api"}
+    assert seen == []
+
+
+def test_askpass_answers_the_configured_server_only(tmp_path: Path) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "ASKPASS_SERVER": "https://github.com",
+        "ASKPASS_LOGIN": "https://x-access-token@github.com",
+        "ASKPASS_FIFO": str(tmp_path / "fifo"),
+    }
+    (tmp_path / "fifo").write_text("ghs_token\n")
+
+    def ask(prompt: str) -> str:
+        return subprocess.run([ASKPASS, prompt], env=environment, capture_output=True, text=True, check=False).stdout
+
+    assert ask("Username for 'https://github.com': ") == "x-access-token\n"
+    assert ask("Password for 'https://x-access-token@github.com': ") == "ghs_token\n"
+    for prompt in (
+        "Username for 'https://github.com.evil.example': ",
+        "Password for 'https://x-access-token@evil.example': ",
+        "Password for 'https://x-access-token@github.com.evil.example': ",
+        "Password for 'http://x-access-token@github.com': ",
+        "Password for 'https://github.com': ",
+    ):
+        assert ask(prompt) == ""
+
+
+def test_the_machines_git_configuration_netrc_and_helpers_are_not_used(world: World) -> None:
+    world.add("api")
+    home, evil = world.folder / "home", world.folder / "evil"
+    home.mkdir()
+    (home / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+    helper = f"!f() {{ touch {evil}; echo username=a; echo password=b; }}; f"
+    (home / ".gitconfig").write_text(
+        f'[credential]\n\thelper = "{helper}"\n[url "http://127.0.0.1:9/"]\n\tinsteadOf = {world.github.server_url}\n'
+    )
+    (home / ".netrc").chmod(0o600)
+    run = world.run(
+        HOME=str(home),
+        XDG_CONFIG_HOME=str(home),
+        GIT_CONFIG_GLOBAL=str(home / ".gitconfig"),
+        GIT_CONFIG_COUNT="1",
+        GIT_CONFIG_KEY_0="credential.helper",
+        GIT_CONFIG_VALUE_0=helper,
+        GIT_ASKPASS=str(evil),
+        GIT_DIR="/nowhere",
+        GIT_TRACE_CURL="1",
+    )
+    assert run.code == 0, run.output
+    assert not evil.exists()
+    sent = {one.headers.get("Authorization", "") for one in world.github.exchanges}
+    somebody = base64.b64encode(b"somebody:else").decode()
+    assert not any(somebody in header for header in sent)
+
+
+def test_only_the_configured_protocol_is_spoken(world: World) -> None:
+    """A server that leads git to another protocol gets nowhere: the child's environment allows one."""
+    world.add("api")
+    world.github.latency = 0.3
+    process = world.start()
+    seen = watch(process)
+    assert world.end(process).code == 0
+    clones = [json.loads(text)[1] for command, text in seen.items() if " clone " in command]
+    assert {one["GIT_ALLOW_PROTOCOL"] for one in clones} == {"http"}
+    assert {one["GIT_TERMINAL_PROMPT"] for one in clones} == {"0"}
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "ghs_16C7e42F292c6912E7710c838347Ae178B4a",
+        "ghs_123456_eyJhbGciOi.eyJleHAiOj.c2lnbmF0dXJl-_x",
+        "github_pat_11ABCDEFG0_abcdef",
+        "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiIxIn0.c2lnbmF0dXJl",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\nMIIE cut short",
+    ],
+)
+def test_what_has_the_shape_of_a_secret_is_removed_from_text(secret: str) -> None:
+    assert Redactor().clean(f"before {secret}") == "before ***"
+
+
+def test_known_secrets_and_logins_in_urls_are_removed_from_text() -> None:
+    redactor = Redactor()
+    redactor.hide_token("a-token-of-another-shape")
+    basic = base64.b64encode(b"x-access-token:a-token-of-another-shape").decode()
+    text = f"a-token-of-another-shape {basic} https://user:pass@github.com/acme"
+    assert redactor.clean(text) == "*** *** https://***github.com/acme"
+
+
+def test_a_server_that_echoes_the_token_does_not_bring_it_into_logs_or_manifest(world: World) -> None:
+    world.add("api")
+    world.add("fork")
+    world.github.echo_token = True
+    world.github.faults = [Fault(r"GET (/acme/fork\.git|.*/repositories/\d+)", status=403, message="echo", times=99)]
+    run = world.run()
+    assert run.code == 1
+    world.check_no_secret(run.output)
+    world.check_no_secret(json.dumps(run.manifest))
+    assert "echo***" in run.failures["acme/fork"]["error"].replace(" ", "")

@@ -1,0 +1,95 @@
+"""SIGTERM and Ctrl-C: what was begun is ended within 20 seconds, and what finished is in the manifest."""
+
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from embedded.github import Fault
+from embedded.organisation import BIG_FILE
+from embedded.ports import wait_until
+from embedded.s3_proxy import S3Fault, S3Proxy
+from world import Run, World
+
+LIMIT = 20.0
+
+
+def stop_when(world: World, begun: Callable[[], object], number: signal.Signals = signal.SIGTERM) -> Run:
+    """Start a run, signal it as soon as something has begun, and see that it ends in time with its children."""
+    process = world.start()
+    me = psutil.Process(process.pid)
+
+    def wait() -> None:
+        assert begun()
+
+    wait_until(wait, "what the run is stopped in")
+    children = me.children(recursive=True)
+    process.send_signal(number)
+    told = time.monotonic()
+    run = world.end(process)
+    assert time.monotonic() - told < LIMIT
+    assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+    assert run.code == 143
+    assert world.metrics()["BackupFailure"][0] >= 1
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_a_stopped_run_keeps_what_finished_and_names_what_did_not(world: World, number: signal.Signals) -> None:
+    world.add("api", size_kb=100)
+    world.add("fork", size_kb=50)
+    world.add("public", size_kb=1)
+    world.github.faults = [Fault(r"POST /acme/fork\.git", status=0, delay=60, times=9)]
+    world.variables["BACKUP_CONCURRENCY"] = "1"
+    run = stop_when(
+        world, lambda: world.github.git_at_once and world.key("acme/api.bundle") in world.stored_keys(), number
+    )
+    assert run.manifest is not None
+    assert run.manifest["complete"] is False
+    assert run.repos.keys() == {"acme/api"}
+    assert run.failures.keys() == {"acme/fork", "acme/public"}
+    assert "stopped" in run.failures["acme/public"]["error"]
+    assert run.events[-1]["event"] == "run stopped"
+
+
+def test_an_upload_in_parts_is_aborted(world: World, s3_proxy: S3Proxy) -> None:
+    world.add("in-parts")
+    world.variables["TEST_PART"] = "1"
+    s3_proxy.faults = [S3Fault(r"PUT .*/in-parts\.bundle.*partNumber", "slow")]
+    run = stop_when(world, lambda: any("partNumber=1" in one for one in s3_proxy.requests))
+    assert run.failures["acme/in-parts"]["stage"] == "upload"
+    client = world.stack.s3.client()
+    assert client.list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
+    assert world.stored_keys() == {world.key("manifest.json")}
+    assert BIG_FILE > 20 * 1024**2  # at 1 MiB a second it would have taken longer than the limit
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault("GET", status=0, delay=60), Fault("GET", status=429, headers={"Retry-After": "60"})]
+)
+def test_a_run_stopped_while_it_lists_writes_no_manifest(world: World, fault: Fault) -> None:
+    world.add("api")
+    world.github.faults = [fault]
+    run = stop_when(world, lambda: fault.times == 0)
+    assert run.manifest is None
+    assert world.stored_keys() == set()
+
+
+def test_a_run_stopped_while_it_waits_to_try_again_ends_at_once(world: World) -> None:
+    world.add("fork")
+    world.github.faults = [Fault(r"GET /acme/fork\.git", status=429, headers={"Retry-After": "60"}, times=9)]
+    run = stop_when(world, lambda: len(world.github.requests(r"GET /acme/fork\.git")) >= 2)
+    assert run.failures.keys() == {"acme/fork"}
+
+
+def test_a_server_that_never_answers_does_not_keep_a_stopped_run(world: World, s3_proxy: S3Proxy) -> None:
+    world.add("fork")
+    world.github.faults = [
+        Fault(r"GET /acme/fork\.git", status=500, times=9),
+        Fault(r"GET .*/repositories/\d+", status=0, delay=60, times=9),
+    ]
+    run = stop_when(world, lambda: any(f.delay and f.times < 9 for f in world.github.faults))
+    assert run.failures.keys() == {"acme/fork"}
+    assert s3_proxy.requests

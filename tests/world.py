@@ -1,0 +1,204 @@
+"""One test's world: a GitHub of its own, a bucket of its own, and the backup run as Fargate runs it.
+
+Whatever a test is about, each run is checked for what always holds: the manifest fits its schema and
+its counts, every bundle it names restores with stock git to the refs that GitHub serves, the last line
+is a summary, no secret is in the output, and nothing is left on the disk.
+"""
+
+import hashlib
+import json
+import subprocess
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from embedded.github import FakeGitHub, FakeRepository
+from embedded.organisation import RECIPES, Recipe, make_repository
+from embedded.real_git import bundled_refs, restore, served_refs
+from embedded.stack import BACKUP, PROJECT, Stack
+
+SCHEMA = json.loads((PROJECT / "docs" / "manifest.schema.json").read_text())
+SUMMARIES = {"run finished", "run stopped", "run could not start", "run stopped before it listed the repositories"}
+
+
+@dataclass
+class Repositories:
+    """The repositories on disk, each made once and shared by the tests, which only read them."""
+
+    folder: Path
+    made: dict[str, Path] = field(default_factory=dict)
+
+    def path(self, recipe: Recipe) -> Path:
+        key = f"{recipe.owner}/{recipe.name}"
+        if key not in self.made:
+            self.made[key] = make_repository(self.folder, recipe)
+        return self.made[key]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended."""
+
+    code: int
+    output: str
+    events: list[dict[str, Any]]
+    manifest: dict[str, Any] | None
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        """Return the log lines of an event."""
+        return [one for one in self.events if one["event"] == event]
+
+    @property
+    def repos(self) -> dict[str, dict[str, Any]]:
+        assert self.manifest is not None, self.output
+        return {one["full_name"]: one for one in self.manifest["repos"]}
+
+    @property
+    def failures(self) -> dict[str, dict[str, Any]]:
+        assert self.manifest is not None, self.output
+        return {one["full_name"]: one for one in self.manifest["failures"]}
+
+    @property
+    def problems(self) -> list[str]:
+        """What a run that could not start said."""
+        return [one["error"] for one in self.named("problem")]
+
+
+@dataclass
+class World:
+    """What a test arranges and runs."""
+
+    stack: Stack
+    github: FakeGitHub
+    repositories: Repositories
+    folder: Path
+    bucket: str
+    service: str
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def scratch(self) -> Path:
+        return self.folder / "scratch"
+
+    def add(self, name: str, /, **about: Any) -> FakeRepository:
+        """Add a repository made by the recipe of that name; `name=` in `about` renames it."""
+        recipe = RECIPES[name]
+        path = self.repositories.path(recipe)
+        given = {"owner": recipe.owner, "name": name} | recipe.about | about
+        return self.github.add(given.pop("owner"), given.pop("name"), path, **given)
+
+    def environment(self, **changes: str | None) -> dict[str, str]:
+        """Return the run's environment; None takes a variable out."""
+        key = self.folder / "app.private-key.pem"
+        key.write_text(self.github.pem())
+        self.scratch.mkdir(exist_ok=True)
+        base = self.stack.environment(self.github, self.bucket, self.scratch)
+        base |= {"SERVICE_NAME": self.service, "GITHUB_APP_KEY_FILE": str(key)} | self.variables
+        return {k: v for k, v in (base | changes).items() if v is not None}
+
+    def start(self, *prefix: str, **changes: str | None) -> "subprocess.Popen[str]":
+        """Start a run and return its process; `prefix` is a command that runs it."""
+        return subprocess.Popen(
+            [*prefix, *BACKUP],
+            env=self.environment(**changes),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *prefix: str, **changes: str | None) -> Run:
+        """Run the backup to its end and check what always holds."""
+        return self.end(self.start(*prefix, **changes))
+
+    def end(self, process: "subprocess.Popen[str]", seconds: float = 100) -> Run:
+        """Wait for a run to end and check what always holds."""
+        before = self.read_manifest_version()
+        output, _ = process.communicate(timeout=seconds)
+        run = Run(process.returncode, output, _events(output), self.read_manifest())
+        if process.returncode == 2:
+            assert self.read_manifest_version() == before, "a run that could not start wrote a manifest"
+        self._check(run)
+        return run
+
+    def read_manifest(self) -> dict[str, Any] | None:
+        try:
+            body = self.stack.s3.client().get_object(Bucket=self.bucket, Key=self.key("manifest.json"))["Body"].read()
+        except self.stack.s3.client().exceptions.NoSuchKey:
+            return None
+        manifest: dict[str, Any] = json.loads(body)
+        return manifest
+
+    def read_manifest_version(self) -> str | None:
+        manifest = self.read_manifest()
+        return manifest["run_id"] if manifest else None
+
+    def key(self, rest: str) -> str:
+        return f"github-backup/{datetime.now(UTC):%Y-%m-%d}/{rest}"
+
+    def stored_keys(self) -> set[str]:
+        """Return every key in the bucket."""
+        answer = self.stack.s3.client().list_objects_v2(Bucket=self.bucket)
+        return {one["Key"] for one in answer.get("Contents", [])}
+
+    def metrics(self) -> dict[str, list[float]]:
+        return self.stack.aws.metrics(self.service)
+
+    # -- what always holds -----------------------------------------------------------------------
+
+    def _check(self, run: Run) -> None:
+        assert "Traceback" not in run.output, run.output
+        assert run.events, run.output
+        assert run.events[-1]["event"] in SUMMARIES, run.output
+        assert list(self.scratch.iterdir()) == []
+        self.check_no_secret(run.output)
+        if run.manifest and run.code != 2:
+            self._check_manifest(run.manifest)
+            for entry in run.manifest["repos"]:
+                self._check_entry(entry)
+
+    def check_no_secret(self, text: str) -> None:
+        """Assert that neither the App's key nor any token is in the text."""
+        for secret in [*self.github.pem().splitlines()[1:-1], *self.github.issued]:
+            assert secret not in text
+
+    def _check_manifest(self, manifest: dict[str, Any]) -> None:
+        jsonschema.validate(manifest, SCHEMA)
+        states = [one["status"] for one in manifest["repos"]]
+        gone, failed = states.count("gone"), len(manifest["failures"])
+        assert manifest["gone_count"] == gone
+        assert manifest["failure_count"] == failed
+        assert manifest["success_count"] == len(states) - gone
+        assert manifest["total_repos"] == len(states) + failed
+        self.check_no_secret(json.dumps(manifest))
+
+    def _check_entry(self, entry: dict[str, Any]) -> None:
+        if entry["status"] == "gone":
+            return
+        source = served_refs(self.github.repositories[entry["id"]].path)
+        lines = sorted(f"{oid} {name}\n".encode(errors="surrogateescape") for name, oid in source.items())
+        assert entry["refs_sha256"] == hashlib.sha256(b"".join(lines)).hexdigest(), entry
+        assert entry["ref_count"] == len(source.keys() - {"HEAD"}), entry
+        assert entry["sha"] == source.get(f"refs/heads/{entry['default_branch']}"), entry
+        if entry["status"] == "empty":
+            assert source == {}
+        else:
+            self._check_bundle(entry, source)
+
+    def _check_bundle(self, entry: dict[str, Any], source: dict[str, str]) -> None:
+        place = self.folder / f"restore-{entry['id']}-{time.monotonic_ns()}"
+        bundle = place.with_suffix(".bundle")
+        with bundle.open("wb") as file:
+            version = {"VersionId": entry["version_id"]}
+            self.stack.s3.client().download_fileobj(self.bucket, entry["s3_key"], file, ExtraArgs=version)
+        assert hashlib.file_digest(bundle.open("rb"), "sha256").hexdigest() == entry["sha256"]
+        assert bundle.stat().st_size == entry["size_bytes"]
+        assert bundled_refs(bundle) == source
+        assert restore(bundle, place) == {name: oid for name, oid in source.items() if name != "HEAD"}
+
+
+def _events(output: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
