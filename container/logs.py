@@ -1,6 +1,7 @@
 """Logs: one JSON object a line for machines, one readable line an event on a terminal."""
 
-from typing import TextIO
+from collections.abc import Callable
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
@@ -10,15 +11,23 @@ from redaction import Redactor
 
 # What a person at a terminal need not see of every line.
 QUIET_EVENTS = {"started"}
-COLOURS = {"info": "", "warning": "\x1b[33m", "error": "\x1b[31m"}
+COLOURS = {"warning": "\x1b[33m", "error": "\x1b[31m"}
 RESET = "\x1b[0m"
+# How a person reads the values that have a unit, in this order.
+UNITS: dict[str, Callable[[Any], str]] = {
+    "repositories": lambda value: f"{value} repositories",
+    "size_bytes": readable,
+    "refs": lambda value: f"{value} refs",
+    "duration": lambda value: f"{value:.1f} s",
+}
 
 
 def new_logger(stream: TextIO, redactor: Redactor) -> FilteringBoundLogger:
     """Return a logger that writes to `stream` and never writes a secret the redactor knows."""
 
     def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        return {key: redactor.clean(value) if isinstance(value, str) else value for key, value in event.items()}
+        first = {key: event.pop(key) for key in ("timestamp", "level", "event")}
+        return {k: redactor.clean(v) if isinstance(v, str) else v for k, v in {**first, **event}.items()}
 
     renderer = _terminal_line if stream.isatty() else structlog.processors.JSONRenderer(ensure_ascii=False)
     log: FilteringBoundLogger = structlog.wrap_logger(
@@ -37,23 +46,22 @@ def new_logger(stream: TextIO, redactor: Redactor) -> FilteringBoundLogger:
 
 
 def _terminal_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    """Return `12:00:01 [ 3/34] stored acme/api 1.2 MB, 4 refs, 0.3 s`, the rest as key=value."""
-    what, level = event.pop("event"), event.pop("level")
+    """Return `12:00:01 [ 3/34] stored acme/api: 1.2 MB, 4 refs, 0.3 s`; what has no unit as key=value."""
+    what, level, time = (event.pop(key) for key in ("event", "level", "timestamp"))
     if what in QUIET_EVENTS:
         raise structlog.DropEvent
-    time = event.pop("timestamp")[11:19]
-    parts = [str(what)]
-    if "full_name" in event:
-        parts.append(event.pop("full_name"))
-        event.pop("stage" if level == "info" else "", None)
+    exception = event.pop("exception", None)
+    title = [str(what)]
     if "done" in event:
         total = str(event.pop("total"))
-        parts.insert(0, f"[{event.pop('done'):>{len(total)}}/{total}]")
-    if "size_bytes" in event:
-        event["size"] = readable(event.pop("size_bytes"))
-    if "duration" in event:
-        event["duration"] = f"{event['duration']:.1f} s"
-    exception = event.pop("exception", None)
-    parts += [f"{key}={value}" for key, value in event.items()]
-    line = f"{time} {COLOURS.get(level, '')}{' '.join(parts)}{RESET}"
+        title.insert(0, f"[{event.pop('done'):>{len(total)}}/{total}]")
+    if "full_name" in event:
+        title.append(event.pop("full_name"))
+    if level == "info":
+        event.pop("stage", None)
+    facts = [form(event.pop(key)) for key, form in UNITS.items() if key in event]
+    facts += [f"{key}={value}" for key, value in event.items()]
+    line = f"{time[11:19]} {' '.join(title)}{': ' if facts else ''}{', '.join(facts)}"
+    if level in COLOURS:
+        line = f"{COLOURS[level]}{line}{RESET}"
     return f"{line}\n{exception}" if exception else line

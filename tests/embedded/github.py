@@ -339,6 +339,7 @@ class FakeGitHub:
     def _handler(fake) -> type[BaseHTTPRequestHandler]:  # noqa: N805  (`self` is the request's, below)
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
             body: Any = None
 
             def handle_one_request(self) -> None:

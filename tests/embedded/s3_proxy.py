@@ -48,6 +48,7 @@ class S3Proxy:
     def _handler(proxy) -> type[BaseHTTPRequestHandler]:  # noqa: N805  (`self` is the request's, below)
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def forward(self) -> None:
                 what = f"{self.command} {self.path}"

@@ -1,0 +1,120 @@
+"""Every variable of the environment: its default, what it takes, what it refuses."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from configuration import Configuration, ConfigurationError, read_configuration
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> dict[str, str]:
+    key = tmp_path / "key.pem"
+    key.write_text("a key")
+    return {"GITHUB_APP_ID": "123456", "GITHUB_APP_KEY_FILE": str(key), "S3_BUCKET": "my-backups"}
+
+
+def problems(environment: dict[str, str], region: str | None = "eu-central-1") -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(environment, region)
+    return caught.value.problems
+
+
+def test_the_defaults_are_those_of_the_contract(sound: dict[str, str]) -> None:
+    assert read_configuration(sound, "eu-central-1") == Configuration(
+        app_id="123456",
+        installation_id=None,
+        key_secret_arn=None,
+        key_file=Path(sound["GITHUB_APP_KEY_FILE"]),
+        bucket="my-backups",
+        prefix="github-backup",
+        api_url="https://api.github.com",
+        server_url="https://github.com",
+        service_name="github-backup",
+        concurrency=4 * (os.cpu_count() or 1),
+    )
+
+
+def test_an_empty_variable_is_one_that_is_not_set(sound: dict[str, str]) -> None:
+    names = (
+        "GITHUB_APP_INSTALLATION_ID",
+        "GITHUB_APP_KEY_SECRET_ARN",
+        "S3_PREFIX",
+        "SERVICE_NAME",
+        "BACKUP_CONCURRENCY",
+    )
+    assert read_configuration(sound | dict.fromkeys(names, " "), "x") == read_configuration(sound, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GITHUB_APP_ID", "Iv1.8a61f9b3a7aba766"),
+        ("GITHUB_APP_ID", "Iv23liAbCdEfGhIjKlMn"),
+        ("GITHUB_APP_INSTALLATION_ID", "12345678"),
+        ("S3_BUCKET", "my.backups-2026"),
+        ("S3_PREFIX", "a/b_c.d"),
+        ("GITHUB_API_URL", "https://github.example.com/api/v3/"),
+        ("GITHUB_SERVER_URL", "http://127.0.0.1:8080"),
+        ("SERVICE_NAME", "Backup of acme"),
+        ("BACKUP_CONCURRENCY", "1"),
+        ("BACKUP_CONCURRENCY", "256"),
+    ],
+)
+def test_a_sound_value_is_taken(sound: dict[str, str], name: str, value: str) -> None:
+    read_configuration(sound | {name: value}, "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GITHUB_APP_ID", ""),
+        ("GITHUB_APP_ID", "my app"),
+        ("GITHUB_APP_INSTALLATION_ID", "acme"),
+        ("GITHUB_APP_INSTALLATION_ID", "0"),
+        ("GITHUB_APP_KEY_FILE", "/nowhere"),
+        ("GITHUB_APP_KEY_FILE", "/"),
+        ("S3_BUCKET", ""),
+        ("S3_BUCKET", "s3://my-backups"),
+        ("S3_BUCKET", "My_Backups"),
+        ("S3_BUCKET", "ab"),
+        ("S3_PREFIX", "a//b"),
+        ("S3_PREFIX", "a/../b"),
+        ("S3_PREFIX", "a b"),
+        ("GITHUB_API_URL", "api.github.com"),
+        ("GITHUB_API_URL", "ftp://api.github.com"),
+        ("GITHUB_API_URL", "https://"),
+        ("GITHUB_API_URL", "https://h:port"),
+        ("GITHUB_API_URL", "https://h/?a=b"),
+        ("GITHUB_SERVER_URL", "https://user:secret@github.com"),
+        ("SERVICE_NAME", ":backup"),
+        ("SERVICE_NAME", "größe"),
+        ("BACKUP_CONCURRENCY", "0"),
+        ("BACKUP_CONCURRENCY", "-1"),
+        ("BACKUP_CONCURRENCY", "257"),
+        ("BACKUP_CONCURRENCY", "four"),
+    ],
+)
+def test_a_wrong_value_is_one_problem_that_begins_with_its_name(sound: dict[str, str], name: str, value: str) -> None:
+    (problem,) = problems(sound | {name: value})
+    assert problem.startswith(name)
+    assert "secret" not in problem
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_exactly_one_place_for_the_key(sound: dict[str, str], both: bool) -> None:
+    arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:app-key-AbCdEf"
+    changed = sound | {"GITHUB_APP_KEY_SECRET_ARN": arn} if both else sound | {"GITHUB_APP_KEY_FILE": ""}
+    (problem,) = problems(changed)
+    assert "GITHUB_APP_KEY_SECRET_ARN" in problem
+    assert "GITHUB_APP_KEY_FILE" in problem
+
+
+def test_a_malformed_arn_is_refused(sound: dict[str, str]) -> None:
+    (problem,) = problems(sound | {"GITHUB_APP_KEY_FILE": "", "GITHUB_APP_KEY_SECRET_ARN": "arn:aws:s3:::bucket"})
+    assert problem.startswith("GITHUB_APP_KEY_SECRET_ARN")
+
+
+def test_everything_missing_is_said_at_once() -> None:
+    assert [problem.split()[0] for problem in problems({}, None)] == ["GITHUB_APP_ID", "set", "S3_BUCKET", "AWS_REGION"]

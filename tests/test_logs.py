@@ -1,0 +1,70 @@
+"""One JSON object a line for machines, readable lines for a person, a summary at the end."""
+
+import os
+import pty
+import re
+import subprocess
+
+from embedded.github import Fault
+from embedded.stack import BACKUP
+from world import World
+
+
+def test_every_line_is_one_json_object_and_lines_about_a_repository_say_which_stage_and_how_long(world: World) -> None:
+    for name in ("api", "fork", "empty"):
+        world.add(name)
+    world.github.faults = [Fault(r"GET /acme/fork\.git", times=9)]
+    run = world.run()
+    assert len(run.events) == len(run.output.splitlines())
+    about = [one for one in run.events if "full_name" in one]
+    assert {one["event"] for one in about} >= {"started", "stored", "empty", "failed", "trying again"}
+    for event in about:
+        assert event["stage"] in ("clone", "bundle", "verify", "upload")
+        assert event["duration"] >= 0
+    for event in run.events:
+        assert list(event)[:3] == ["timestamp", "level", "event"]
+
+
+def test_the_last_line_is_the_summary(world: World) -> None:
+    world.add("api")
+    world.add("empty")
+    last = world.run().events[-1]
+    assert last["event"] == "run finished"
+    assert {name: last[name] for name in ("exit_code", "repositories", "success", "failed", "gone", "refs")} == {
+        "exit_code": 0,
+        "repositories": 2,
+        "success": 2,
+        "failed": 0,
+        "gone": 0,
+        "refs": 7,
+    }
+    assert last["manifest"] == f"s3://{world.bucket}/{world.key('manifest.json')}"
+
+
+def on_a_terminal(world: World) -> str:
+    """Return what a run writes to a terminal."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(BACKUP, env=world.environment(), stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    output = b""
+    while True:
+        try:
+            output += os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+    process.wait()
+    os.close(ours)
+    return output.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_gets_readable_lines_with_progress(world: World) -> None:
+    world.add("api")
+    world.add("fork", blocked=451)
+    output = on_a_terminal(world)
+    assert "{" not in output
+    assert re.search(r"\[[12]/2\] stored acme/api: [\d.]+ kB, 7 refs, [\d.]+ s$", output, re.MULTILINE)
+    assert re.search(r"\[[12]/2\] failed acme/fork: [\d.]+ s, stage=clone, error=", output)
+    assert "Repository access blocked (dmca" in output
+    assert "run finished: 2 repositories, " in output.splitlines()[-1]
+    assert "exit_code=1, success=1, failed=1" in output.splitlines()[-1]
+    world.check_no_secret(output)
