@@ -10,7 +10,7 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## A real backup and a real restore on this machine (REPOS=folder: of the git repositories in it)
-	@$(BIN)/python tests/demo.py $(if $(REPOS),--repositories '$(REPOS)')
+	@PYTHONPATH=container:tests $(BIN)/python tests/demo.py $(if $(REPOS),--repositories '$(REPOS)')
 
 test: lint ## Everything that is checked: lint, types, tests
 	$(BIN)/pytest
@@ -26,7 +26,7 @@ fmt: $(READY) ## Format the code
 	$(BIN)/ruff format
 
 bench: $(READY) ## Measure this run against a sequential loop, as ratios
-	$(BIN)/python tests/bench.py
+	PYTHONPATH=container:tests $(BIN)/python tests/bench.py
 
 install: $(READY) ## Make the virtual environment in .venv
 

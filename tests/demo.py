@@ -1,0 +1,228 @@
+"""`make demo`: a real backup and a real restore on this machine, without an account and without a key.
+
+Everything is real but GitHub itself: git, the S3 server, the program that runs on Fargate.
+"""
+
+import argparse
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from disk import readable
+from embedded.github import FakeGitHub
+from embedded.organisation import AWKWARD, LARGE, OWNER, add_repository, plain
+from embedded.real_git import git, restore, served_refs
+from embedded.stack import BACKUP, PROJECT, Stack, serve_stack
+
+OUTPUT = PROJECT / "build" / "demo"
+BUCKET = "demo-backups"
+SERVICE = "github-backup"
+ORDINARY = 15
+
+
+@dataclass(frozen=True)
+class Restored:
+    """One repository of the manifest, restored from S3 and compared with its source."""
+
+    entry: dict[str, Any]
+    refs: int
+    equal: bool
+
+
+def main() -> int:
+    """Run the demo and return its exit code: 0 when everything was stored, restored and equal."""
+    parser = argparse.ArgumentParser(description="Back up and restore repositories on this machine.")
+    parser.add_argument("--repositories", type=Path, metavar="FOLDER", help="the git repositories in this folder")
+    folder = parser.parse_args().repositories
+    if folder is not None and not folder.is_dir():
+        parser.error(f"{folder} is not a folder")
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    OUTPUT.mkdir(parents=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="backup-demo-") as name:
+            return demonstrate(Path(name), folder)
+    except KeyboardInterrupt:
+        say("stopped")
+        return 130
+
+
+def demonstrate(place: Path, folder: Path | None) -> int:
+    """Start GitHub and S3 in `place`, back up, restore, compare, and sum up."""
+    say("1  starting an embedded GitHub and an embedded S3 (SeaweedFS)")
+    with serve_stack(place / "s3") as stack, FakeGitHub() as github:
+        add_folder(github, folder.resolve()) if folder else add_organisation(github, place / "organisation")
+        if not github.repositories:
+            print(f"there is no git repository in {folder}", file=sys.stderr)
+            return 1
+        stack.s3.new_bucket(BUCKET)
+        say(f"2  backing up {len(github.repositories)} repositories with container/backup.py, as Fargate runs it")
+        begun = time.monotonic()
+        code = back_up(stack, github, place / "scratch")
+        seconds = time.monotonic() - begun
+        manifest = fetch_manifest(stack)
+        if manifest is None:
+            return code
+        say("3  restoring every bundle from S3 with stock git, comparing every ref with its source")
+        begun = time.monotonic()
+        restored = restore_all(stack, github, manifest, place / "restored")
+        summarise(manifest, restored, stack.aws.metrics(SERVICE), (seconds, time.monotonic() - begun))
+    return code or int(not all(one.equal for one in restored))
+
+
+def say(text: str) -> None:
+    print(f"\n== {text}", flush=True)
+
+
+# -- the repositories ----------------------------------------------------------------------------
+
+
+def add_organisation(github: FakeGitHub, place: Path) -> None:
+    """Generate an organisation with every awkward repository, and add this project's own checkout."""
+    for recipe in (*AWKWARD, *LARGE, *plain(ORDINARY)):
+        add_repository(github, place, recipe)
+    checkout = git_directory(PROJECT)
+    if checkout is None or (checkout / "shallow").exists():
+        print("   this project's own checkout has no full git history, so it is not among the repositories")
+    else:
+        add_existing(github, OWNER, "terraform-aws-github-backup", checkout)
+
+
+def add_folder(github: FakeGitHub, folder: Path) -> None:
+    """Add every git repository in the folder, bare or not."""
+    for path in sorted(one for one in folder.iterdir() if one.is_dir()):
+        if directory := git_directory(path):
+            add_existing(github, as_name(folder.name).lstrip("._-") or "local", as_name(path.name), directory)
+
+
+def git_directory(path: Path) -> Path | None:
+    """Return the git directory of the repository at `path`, None where there is none."""
+    if not (path / ".git").exists() and not (path / "objects").is_dir():
+        return None
+    try:
+        found = git("-C", path, "-c", "safe.directory=*", "rev-parse", "--path-format=absolute", "--git-common-dir")
+        return Path(found.decode().strip())
+    except RuntimeError:
+        return None
+
+
+def as_name(text: str) -> str:
+    """Return a folder's name as GitHub would allow it."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text.removesuffix(".git")).lstrip("-")[:100] or "repository"
+
+
+def add_existing(github: FakeGitHub, owner: str, name: str, directory: Path) -> None:
+    size_kb = sum(one.stat().st_size for one in directory.rglob("*") if one.is_file()) // 1024
+    head = (directory / "HEAD").read_text().strip()
+    branch = head.removeprefix("ref: refs/heads/") if head.startswith("ref: refs/heads/") else "main"
+    github.add(owner, name, directory, size_kb=size_kb, default_branch=branch)
+
+
+# -- backup and restore --------------------------------------------------------------------------
+
+
+def back_up(stack: Stack, github: FakeGitHub, scratch: Path) -> int:
+    """Run the backup with Fargate's environment and return its exit code."""
+    scratch.mkdir()
+    environment = stack.environment(github, BUCKET, scratch) | {"SERVICE_NAME": SERVICE}
+    environment["GITHUB_APP_KEY_SECRET_ARN"] = stack.aws.new_secret("github-app-key", github.pem())
+    return subprocess.run(BACKUP, env=environment, check=False).returncode
+
+
+def fetch_manifest(stack: Stack) -> dict[str, Any] | None:
+    """Copy the manifest into OUTPUT and return it."""
+    client = stack.s3.client()
+    for one in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
+        if one["Key"].endswith("/manifest.json"):
+            path = OUTPUT / one["Key"]
+            path.parent.mkdir(parents=True)
+            client.download_file(BUCKET, one["Key"], str(path))
+            manifest: dict[str, Any] = json.loads(path.read_text())
+            return manifest
+    return None
+
+
+def restore_all(stack: Stack, github: FakeGitHub, manifest: dict[str, Any], place: Path) -> list[Restored]:
+    """Restore what the manifest names, several at once."""
+    place.mkdir()
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(lambda entry: restore_one(stack, github, entry, place), manifest["repos"]))
+
+
+def restore_one(stack: Stack, github: FakeGitHub, entry: dict[str, Any], place: Path) -> Restored:
+    """Fetch one bundle into OUTPUT, restore it in `place`, and compare its refs with the source's."""
+    source = served_refs(github.repositories[entry["id"]].path)
+    source.pop("HEAD", None)
+    if entry["s3_key"] is None:
+        return Restored(entry, 0, source == {})
+    bundle = OUTPUT / entry["s3_key"]
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    stack.s3.client().download_file(BUCKET, entry["s3_key"], str(bundle))
+    refs = restore(bundle, place / f"{entry['id']}.git")
+    if refs != source:
+        print(f"   {entry['full_name']}: the restored refs are not those of the source", file=sys.stderr)
+    return Restored(entry, len(refs), refs == source)
+
+
+# -- the end -------------------------------------------------------------------------------------
+
+
+def summarise(
+    manifest: dict[str, Any], restored: list[Restored], metrics: dict[str, list[float]], seconds: tuple[float, float]
+) -> None:
+    """Print what was done, where it lies, and how to restore one repository by hand."""
+    day = shown(OUTPUT / "github-backup" / manifest["date"])
+    size = sum(one.entry["size_bytes"] for one in restored)
+    wrong = sum(not one.equal for one in restored)
+    published = ", ".join(f"{name} {values[0]:.0f}" for name, values in sorted(metrics.items()))
+    states = [one.entry["status"] for one in restored] + ["failed"] * manifest["failure_count"]
+    counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
+    rows = {
+        "repositories": f"{manifest['total_repos']} listed: {counted}",
+        "refs": f"{sum(one.refs for one in restored)} restored and compared, "
+        + (f"{wrong} REPOSITORIES DIFFER" if wrong else "all equal to the source"),
+        "bytes": f"{readable(size)} in bundles",
+        "seconds": f"{seconds[0]:.1f} to back up, {seconds[1]:.1f} to restore and compare",
+        "metrics": published,
+        "manifest": f"{day}/manifest.json",
+        "bundles": f"{day}/<owner>/<name>.bundle",
+    }
+    say("done")
+    for name, value in rows.items():
+        print(f"   {name:<14}{value}")
+    for failure in manifest["failures"]:
+        print(f"   failed        {failure['full_name']} ({failure['stage']}): {failure['error']}")
+    stored = [one.entry for one in restored if one.entry["s3_key"] and one.entry["sha"]]
+    if stored:
+        print("\nThe bundles are yours to look at. Restore one by hand, with stock git and nothing else:\n")
+        example = next((one for one in stored if one["name"] == "api"), stored[0])
+        print("\n".join(f"    {command}" for command in commands(example)), flush=True)
+
+
+def commands(entry: dict[str, Any]) -> list[str]:
+    """Return the three commands that restore a repository from its bundle."""
+    bundle = shlex.quote(shown(OUTPUT / entry["s3_key"]))
+    mirror = shlex.quote(shown(OUTPUT / f"{entry['name']}.git"))
+    work_tree = shlex.quote(shown(OUTPUT / entry["name"]))
+    return [
+        f"git clone --mirror {bundle} {mirror}",
+        f"git --git-dir={mirror} symbolic-ref HEAD {shlex.quote('refs/heads/' + entry['default_branch'])}",
+        f"git clone {mirror} {work_tree}",
+    ]
+
+
+def shown(path: Path) -> str:
+    """Return the path as a person in the current folder would type it."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

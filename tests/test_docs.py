@@ -1,0 +1,158 @@
+"""The commands in the README are executed as they stand, and what its tables say is what the code does."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import metrics
+from backup import NOT_STARTED, OK, SOME_FAILED, STOPPED
+from embedded.github import FakeRepository
+from embedded.real_git import git, served_refs
+from embedded.stack import PROJECT
+from world import World
+
+README = (PROJECT / "README.md").read_text()
+# Run with what runs these tests, not with an environment to be made first.
+MAKE = ["make", f"BIN={Path(sys.executable).parent}", "READY="]
+
+
+def section(heading: str) -> str:
+    """Return the README's text below a heading, up to the next one."""
+    return re.split(r"^#+ ", README.split(f"# {heading}\n", 1)[1], flags=re.MULTILINE)[0]
+
+
+def commands(heading: str) -> list[str]:
+    """Return the shell blocks of a section."""
+    return re.findall(r"```sh\n(.*?)```", section(heading), re.DOTALL)
+
+
+def table(heading: str) -> dict[str, str]:
+    """Return a section's tables: first column to last."""
+    rows = re.findall(r"^\| `?([^|`]+?)`?(?: or `[^|]+)? \|.*?\| ([^|]+) \|$", section(heading), re.MULTILINE)
+    return {name: meaning for name, meaning in rows if name not in ("variable", "code", "metric")}
+
+
+def shell(script: str, folder: Path, environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_sections_come_in_the_order_in_which_a_user_needs_them() -> None:
+    assert re.findall(r"^## (.*)", README, re.MULTILINE) == [
+        "What lands in S3",
+        "Try it in one command",
+        "Restore in three commands",
+        "What is not backed up",
+        "Exit codes and metrics",
+        "Develop",
+    ]
+
+
+def test_make_demo_backs_up_restores_and_says_how_to_restore_by_hand(tmp_path: Path) -> None:
+    """The second of the README's demo commands, and then the commands that the demo itself prints."""
+    _, with_folder = commands("Try it in one command")
+    for name in ("one", "two.git"):
+        git("init", "--quiet", *(["--bare"] if name.endswith(".git") else []), tmp_path / "mine" / name)
+    git("-C", tmp_path / "mine" / "one", "commit", "--quiet", "--allow-empty", "-m", "first")
+    git("-C", tmp_path / "mine" / "one", "branch", "other")
+    words = with_folder.strip().replace("/path/to/a/folder/of/repositories", str(tmp_path / "mine")).split()
+    assert words[0] == "make"
+    done = subprocess.run([*MAKE, *words[1:]], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 listed: 1 empty, 1 stored" in done.stdout
+    assert "2 restored and compared, all equal to the source" in done.stdout
+    by_hand = [line.strip() for line in done.stdout.splitlines() if line.startswith("    git ")]
+    assert len(by_hand) == 3
+    shell("\n".join(by_hand), PROJECT, dict(os.environ))
+    work_tree = PROJECT / by_hand[2].split()[-1]
+    assert git("-C", work_tree, "rev-parse", "HEAD") == git("-C", tmp_path / "mine" / "one", "rev-parse", "HEAD")
+
+
+def test_make_demo_with_the_generated_organisation() -> None:
+    demo = commands("Try it in one command")[0].split()
+    done = subprocess.run([*MAKE, *demo[1:]], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    listed = re.search(r"(\d+) listed", done.stdout)
+    assert listed is not None
+    assert int(listed[1]) >= 35
+    assert "all equal to the source" in done.stdout
+
+
+def test_the_laptop_commands_back_up_to_any_s3(world: World) -> None:
+    world.add("api")
+    install, run = commands("Against the real GitHub, from a laptop")
+    assert install.strip() in (PROJECT / "Makefile").read_text().replace(": ", " ").replace(
+        "install ", "make install\n"
+    )
+    world.stack.s3.new_bucket("my-backups")
+    environment = world.environment(S3_BUCKET=None, GITHUB_APP_ID=None, GITHUB_APP_KEY_FILE=None, AWS_REGION=None)
+    (world.folder / "my-app.private-key.pem").write_text(world.github.pem())
+    (world.folder / ".venv").symlink_to(sys.prefix)
+    (world.folder / "container").symlink_to(PROJECT / "container")
+    output = shell(run, world.folder, environment)
+    assert json.loads(output.splitlines()[-1])["exit_code"] == 0
+
+
+def restored(world: World, repository: FakeRepository) -> dict[str, str]:
+    """Restore with the README's three commands into a new repository that refuses what GitHub refuses."""
+    entry = world.run().repos[repository.full_name]
+    target = world.folder / "restored.git"
+    git("init", "--quiet", "--bare", target)
+    git("-C", target, "config", "receive.hideRefs", "refs/pull")
+    given, three = commands("Restore in three commands")[:2]
+    assert re.findall(r"(\w+)=", given) == ["BUCKET", "DATE", "OWNER", "NAME", "TO"]
+    assert len(three.strip().splitlines()) == 3
+    bin_folder = Path(sys.executable).parent
+    environment = world.environment(PATH=f"{bin_folder}:{os.environ['PATH']}") | {
+        "BUCKET": world.bucket,
+        "DATE": entry["s3_key"].split("/")[1],
+        "OWNER": entry["owner"],
+        "NAME": entry["name"],
+        "TO": str(target),
+    }
+    shell(three, world.folder, environment)
+    assert git("-C", world.folder / f"{entry['name']}.git", "show-ref").decode().count("refs/pull/") == entry[
+        "ref_count"
+    ] - len([ref for ref in served_refs(target) if ref != "HEAD"])
+    return served_refs(target)
+
+
+def test_the_three_commands_restore_every_branch_tag_and_note(world: World) -> None:
+    repository = world.add("api")
+    source = served_refs(repository.path)
+    pushable = {name: oid for name, oid in source.items() if name != "HEAD" and not name.startswith("refs/pull/")}
+    assert len(pushable) == 5
+    found = restored(world, repository)
+    found.pop("HEAD", None)
+    assert found == pushable
+
+
+def test_the_three_commands_work_where_there_are_no_tags_and_no_notes(world: World) -> None:
+    repository = world.add("gitlinks")
+    assert restored(world, repository)["refs/heads/main"] == served_refs(repository.path)["refs/heads/main"]
+
+
+def test_the_tables_name_every_exit_code_metric_and_variable() -> None:
+    documented = table("Exit codes and metrics")
+    codes = {str(code) for code in (OK, SOME_FAILED, NOT_STARTED, STOPPED)}
+    assert documented.keys() == codes | metrics.UNITS.keys()
+    sources = "".join(path.read_text() for path in (PROJECT / "container").glob("*.py"))
+    read = set(re.findall(r'"((?:GITHUB|S3|BACKUP|SERVICE)_[A-Z_]+)"', sources))
+    assert table("Environment").keys() - {"AWS_REGION"} == read
+
+
+def test_links_between_the_documents_lead_somewhere() -> None:
+    for page in [*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
