@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench install lock clean
+.PHONY: help demo test terraform lint fmt docs bench install lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,8 +12,11 @@ help: ## Show this help
 demo: $(READY) ## A real backup and a real restore on this machine (REPOS=folder: of the git repositories in it)
 	@PYTHONPATH=container:tests $(BIN)/python tests/demo.py $(if $(REPOS),--repositories '$(REPOS)')
 
-test: lint ## Everything that is checked: lint, types, tests
+test: lint terraform ## Everything that is checked: lint, types, terraform, tests
 	$(BIN)/pytest
+
+terraform: $(READY) ## Format, validate and `terraform test`, against the real provider where a registry is in reach
+	@PYTHONPATH=container:tests $(BIN)/python tests/terraform_test.py
 
 lint: $(READY) ## Style and types
 	$(BIN)/ruff check
@@ -24,6 +27,10 @@ lint: $(READY) ## Style and types
 fmt: $(READY) ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	if command -v terraform > /dev/null; then terraform fmt -recursive; fi
+
+docs: $(READY) ## Write the README's tables from variables.tf and outputs.tf
+	PYTHONPATH=container:tests $(BIN)/python tests/tables.py
 
 bench: $(READY) ## Measure this run against a sequential loop, as ratios
 	PYTHONPATH=container:tests $(BIN)/python tests/bench.py

@@ -33,7 +33,10 @@ def key_from_secret(client: "SecretsManagerClient", arn: str) -> RSAPrivateKey:
 
 def key_from_file(path: Path) -> RSAPrivateKey:
     """Return the App's key from a PEM file."""
-    return parse_key(path.read_text(errors="replace"), f"the file {path}")
+    try:
+        return parse_key(path.read_text(errors="replace"), f"the file {path}")
+    except OSError as error:
+        raise AppKeyError(f"the file {path} can't be read: {error}") from None
 
 
 def parse_key(text: str, source: str) -> RSAPrivateKey:

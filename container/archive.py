@@ -1,7 +1,6 @@
 """The archive: what lands in the S3 bucket, under which key, and how it gets there whole."""
 
 import base64
-import contextlib
 import hashlib
 import threading
 from datetime import datetime
@@ -9,6 +8,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 from s3transfer.utils import ReadFileChunk
+from structlog.typing import FilteringBoundLogger
 
 from bundle import PART_SIZE, Bundle
 from manifest import Manifest
@@ -29,8 +29,16 @@ class ArchiveError(Exception):
 class Archive:
     """One day's folder in the bucket."""
 
-    def __init__(self, client: "S3Client", bucket: str, prefix: str, started_at: datetime, stop: Stop) -> None:
-        self._client, self._bucket, self._stop = client, bucket, stop
+    def __init__(
+        self,
+        client: "S3Client",
+        bucket: str,
+        prefix: str,
+        started_at: datetime,
+        stop: Stop,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._client, self._bucket, self._stop, self._log = client, bucket, stop, log
         self._folder = f"{prefix}/{started_at:%Y-%m-%d}"
         self._lock = threading.Lock()
         self._open_uploads: dict[str, str] = {}
@@ -161,8 +169,10 @@ class Archive:
 
     def _abort(self, key: str, upload_id: str) -> None:
         # The bucket's lifecycle rule is the second net for an upload that can't be aborted.
-        with contextlib.suppress(*ERRORS):
+        try:
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
+        except ERRORS as error:
+            self._log.warning("upload not aborted", key=key, error=str(error))
         with self._lock:
             self._open_uploads.pop(upload_id, None)
 

@@ -17,9 +17,10 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import boto3
 from botocore.config import Config
@@ -31,19 +32,19 @@ from app_key import AppKeyError, key_from_file, key_from_secret
 from archive import Archive, ArchiveError
 from bundle import Bundle, BundleError, prove_bundle, write_bundle
 from clone import clone
-from configuration import DEFAULT_SERVICE_NAME, Configuration, ConfigurationError, read_configuration
+from configuration import DEFAULT_SERVICE_NAME, SERVICE_NAME, Configuration, ConfigurationError, read_configuration
 from disk import Disk, DiskFullError, estimate
 from git import Git, GitError, Mirror
 from github import App, GitHub, GitHubError, Installation, RepositoryGoneError, new_session
-from logs import new_logger
+from logs import ABOUT, new_logger
 from manifest import Entry, Failure, Manifest, Stage, StoredBundle, entry
 from redaction import Redactor
 from repository import Repository
-from stop import Stop, Stopped
+from stop import Stop, Stopped, ignore_signals
 
 OK, SOME_FAILED, NOT_STARTED, STOPPED = 0, 1, 2, 143
-# After a signal: workers get so long to come home, and the whole process so long to end. Seconds.
-WORKERS_GRACE, DEADLINE = 8.0, 18.0
+# After a signal, in seconds: workers come home, the whole process ends, and what did not end is said.
+WORKERS_GRACE, DEADLINE, LAST_WORDS = 8.0, 16.0, 2.0
 
 EXPECTED_ERRORS = (GitError, GitHubError, BundleError, ArchiveError, DiskFullError, OSError)
 
@@ -73,6 +74,7 @@ class Services:
 
     github: GitHub
     git: Git
+    git_version: str
     archive: Archive
     disk: Disk
     scratch: Path
@@ -86,7 +88,7 @@ class Outcome:
     result: Entry | Failure
     stage: Stage
     seconds: float
-    name: str
+    id: int
 
 
 @dataclass(frozen=True)
@@ -100,22 +102,37 @@ class Plan:
 def main() -> int:
     """Run once and return the exit code."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the key and the tokens
-    redactor = Redactor()
-    # boto3 by itself knows AWS_DEFAULT_REGION only; Fargate sets AWS_REGION.
-    aws = boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
-    process = Process(datetime.now(UTC), aws, redactor, Stop(), new_logger(sys.stdout, redactor))
-    service = os.environ.get("SERVICE_NAME", "").strip() or DEFAULT_SERVICE_NAME
+    redactor, stop = Redactor(), Stop()
+    log = new_logger(sys.stdout, redactor)
+    aws, problems = aws_session()
+    process = Process(datetime.now(UTC), aws, redactor, stop, log)
+    service = os.environ.get("SERVICE_NAME", "").strip()
+    service = service if SERVICE_NAME.fullmatch(service) else DEFAULT_SERVICE_NAME
     try:
-        configuration = read_configuration(os.environ, aws.region_name)
         with scratch_folder() as scratch:
-            process.stop.listen(DEADLINE, lambda: give_up(scratch, process))
+            stop.listen(DEADLINE, lambda: give_up(scratch, service, process))
+            configuration = read_configuration(os.environ, aws.region_name)
+            if problems:
+                raise StartError(*problems)
             return run(configuration, scratch, process)
     except (ConfigurationError, StartError) as error:
-        return not_started(error.problems, service, process)
+        return not_started([*problems, *(one for one in error.problems if one not in problems)], service, process)
     except Exception:
-        process.log.exception("bug, please report it")
+        log.exception("bug, please report it")
         publish({metrics.FAILURE: 1}, service, process)
+        log.error("run broken off", exit_code=SOME_FAILED)
         return SOME_FAILED
+
+
+def aws_session() -> tuple[boto3.session.Session, list[str]]:
+    """Return boto3's session and what is wrong with the environment that it was made from."""
+    # boto3 by itself knows AWS_DEFAULT_REGION only; Fargate sets AWS_REGION.
+    region = os.environ.get("AWS_REGION", "").strip() or None
+    try:
+        return boto3.session.Session(region_name=region), []
+    except BotoCoreError as error:
+        os.environ.pop("AWS_PROFILE", None)
+        return boto3.session.Session(region_name=region), [f"AWS_PROFILE can't be used: {error}"]
 
 
 @contextlib.contextmanager
@@ -132,24 +149,25 @@ def scratch_folder() -> Iterator[Path]:
 def run(configuration: Configuration, scratch: Path, process: Process) -> int:
     """Do everything between a sound configuration and the exit code. Raises StartError."""
     try:
-        with process.stop.interrupting():
-            services, plan = start(configuration, scratch, process)
-            git_version = services.git.version()
+        services, plan = start_stoppable(configuration, scratch, process)
     except Stopped:
         publish({metrics.FAILURE: 1}, configuration.service_name, process)
         process.log.error("run stopped before it listed the repositories", exit_code=STOPPED)
         return STOPPED
     process.log.info("repositories listed", repositories=len(plan.repositories), workers=configuration.concurrency)
+    for failure in plan.failures:
+        process.log.error("failed", full_name=failure.full_name, stage="list", duration=0.0, error=failure.error)
     outcomes = back_up_all(plan.repositories, configuration.concurrency, services)
     results = [*plan.failures, *(outcome.result for outcome in outcomes)]
+    failures = (one for one in results if isinstance(one, Failure))
     manifest = Manifest(
         run_id=f"{process.started_at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}",
         started_at=process.started_at,
         finished_at=datetime.now(UTC),
         complete=not process.stop.is_set(),
-        git_version=git_version,
+        git_version=services.git_version,
         entries=tuple(one for one in results if isinstance(one, Entry)),
-        failures=tuple(one for one in results if isinstance(one, Failure)),
+        failures=tuple(replace(one, error=process.redactor.clean(one.error)) for one in failures),
     )
     return finish(manifest, configuration.service_name, services)
 
@@ -157,30 +175,57 @@ def run(configuration: Configuration, scratch: Path, process: Process) -> int:
 # -- start ---------------------------------------------------------------------------------------
 
 
+def start_stoppable(configuration: Configuration, scratch: Path, process: Process) -> tuple[Services, Plan]:
+    """Start in a thread, so that a server that does not answer keeps nobody from stopping the run. Raises Stopped."""
+    ended: queue.SimpleQueue[tuple[Services, Plan] | BaseException] = queue.SimpleQueue()
+
+    def begin() -> None:
+        try:
+            ended.put(start(configuration, scratch, process))
+        except BaseException as error:
+            ended.put(error)
+
+    threading.Thread(target=begin, daemon=True).start()
+    while process.stop.seconds() < WORKERS_GRACE:
+        with contextlib.suppress(queue.Empty):
+            result = ended.get(timeout=0.1)
+            if isinstance(result, BaseException):
+                raise result
+            process.stop.check()
+            return result
+    raise Stopped
+
+
 def start(configuration: Configuration, scratch: Path, process: Process) -> tuple[Services, Plan]:
     """Reach the bucket, git, the key and GitHub. Raises StartError with all that is wrong."""
     problems: list[str] = []
-    s3 = process.aws.client("s3", config=s3_config(configuration.concurrency))
-    archive = Archive(s3, configuration.bucket, configuration.prefix, process.started_at, process.stop)
     git = Git(scratch, configuration.server_url, process.stop)
-    try:
+    with collecting(problems, "S3"):
+        s3 = process.aws.client("s3", config=s3_config(configuration.concurrency))
+        day = (configuration.bucket, configuration.prefix, process.started_at)
+        archive = Archive(s3, *day, process.stop, process.log)
         archive.probe()
-    except ArchiveError as error:
-        problems.append(str(error))
-    try:
-        git.version()
-    except OSError as error:
-        problems.append(f"git can't be run: {error}")
-    try:
+    with collecting(problems, "git"):
+        git_version = git.version()
+    with collecting(problems, "GitHub"):
         github = reach_github(configuration, process)
         plan = list_repositories(github, configuration.installation_id)
-    except (AppKeyError, GitHubError) as error:
-        raise StartError(*problems, str(error)) from None
-    except StartError as error:
-        raise StartError(*problems, *error.problems) from None
     if problems:
         raise StartError(*problems)
-    return Services(github, git, archive, Disk(scratch, process.stop), scratch, process), plan
+    return Services(github, git, git_version, archive, Disk(scratch, process.stop), scratch, process), plan
+
+
+@contextlib.contextmanager
+def collecting(problems: list[str], where: str) -> Iterator[None]:
+    """Add what goes wrong in this block to `problems`, so that all problems are said at once."""
+    try:
+        yield
+    except StartError as error:
+        problems.extend(error.problems)
+    except (AppKeyError, ArchiveError, GitHubError) as error:
+        problems.append(str(error))
+    except (BotoCoreError, GitError, OSError, ValueError) as error:
+        problems.append(f"{where} can't be used: {error}")
 
 
 def s3_config(workers: int) -> Config:
@@ -199,7 +244,7 @@ def reach_github(configuration: Configuration, process: Process) -> GitHub:
         key = key_from_secret(process.aws.client("secretsmanager"), configuration.key_secret_arn)
     else:
         key = key_from_file(Path(str(configuration.key_file)))
-    session = new_session(configuration.api_url, os.environ.get("SSL_CERT_FILE"))
+    session = new_session(os.environ.get("SSL_CERT_FILE"))
     app = App(configuration.app_id, key, configuration.api_url, configuration.server_url)
     return GitHub(app, session, process.redactor, process.stop, process.log)
 
@@ -240,21 +285,27 @@ def back_up_all(repositories: list[Repository], workers: int, services: Services
         waiting.put(repository)
 
     def work() -> None:
-        with contextlib.suppress(queue.Empty):
+        with contextlib.suppress(queue.Empty, Stopped):
             while True:
+                services.process.stop.check()
                 finished.put(back_up(waiting.get_nowait(), services))
 
-    for _ in range(min(workers, len(repositories))):
-        # Daemons: one that hangs in a system call does not keep a stopped run from ending.
-        threading.Thread(target=work, daemon=True).start()
+    # Daemons: one that hangs in a system call does not keep a stopped run from ending.
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(workers, len(repositories)))]
+    for thread in threads:
+        thread.start()
     outcomes: list[Outcome] = []
-    while len(outcomes) < len(repositories) and services.process.stop.seconds() < WORKERS_GRACE:
-        with contextlib.suppress(queue.Empty):
-            outcomes.append(finished.get(timeout=0.2))
+    while services.process.stop.seconds() < WORKERS_GRACE:
+        alive = any(thread.is_alive() for thread in threads)
+        try:
+            outcomes.append(finished.get(timeout=0.2 if alive else 0))
             report(outcomes[-1], len(outcomes), len(repositories), services.process.log)
-    home = {outcome.name for outcome in outcomes}
-    lost = [one for one in repositories if one.full_name not in home]
-    return outcomes + [Outcome(unfinished(one.full_name, "clone"), "clone", 0.0, one.full_name) for one in lost]
+        except queue.Empty:
+            if not alive:
+                break
+    home = {outcome.id for outcome in outcomes}
+    lost = [one for one in repositories if one.id not in home]
+    return outcomes + [Outcome(unfinished(one.full_name, "clone"), "clone", 0.0, one.id) for one in lost]
 
 
 def unfinished(full_name: str, stage: Stage) -> Failure:
@@ -275,26 +326,26 @@ def report(outcome: Outcome, done: int, total: int, log: FilteringBoundLogger) -
 
 
 class Way:
-    """Where a repository is on its way, for its log lines."""
+    """Where a repository is on its way: what every log line of its thread says."""
 
-    def __init__(self, full_name: str, log: FilteringBoundLogger) -> None:
+    def __init__(self, full_name: str) -> None:
         self.stage: Stage = "clone"
-        self._full_name, self._log, self._started = full_name, log, time.monotonic()
+        self._full_name, self._started = full_name, time.monotonic()
+        ABOUT.set(self.about)
 
     def seconds(self) -> float:
         return time.monotonic() - self._started
 
-    def log(self) -> FilteringBoundLogger:
-        """Return a logger whose lines say which repository, which stage, and how long so far."""
-        return self._log.bind(full_name=self._full_name, stage=self.stage, duration=round(self.seconds(), 3))
+    def about(self) -> dict[str, object]:
+        return {"full_name": self._full_name, "stage": self.stage, "duration": round(self.seconds(), 3)}
 
 
 def back_up(listed: Repository, services: Services) -> Outcome:
     """Take one repository all its way. The one place where an error becomes an outcome."""
-    way = Way(listed.full_name, services.process.log)
-    way.log().info("started", size_kb=listed.size_kb)
+    way, log = Way(listed.full_name), services.process.log
     result: Entry | Failure
     try:
+        log.info("started", size_kb=listed.size_kb)
         result = store(listed, services, way)
     except RepositoryGoneError:
         result = entry(listed, "gone", None, way.seconds())
@@ -303,9 +354,9 @@ def back_up(listed: Repository, services: Services) -> Outcome:
     except EXPECTED_ERRORS as error:
         result = Failure(listed.full_name, way.stage, services.process.redactor.clean(str(error)))
     except Exception as error:
-        way.log().exception("bug, please report it")
+        log.exception("bug, please report it")
         result = Failure(listed.full_name, way.stage, services.process.redactor.clean(f"bug: {error!r}"))
-    return Outcome(result, way.stage, way.seconds(), listed.full_name)
+    return Outcome(result, way.stage, way.seconds(), listed.id)
 
 
 def store(listed: Repository, services: Services, way: Way) -> Entry:
@@ -315,7 +366,7 @@ def store(listed: Repository, services: Services, way: Way) -> Entry:
     except (GitError, OSError) as error:
         if not disk_is_full(error):
             raise
-        way.log().warning("disk full, trying again alone", error=str(error))
+        services.process.log.warning("disk full, trying again alone", error=str(error))
     try:
         return store_within(services.disk.budget, listed, services, way)
     except (GitError, OSError) as error:
@@ -325,7 +376,7 @@ def store(listed: Repository, services: Services, way: Way) -> Entry:
 
 
 def disk_is_full(error: GitError | OSError) -> bool:
-    return error.disk_full if isinstance(error, GitError) else error.errno == errno.ENOSPC
+    return error.disk_full if isinstance(error, GitError) else error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def store_within(size: int, listed: Repository, services: Services, way: Way) -> Entry:
@@ -337,7 +388,12 @@ def store_within(size: int, listed: Repository, services: Services, way: Way) ->
         folder = Path(name)
         way.stage = "clone"
         repository, mirror = clone(
-            listed, folder / "mirror.git", services.github, services.git, services.process.stop, way.log
+            listed,
+            folder / "mirror.git",
+            services.github,
+            services.git,
+            services.process.stop,
+            services.process.log,
         )
         if not mirror.refs:
             return entry(repository, "empty", None, way.seconds())
@@ -382,7 +438,7 @@ def finish(manifest: Manifest, service: str, services: Services) -> int:
         process.log.error("manifest not written", error=str(error))
         manifest_url = None
     failed = manifest.failure_count or int(manifest_url is None or not manifest.complete)
-    code = STOPPED if not manifest.complete else SOME_FAILED if failed else OK
+    code = exit_code(manifest, manifest_url is not None)
     values: dict[str, float] = {
         metrics.SUCCESS: manifest.success_count,
         metrics.FAILURE: failed,
@@ -404,6 +460,15 @@ def finish(manifest: Manifest, service: str, services: Services) -> int:
         manifest=manifest_url,
     )
     return code
+
+
+def exit_code(manifest: Manifest, written: bool) -> int:
+    """Return what the run ends with: see docs/decisions/0003-failure-isolation-and-exit-codes.md."""
+    if not manifest.complete:
+        return STOPPED
+    if not written and manifest.success_count == 0:
+        return NOT_STARTED  # the bucket took nothing at all
+    return SOME_FAILED if manifest.failure_count or not written else OK
 
 
 def not_started(problems: Iterable[str], service: str, process: Process) -> int:
@@ -430,13 +495,31 @@ def seconds_since(moment: datetime) -> float:
     return (datetime.now(UTC) - moment).total_seconds()
 
 
-def give_up(scratch: Path, process: Process) -> None:
+def give_up(scratch: Path, service: str, process: Process) -> None:
     """End a stopped run that did not come to its end by itself."""
-    process.log.error("run stopped, and something did not answer in time", exit_code=STOPPED)
     process.stop.kill_processes()
     shutil.rmtree(scratch, ignore_errors=True)
+
+    def last_words() -> None:
+        publish({metrics.FAILURE: 1}, service, process)
+        process.log.error("run stopped, and something did not answer in time", exit_code=STOPPED)
+
+    # In a thread, as what did not answer may be the log or CloudWatch.
+    speaker = threading.Thread(target=last_words, daemon=True)
+    speaker.start()
+    speaker.join(LAST_WORDS)
     os._exit(STOPPED)
 
 
+def leave(code: int) -> NoReturn:
+    """Exit with the code, whatever comes in between: a signal, or a pipe that nobody reads any more."""
+    ignore_signals()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

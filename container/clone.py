@@ -1,6 +1,5 @@
 """Getting one repository's mirror, whatever has happened to it since it was listed."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
@@ -15,24 +14,24 @@ CLONE_ATTEMPTS = 4
 
 
 def clone(
-    listed: Repository, path: Path, github: GitHub, git: Git, stop: Stop, log: Callable[[], FilteringBoundLogger]
+    listed: Repository, path: Path, github: GitHub, git: Git, stop: Stop, log: FilteringBoundLogger
 ) -> tuple[Repository, Mirror]:
     """Clone the repository into `path`; return it as it is called now, and its mirror.
 
-    A fault is tried again with backoff, a rejected token is replaced once, a new name is followed.
-    Raises RepositoryGoneError, GitHubError where GitHub blocks it, GitError in all other cases.
-    `log` returns the logger of this moment.
+    A fault is tried again with backoff or when the server says, a rejected token is replaced once, a new
+    name is followed. Raises RepositoryGoneError, GitHubError where GitHub blocks it, GitError in all other cases.
     """
     current, tokens, replaced = listed, github.tokens(listed.installation_id), False
 
     def log_wait(fault: RetryableError, seconds: float, attempt: int) -> None:
-        log().warning("trying again", seconds=round(seconds, 1), attempt=attempt, error=str(fault))
+        told_by = fault.told_by or "backoff"
+        log.warning("trying again", seconds=round(seconds, 1), told_by=told_by, attempt=attempt, error=str(fault))
 
     for attempt in retrying(CLONE_ATTEMPTS, stop, log_wait):
         with attempt:
             token = tokens.token()
             try:
-                return current, git.mirror(github.clone_url(current), path, token)
+                return current, _mirror(current, path, github, git, token)
             except GitError as error:
                 if error.disk_full:
                     error.final = True
@@ -44,11 +43,17 @@ def clone(
                 found = github.look_again(current)
                 if found.full_name != current.full_name:
                     error.wait = 0
-                    log().warning("repository was renamed", new_name=found.full_name)
+                    log.warning("repository was renamed", new_name=found.full_name)
                 elif error.unauthorized:
                     error.final = True
-                elif error.rate_limited:
-                    github.wait_for_git(current)
                 current = found
                 raise
     raise AssertionError("tenacity raises the last error")
+
+
+def _mirror(repository: Repository, path: Path, github: GitHub, git: Git, token: str) -> Mirror:
+    """Clone once. That there is nothing to clone is believed only when the server says so as a git server."""
+    mirror = git.mirror(github.clone_url(repository), path, token)
+    if not mirror.refs and (reason := github.why_not_empty(repository, token)):
+        raise GitError(f"git clone found no refs, and the server did not say that there are none: {reason}")
+    return mirror

@@ -14,11 +14,13 @@ DEFAULT_SERVER_URL = "https://github.com"
 # Four git processes a core keep the core busy while others wait for the network.
 WORKERS_PER_CPU = 4
 MOST_WORKERS = 256
+LONGEST_SHOWN = 100
 
 APP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 SECRET_ARN = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+REGION = re.compile(r"[A-Za-z0-9-]+")
 PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
 # A CloudWatch dimension value is printable ASCII and does not start with a colon.
 SERVICE_NAME = re.compile(r"[!-9;-~][ -~]{0,254}")
@@ -66,7 +68,7 @@ class _Reader:
 
     def matching(self, name: str, value: str | None, rule: re.Pattern[str], expected: str) -> None:
         if value is not None and not rule.fullmatch(value):
-            self.problems.append(f"{name} must be {expected}, not {value!r}")
+            self.problems.append(f"{name} must be {expected}, not {_shown(value)}")
 
     def url(self, name: str, default: str) -> str:
         value = (self.text(name) or default).rstrip("/")
@@ -76,17 +78,18 @@ class _Reader:
         except ValueError:
             sound = False
         if not sound or re.search(r"[\s\x00-\x1f?#]", value):
-            self.problems.append(f"{name} must be a URL such as {default}, not {_no_login(value)!r}")
+            self.problems.append(f"{name} must be a URL such as {default}, not {_shown(value)}")
         elif parts.username or parts.password:
             self.problems.append(f"{name} must not hold a user name or a password: take them out")
-        return value
+        scheme, _, rest = value.partition("://")
+        return f"{scheme.lower()}://{rest}"
 
     def workers(self) -> int:
         name, value = "BACKUP_CONCURRENCY", self.text("BACKUP_CONCURRENCY")
         if value is None:
-            return WORKERS_PER_CPU * (os.cpu_count() or 1)
+            return min(MOST_WORKERS, WORKERS_PER_CPU * (os.cpu_count() or 1))
         if not NUMBER.fullmatch(value) or int(value) > MOST_WORKERS:
-            self.problems.append(f"{name} must be a whole number from 1 to {MOST_WORKERS}, not {value!r}")
+            self.problems.append(f"{name} must be a whole number from 1 to {MOST_WORKERS}, not {_shown(value)}")
             return 1
         return int(value)
 
@@ -100,14 +103,29 @@ class _Reader:
             )
         example = "the ARN of a Secrets Manager secret (arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME)"
         self.matching("GITHUB_APP_KEY_SECRET_ARN", arn, SECRET_ARN, example)
-        if file is not None and not (Path(file).is_file() and os.access(file, os.R_OK)):
-            self.problems.append(f"GITHUB_APP_KEY_FILE names {file!r}, which is not a file that can be read here")
+        self.file("GITHUB_APP_KEY_FILE")
         return arn, Path(file) if file else None
 
+    def file(self, name: str) -> None:
+        """Note a problem if the variable names something else than a file that can be read."""
+        value = self.text(name)
+        # os.path.isfile answers where Path.is_file raises: a pasted key is too long to be a path.
+        if value is not None and not (os.path.isfile(value) and os.access(value, os.R_OK)):  # noqa: PTH113
+            self.problems.append(f"{name} names {_shown(value)}, which is not a file that can be read here")
 
-def _no_login(url: str) -> str:
-    """Return the URL without what may be a password in it, fit for a message."""
-    return re.sub(r"//[^/]*@", "//", url)
+    def folder(self, name: str) -> None:
+        """Note a problem if the variable names something else than a folder that can be written to."""
+        value = self.text(name)
+        if value is not None and not (os.path.isdir(value) and os.access(value, os.W_OK | os.X_OK)):  # noqa: PTH112
+            self.problems.append(f"{name} names {_shown(value)}, which is not a folder that can be written to")
+
+
+def _shown(value: str) -> str:
+    """Return a wrong value fit for a message: short, and not what may be a key or a password in the wrong place."""
+    without_login = re.sub(r"//[^/]*@", "//", value)
+    if len(without_login) > LONGEST_SHOWN or re.search(r"[A-Za-z0-9+/=]{40}", without_login):
+        return f"{len(value)} characters that begin with {value[:4]!r}"
+    return repr(without_login)
 
 
 def read_configuration(environment: Mapping[str, str], region: str | None) -> Configuration:
@@ -132,8 +150,12 @@ def read_configuration(environment: Mapping[str, str], region: str | None) -> Co
     service = read.text("SERVICE_NAME") or DEFAULT_SERVICE_NAME
     read.matching("SERVICE_NAME", service, SERVICE_NAME, "1 to 255 printable ASCII characters, the first not a colon")
     workers = read.workers()
+    read.file("SSL_CERT_FILE")
+    read.folder("TMPDIR")
     if not region:
         read.problems.append("AWS_REGION is not set: it must name the bucket's region, for instance eu-central-1")
+    elif not REGION.fullmatch(region):
+        read.problems.append(f"AWS_REGION must be the name of a region such as eu-central-1, not {_shown(region)}")
     if read.problems or app_id is None or bucket is None:
         raise ConfigurationError(read.problems)
     number = int(installation) if installation else None

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
-from retry import RetryableError
+from requests.structures import CaseInsensitiveDict
+
+from retry import RetryableError, wait_told
 from stop import Stop
 
 ASKPASS = Path(__file__).with_name("askpass.sh")
@@ -33,18 +35,18 @@ SETTINGS = (
     "core.fsync=none",
 )
 LONGEST_ERROR = 2000
+# git replaces credentials in a trace by <redacted>.
+TRACE_HEADERS_ONLY = {"GIT_TRACE_CURL_NO_DATA": "1", "GIT_TRACE_REDACT": "1"}
 
 
 class GitError(RetryableError):
     """git ended with an error; the text is what it wrote to stderr."""
 
-    def __init__(self, command: str, returncode: int, stderr: str) -> None:
-        super().__init__(_in_gits_words(command, returncode, stderr))
-        text = str(self)
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
         self.unauthorized = bool(
             re.search(r"Authentication failed|error: 401|could not read (Username|Password)", text)
         )
-        self.rate_limited = bool(re.search(r"error: (429|503)", text))
         self.disk_full = bool(re.search(r"No space left on device|Out of diskspace|Disk quota exceeded", text))
 
 
@@ -86,6 +88,19 @@ class Mirror:
     object_format: str
 
 
+def _last_answer(trace: Path) -> tuple[int, CaseInsensitiveDict[str]]:
+    """Return status and headers of the last HTTP answer in a trace; status 0 where there is none."""
+    status, headers = 0, CaseInsensitiveDict[str]()
+    text = trace.read_text(errors="replace") if trace.exists() else ""
+    for line in re.findall(r"<= Recv header: (.*)", text):
+        if found := re.match(r"HTTP/[\d.]+ (\d+)", line):
+            status, headers = int(found[1]), CaseInsensitiveDict()
+        elif ":" in line:
+            name, _, value = line.partition(":")
+            headers[name.strip()] = value.strip()
+    return status, headers
+
+
 class Git:
     """git, shut off from the machine's configuration, and from every host but the configured one."""
 
@@ -105,19 +120,27 @@ class Git:
             "GIT_ASKPASS": str(ASKPASS),
             "GIT_ALLOW_PROTOCOL": self._server.scheme,
         }
-        if "SSL_CERT_FILE" in os.environ:  # a GitHub Enterprise Server with a certificate of its own
+        if os.environ.get("SSL_CERT_FILE"):  # a GitHub Enterprise Server with a certificate of its own
             self._environment["GIT_SSL_CAINFO"] = os.environ["SSL_CERT_FILE"]
 
     def version(self) -> str:
         """Return git's version number."""
         return self.run("version").decode().removeprefix("git version ").strip()
 
-    def run(self, *arguments: str, token: str | None = None, stdout: int | IO[bytes] = subprocess.PIPE) -> bytes:
+    def run(
+        self,
+        *arguments: str,
+        token: str | None = None,
+        trace: Path | None = None,
+        stdout: int | IO[bytes] = subprocess.PIPE,
+    ) -> bytes:
         """Run git to its end and return its standard output.
 
-        `token` is offered to the configured server if it asks. Raises GitError, and Stopped
-        when the run was stopped meanwhile: then git and its children are gone.
+        `token` is offered to the configured server if it asks. The file `trace` gets the HTTP headers, without
+        credentials. Raises GitError, and Stopped when the run was stopped meanwhile: then git and its children
+        are gone.
         """
+        traced = {"GIT_TRACE_CURL": str(trace), **TRACE_HEADERS_ONLY} if trace else {}
         settings = [part for setting in SETTINGS for part in ("-c", setting)]
         with self._offering(token) as offer:
             process = subprocess.Popen(
@@ -125,7 +148,7 @@ class Git:
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=subprocess.PIPE,
-                env=self._environment | offer,
+                env=self._environment | offer | traced,
                 cwd=self._home,
                 start_new_session=True,
             )
@@ -134,7 +157,7 @@ class Git:
         self._stop.check()
         if process.returncode != 0:
             command = next(a for a in arguments if not a.startswith("-") and "/" not in a)
-            raise GitError(command, process.returncode, errors.decode(errors="replace"))
+            raise GitError(_in_gits_words(command, process.returncode, errors.decode(errors="replace")))
         return output or b""
 
     @contextlib.contextmanager
@@ -165,7 +188,13 @@ class Git:
         A repository without commits gives a mirror without refs. Raises GitError.
         """
         shutil.rmtree(path, ignore_errors=True)  # what a try before this one may have left
-        self.run("clone", "--mirror", "--quiet", "--template=", "--", url, str(path), token=token)
+        trace = path.with_suffix(".trace")
+        trace.unlink(missing_ok=True)
+        try:
+            self.run("clone", "--mirror", "--quiet", "--template=", "--", url, str(path), token=token, trace=trace)
+        except GitError as error:
+            error.wait, error.told_by = wait_told(*_last_answer(trace))
+            raise
         at = f"--git-dir={path}"
         refs = parse_refs(self.run(at, "for-each-ref", "--format=%(objectname) %(refname)"))
         with contextlib.suppress(GitError):  # it ends with 128 where HEAD does not resolve

@@ -5,22 +5,23 @@ https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-githu
 
 import base64
 import contextlib
+import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import jwt
 import requests
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from structlog.typing import FilteringBoundLogger
 
-from redaction import Redactor
+from redaction import Redactor, printable
 from repository import InvalidRepositoryError, Repository, read_repository
-from retry import RetryableError, retrying
+from retry import RetryableError, retrying, wait_told
 from stop import Stop
 from version import TOOL_VERSION
 
@@ -31,9 +32,17 @@ PAGE_SIZE = 100
 JWT_BACKDATED, JWT_LIFE = timedelta(seconds=60), timedelta(minutes=9)
 # A token is replaced this long before it expires. It lives for one hour.
 REFRESH_AHEAD = timedelta(minutes=5)
+# After a token could not be had, so long nobody asks again. Seconds.
+MINT_PAUSE = 60.0
+MOST_PAGES, MOST_REDIRECTS = 10_000, 5
+SMART_TYPE = "application/x-git-upload-pack-advertisement"
+# What a git server answers for a repository without refs: nothing, or capabilities behind a ref that can't be.
+NO_REFS = re.compile(
+    rb"001e# service=git-upload-pack\n0000(0000|[0-9a-f]{4}0{40,64} capabilities\^\{\}\x00[^\n]*\n0000)"
+)
 # No more than a backup needs, whatever the App was granted.
 PERMISSIONS = {"contents": "read", "metadata": "read"}
-# What GitHub asks for where a secondary rate limit comes without a header. Seconds.
+# What GitHub's documentation asks for where a secondary rate limit comes without a header. Seconds.
 SECONDARY_LIMIT_WAIT = 60.0
 
 # What a refusal of the App's own requests comes from, by its status.
@@ -107,20 +116,33 @@ class TokenManager:
         self._mint = mint
         self._lock = threading.Lock()
         self._token: Token | None = None
+        self._failure: tuple[float, GitHubError] | None = None
 
     def token(self) -> str:
-        """Return a token that is good for at least REFRESH_AHEAD."""
+        """Return a token that is good for at least REFRESH_AHEAD. Raises GitHubError."""
         with self._lock:
             if self._token is None or self._token.expires_at - datetime.now(UTC) < REFRESH_AHEAD:
-                self._token = self._mint()
+                self._renew()
+            assert self._token
             return self._token.value
 
     def replace(self, rejected: str) -> str:
-        """Return another token than the one that GitHub rejected, minted once for all threads."""
+        """Return another token than the one that GitHub rejected, minted once for all threads. Raises GitHubError."""
         with self._lock:
             if self._token is None or self._token.value == rejected:
-                self._token = self._mint()
+                self._renew()
+            assert self._token
             return self._token.value
+
+    def _renew(self) -> None:
+        # A mint that failed was tried many times already: those who waited for it don't all try as often again.
+        if self._failure and time.monotonic() - self._failure[0] < MINT_PAUSE:
+            raise GitHubError(str(self._failure[1]), self._failure[1].status)
+        try:
+            self._token, self._failure = self._mint(), None
+        except GitHubError as error:
+            self._failure = (time.monotonic(), error)
+            raise
 
 
 class GitHub:
@@ -146,9 +168,11 @@ class GitHub:
         found = []
         url = f"{self._api_url}/app/installations?per_page={PAGE_SIZE}"
         for page in self._pages(url, lambda page_url: self._ask_as_app("GET", page_url)):
-            for answer in page:
-                account = answer.get("account") or {}
-                found.append(Installation(int(answer["id"]), str(account.get("login") or account.get("slug") or "?")))
+            with _as_documented(url):
+                for answer in page:
+                    account = answer.get("account") or {}
+                    owner = printable(str(account.get("login") or account.get("slug") or "?"))
+                    found.append(Installation(int(answer["id"]), owner))
         return found
 
     def tokens(self, installation_id: int) -> TokenManager:
@@ -160,8 +184,10 @@ class GitHub:
     def _mint(self, installation_id: int) -> Token:
         url = f"{self._api_url}/app/installations/{installation_id}/access_tokens"
         answer = self._ask_as_app("POST", url, json={"permissions": PERMISSIONS}).json()
-        self._redactor.hide_token(answer["token"])
-        return Token(answer["token"], datetime.fromisoformat(answer["expires_at"]))
+        with _as_documented(url):
+            self._redactor.hide_token(answer["token"])
+            expires_at = datetime.fromisoformat(answer["expires_at"])
+            return Token(answer["token"], expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))
 
     # -- its repositories ------------------------------------------------------------------------
 
@@ -170,24 +196,26 @@ class GitHub:
 
         Raises GitHubError.
         """
-        listing = self._list(installation)
+        found: dict[object, Repository | InvalidRepositoryError] = {}
+        listing = self._list(installation, found)
         if listing.missing:
             self._log.warning("listing is short, looking again", owner=installation.owner, missing=listing.missing)
-            listing = min(self._list(installation), listing, key=lambda one: one.missing)
+            listing = self._list(installation, found)
         return listing
 
-    def _list(self, installation: Installation) -> Listing:
-        found: dict[object, Repository | InvalidRepositoryError] = {}
+    def _list(self, installation: Installation, found: dict[object, Repository | InvalidRepositoryError]) -> Listing:
+        """List once; what is listed is added to `found`, and what was found before counts too."""
         total_count = 0
         url = f"{self._api_url}/installation/repositories?per_page={PAGE_SIZE}"
         for page in self._pages(url, lambda page_url: self._as_installation(page_url, installation.id)):
-            total_count = int(page["total_count"])
-            for answer in page["repositories"]:
-                try:
-                    repository = read_repository(answer, installation.id)
-                    found[repository.id] = repository
-                except InvalidRepositoryError as error:
-                    found[error.full_name] = error
+            with _as_documented(url):
+                total_count = int(page["total_count"])
+                for answer in page["repositories"]:
+                    try:
+                        repository = read_repository(answer, installation.id)
+                        found[repository.id] = repository
+                    except InvalidRepositoryError as error:
+                        found[error.full_name] = error
         repositories = tuple(r for r in found.values() if isinstance(r, Repository))
         refused = tuple(r for r in found.values() if isinstance(r, InvalidRepositoryError))
         return Listing(repositories, refused, total_count)
@@ -212,13 +240,19 @@ class GitHub:
     def clone_url(self, repository: Repository) -> str:
         return f"{self._app.server_url}/{repository.full_name}.git"
 
-    def wait_for_git(self, repository: Repository) -> None:
-        """Ask the git server for the repository's refs, only to wait as long as its answer says."""
+    def why_not_empty(self, repository: Repository, token: str) -> str | None:
+        """Return None where the git server says that the repository has no refs, and why not otherwise.
+
+        git takes any page that is not a git server's answer for an empty repository.
+        https://git-scm.com/docs/http-protocol
+        """
         url = f"{self.clone_url(repository)}/info/refs?service=git-upload-pack"
-        login = f"x-access-token:{self.tokens(repository.installation_id).token()}"
-        basic = "Basic " + base64.b64encode(login.encode()).decode()
-        with contextlib.suppress(GitHubError):
-            self._send("GET", url, lambda: basic, allow_redirects=False, stream=True).close()
+        basic = "Basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()
+        answer = self._send("GET", url, lambda: basic)
+        kind = answer.headers.get("Content-Type", "no type")
+        if kind != SMART_TYPE:
+            return f"it answered {answer.status_code} with {kind}, which is no git server's answer"
+        return None if NO_REFS.fullmatch(answer.content) else "its answer is not that of an empty repository"
 
     # -- the wire --------------------------------------------------------------------------------
 
@@ -243,11 +277,15 @@ class GitHub:
             return self._send("GET", url, lambda: f"Bearer {renewed}")
 
     def _pages(self, url: str, get: Callable[[str], requests.Response]) -> Iterator[Any]:
-        """Yield the JSON of each page, following Link: rel="next" while it stays on GitHub's host."""
+        """Yield the JSON of each page, following Link: rel="next" while it stays on GitHub's host and is new."""
         next_url: str | None = url
+        seen: set[str] = set()
         while next_url:
             if urlsplit(next_url)[:2] != urlsplit(self._api_url)[:2]:
                 raise GitHubError(f"GitHub's next page is on another host than GITHUB_API_URL: {next_url}")
+            if next_url in seen or len(seen) >= MOST_PAGES:
+                raise GitHubError(f"GitHub's pages do not end: {next_url} comes after {len(seen)} others")
+            seen.add(next_url)
             answer = get(next_url)
             yield answer.json()
             next_url = answer.links.get("next", {}).get("url")
@@ -255,7 +293,11 @@ class GitHub:
     def _send(self, method: str, url: str, authorization: Authorization, **options: Any) -> requests.Response:
         """Send one request, again after a fault that may pass, and return the successful answer."""
         loop = retrying(API_ATTEMPTS, self._stop, self._log_wait)
-        return loop(self._send_once, method, url, authorization, **options)
+        try:
+            return loop(self._send_once, method, url, authorization, **options)
+        except GitHubError as error:
+            error.final = True  # it was tried often enough
+            raise
 
     def _send_once(self, method: str, url: str, authorization: Authorization, **options: Any) -> requests.Response:
         headers = {
@@ -266,13 +308,33 @@ class GitHub:
         }
         what = f"{method} {urlsplit(url).path}"
         try:
-            answer = self._session.request(method, url, headers=headers, timeout=TIMEOUT, **options)
-        except requests.RequestException as error:
+            answer = self._follow(method, url, headers, options)
+        except (requests.RequestException, OSError) as error:
             fault = GitHubError(f"{self._api_url} can't be reached ({what}): {_root_cause(error)}")
             fault.final = False
             raise fault from None
         if answer.status_code >= 300:
             raise _refusal(answer, what)
+        if url.startswith(self._api_url):
+            _require_json(answer, what)
+        return answer
+
+    def _follow(self, method: str, url: str, headers: dict[str, str], options: dict[str, Any]) -> requests.Response:
+        """Send, and follow redirects of a GET as long as they stay on the host: the token goes nowhere else."""
+        for _ in range(MOST_REDIRECTS):
+            answer = self._session.request(
+                method,
+                url,
+                headers=headers,
+                timeout=TIMEOUT,
+                allow_redirects=False,
+                proxies=requests.utils.get_environ_proxies(url),
+                **options,
+            )
+            target = urljoin(url, answer.headers.get("Location", ""))
+            if not answer.is_redirect or method != "GET" or urlsplit(target)[:2] != urlsplit(url)[:2]:
+                break
+            url = target
         return answer
 
     def _log_wait(self, fault: RetryableError, seconds: float, attempt: int) -> None:
@@ -282,13 +344,34 @@ class GitHub:
         )
 
 
-def new_session(api_url: str, ca_file: str | None) -> requests.Session:
-    """Return a session that takes the machine's proxies, and neither its .netrc nor anything else."""
+def new_session(ca_file: str | None) -> requests.Session:
+    """Return a session that takes neither the machine's .netrc nor anything else that it does not name."""
     session = requests.Session()
-    session.proxies = requests.utils.get_environ_proxies(api_url)
     session.trust_env = False
     session.verify = ca_file or True
     return session
+
+
+@contextlib.contextmanager
+def _as_documented(url: str) -> Iterator[None]:
+    """Raise GitHubError where an answer has another form than GitHub documents."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        what = f"{type(error).__name__} {error}"
+        raise GitHubError(f"the answer to {urlsplit(url).path} is not what GitHub documents: {what}") from None
+
+
+def _require_json(answer: requests.Response, what: str) -> None:
+    try:
+        answer.json()
+    except ValueError:
+        kind = answer.headers.get("Content-Type", "no type")
+        fault = GitHubError(
+            f"the answer to {what} is {kind}, not JSON: is GITHUB_API_URL GitHub's API?", answer.status_code
+        )
+        fault.final = False
+        raise fault from None
 
 
 def _root_cause(error: BaseException) -> str:
@@ -302,16 +385,21 @@ def _root_cause(error: BaseException) -> str:
 
 
 def _refusal(answer: requests.Response, what: str) -> GitHubError:
-    wait, told_by = _wait_told(answer)
+    words = _words(answer)
+    wait, told_by = wait_told(answer.status_code, answer.headers)
+    if told_by is None and answer.status_code in (403, 429) and "secondary rate limit" in words.lower():
+        wait, told_by = SECONDARY_LIMIT_WAIT, "GitHub's documentation"
     asked = f" ({told_by} asks to wait {wait:.0f} s)" if wait is not None else ""
-    fault = GitHubError(f"GitHub answered {answer.status_code} to {what}: {_words(answer)}{asked}", answer.status_code)
+    fault = GitHubError(f"GitHub answered {answer.status_code} to {what}: {words}{asked}", answer.status_code)
     fault.wait, fault.told_by = wait, told_by
-    fault.final = fault.told_by is None and answer.status_code < 500
+    fault.final = told_by is None and answer.status_code != 429 and answer.status_code < 500
     return fault
 
 
 def _words(answer: requests.Response) -> str:
-    """Return GitHub's own explanation, with why a repository is blocked."""
+    """Return GitHub's own explanation, with why a repository is blocked or where a redirect leads."""
+    if answer.is_redirect:
+        return f"redirect to {answer.headers['Location']}"
     try:
         body = answer.json()
         block = body.get("block") or {}
@@ -319,28 +407,3 @@ def _words(answer: requests.Response) -> str:
         return f"{body['message']} ({details})" if details else str(body["message"])
     except (ValueError, KeyError, AttributeError, TypeError):
         return answer.text.strip()[:300] or answer.reason or "no explanation"
-
-
-def _wait_told(answer: requests.Response) -> tuple[float | None, str | None]:
-    """Return the seconds that GitHub wants us to wait, and what said so; (None, None) if nothing did.
-
-    https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api
-    """
-    now, headers = datetime.now(UTC), answer.headers
-    limited = answer.status_code in (403, 429)
-    if "Retry-After" in headers and (limited or answer.status_code >= 500):
-        return _retry_after(headers["Retry-After"], now), "Retry-After"
-    if limited and headers.get("x-ratelimit-remaining") == "0" and headers.get("x-ratelimit-reset", "").isdigit():
-        return max(0.0, int(headers["x-ratelimit-reset"]) - now.timestamp()) + 1, "x-ratelimit-reset"
-    if answer.status_code == 429 or (limited and "rate limit" in _words(answer).lower()):
-        return SECONDARY_LIMIT_WAIT, "GitHub's documentation"
-    return None, None
-
-
-def _retry_after(value: str, now: datetime) -> float:
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - now).total_seconds())
-    except (ValueError, TypeError):
-        return SECONDARY_LIMIT_WAIT

@@ -1,6 +1,8 @@
 """Logs: one JSON object a line for machines, one readable line an event on a terminal."""
 
+import contextlib
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 import structlog
@@ -8,6 +10,9 @@ from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from disk import readable
 from redaction import Redactor
+
+# What every line of this thread says besides: which repository, in which stage, for how long.
+ABOUT: ContextVar[Callable[[], dict[str, Any]]] = ContextVar("ABOUT")
 
 # What a person at a terminal need not see of every line.
 QUIET_EVENTS = {"started"}
@@ -22,21 +27,36 @@ UNITS: dict[str, Callable[[Any], str]] = {
 }
 
 
+class _Lines:
+    """Where lines go. A backup does not die of a log that nobody takes any more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+
+    debug = info = warning = error = msg
+
+
 def new_logger(stream: TextIO, redactor: Redactor) -> FilteringBoundLogger:
     """Return a logger that writes to `stream` and never writes a secret the redactor knows."""
 
-    def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    def complete(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         first = {key: event.pop(key) for key in ("timestamp", "level", "event")}
-        return {k: redactor.clean(v) if isinstance(v, str) else v for k, v in {**first, **event}.items()}
+        whole = {**first, **ABOUT.get(dict)(), **event}
+        return {key: redactor.clean(value) if isinstance(value, str) else value for key, value in whole.items()}
 
     renderer = _terminal_line if stream.isatty() else structlog.processors.JSONRenderer(ensure_ascii=False)
     log: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(stream),
+        _Lines(stream),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            redact,
+            complete,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger("info"),

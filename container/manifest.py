@@ -150,4 +150,4 @@ class Manifest:
             "repos": [asdict(one) for one in sorted(self.entries, key=lambda one: one.full_name)],
             "failures": [asdict(one) for one in sorted(self.failures, key=lambda one: one.full_name)],
         }
-        return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
+        return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"

@@ -1,40 +1,47 @@
-"""What keeps secrets out of logs, manifests and error texts."""
+"""What keeps secrets, and bytes that are no text, out of logs, manifests and error texts."""
 
 import base64
 import re
-from collections.abc import Iterable
+import threading
 
 HIDDEN = "***"
-# Shapes that are secrets whoever made them: GitHub's tokens, JWTs, PEM blocks, and a login in a URL.
+# Shapes that are secrets whoever made them: GitHub's tokens, JWTs, PEM blocks, RSA keys without frame, logins in URLs.
 # https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/about-authentication-to-github
 SHAPES = (
     re.compile(r"\b(?:gh[a-z]_|github_pat_)[\w.-]+"),  # since 2026 a JWT may follow the prefix
     re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"),
     re.compile(r"-----BEGIN [A-Z ]+-----.*?(?:-----END [A-Z ]+-----|\Z)", re.DOTALL),
+    re.compile(r"\bMII[A-Za-z0-9+/=\s\\]{60,}"),
     re.compile(r"(?<=://)[^/@\s]+@"),
     re.compile(r"(?i)(?<=authorization: )\S+ \S+"),
 )
+# A server's words may hold anything; a terminal must not obey it.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Redactor:
     """Removes secrets from text: those it was told of, and whatever has the shape of one."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._secrets: tuple[str, ...] = ()
 
-    def hide(self, secrets: Iterable[str]) -> None:
-        """Remember secrets (not empty) that must not appear in any text from now on."""
-        self._secrets = (*self._secrets, *(s for s in secrets if s))
-
     def hide_token(self, token: str) -> None:
-        """Remember an installation token and the form in which Basic authentication sends it."""
+        """Remember an installation token, and the form in which Basic authentication sends it."""
         basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
-        self.hide([token, basic])
+        with self._lock:
+            self._secrets = (*self._secrets, token, basic)
 
     def clean(self, text: str) -> str:
-        """Return the text with every known or likely secret replaced by ***."""
+        """Return the text fit to be shown: every known or likely secret is ***, what is no text is escaped."""
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
         for shape in SHAPES:
             text = shape.sub(HIDDEN, text)
-        return text
+        return printable(text)
+
+
+def printable(text: str) -> str:
+    """Return the text with control characters and lone surrogates as escapes, so that UTF-8 can hold it."""
+    text = CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,6 +1,9 @@
 """What is tried again, how often, and how long to wait in between."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -25,7 +28,7 @@ class RetryableError(Exception):
 
 
 def retrying(attempts: int, stop: Stop, on_wait: Callable[[RetryableError, float, int], None]) -> Retrying:
-    """Return tenacity's loop for RetryableError faults: at most `attempts` tries, the last error raised.
+    """Return tenacity's loop for faults that may pass: at most `attempts` tries, the last error raised.
 
     `on_wait` gets the fault, the seconds until the next try and the number of the failed one.
     """
@@ -56,3 +59,29 @@ def _fault(state: RetryCallState) -> RetryableError:
     error = state.outcome.exception() if state.outcome else None
     assert isinstance(error, RetryableError), error
     return error
+
+
+def wait_told(status: int, headers: Mapping[str, str]) -> tuple[float | None, str | None]:
+    """Return the seconds that GitHub wants us to wait, and the header that says so; (None, None) if none does.
+
+    `headers` finds names in any case.
+    https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api
+    """
+    now = datetime.now(UTC)
+    limited = status in (403, 429)
+    if "Retry-After" in headers and (limited or status >= 500):
+        return _retry_after(headers["Retry-After"].strip(), now), "Retry-After"
+    reset = headers.get("x-ratelimit-reset", "")
+    if limited and headers.get("x-ratelimit-remaining") == "0" and re.fullmatch("[0-9]+", reset):
+        return max(0.0, int(reset) - now.timestamp()) + 1, "x-ratelimit-reset"
+    return None, None
+
+
+def _retry_after(value: str, now: datetime) -> float | None:
+    """Return the seconds of a Retry-After header: a number or a date. https://www.rfc-editor.org/rfc/rfc9110#name-retry-after"""
+    if re.fullmatch("[0-9]+", value):
+        return float(value)
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - now).total_seconds())
+    except (ValueError, TypeError):
+        return None

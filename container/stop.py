@@ -8,7 +8,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import FrameType
 
 # git gets this long to remove its half-made files before it is killed. Seconds.
 GRACE = 3.0
@@ -30,20 +29,13 @@ class Stop:
         self._event = threading.Event()
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen[bytes]] = set()
-        self._interrupting = False
         self._since = 0.0
 
     def listen(self, deadline: float, at_deadline: Callable[[], None]) -> None:
         """Stop at SIGTERM and SIGINT from now on; call `at_deadline` if we are still here after so many seconds."""
         threading.Thread(target=self._supervise, args=(deadline, at_deadline), daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._handle)
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        self._signals.put(number)
-        if self._interrupting:
-            self._interrupting = False
-            raise Stopped
+            signal.signal(number, lambda number, _frame: self._signals.put(number))
 
     def _supervise(self, deadline: float, at_deadline: Callable[[], None]) -> None:
         self._signals.get()
@@ -52,16 +44,6 @@ class Stop:
         self._end_processes()
         time.sleep(max(0.0, deadline - self.seconds()))
         at_deadline()
-
-    @contextlib.contextmanager
-    def interrupting(self) -> Iterator[None]:
-        """Raise Stopped in the main thread wherever it is inside this block when the signal comes."""
-        self._interrupting = True
-        try:
-            self.check()
-            yield
-        finally:
-            self._interrupting = False
 
     def is_set(self) -> bool:
         return self._event.is_set()
@@ -113,3 +95,9 @@ class Stop:
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
+
+
+def ignore_signals() -> None:
+    """Let nothing change the exit code of a run that is over."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)

@@ -10,6 +10,8 @@ import github_contract
 from embedded.github import FakeGitHub
 from embedded.s3_proxy import S3Proxy
 from embedded.stack import Stack, serve_stack
+from terraform.module import REGION, TERRAFORM, Applied, Module, copy_module
+from terraform.standin.mirror import serve
 from world import Repositories, World
 
 NUMBERS = itertools.count(1)
@@ -33,7 +35,7 @@ def github() -> Iterator[FakeGitHub]:
     with FakeGitHub() as github:
         github.on_answer = lambda *answer: differences.extend(github_contract.problems(*answer))
         yield github
-    assert differences == []
+    assert github.listed_as or differences == []
 
 
 @pytest.fixture
@@ -42,6 +44,27 @@ def s3_proxy(world: World) -> Iterator[S3Proxy]:
     with S3Proxy(world.stack.s3.url) as proxy:
         world.variables["AWS_ENDPOINT_URL_S3"] = proxy.url
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def standin() -> Iterator[dict[str, str]]:
+    """The environment in which terraform finds the stand-in provider."""
+    if TERRAFORM is None:
+        pytest.skip("terraform is not installed: the module is not tested")
+    with serve(region=REGION) as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def module(standin: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Module:
+    """The module, ready to be planned and applied."""
+    return Module(copy_module(tmp_path_factory.mktemp("module")), standin).init()
+
+
+@pytest.fixture(scope="session")
+def applied(module: Module) -> Applied:
+    """What the module makes of the required inputs alone."""
+    return module.apply()
 
 
 @pytest.fixture

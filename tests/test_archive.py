@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from archive import Archive, ArchiveError
 from bundle import PART_SIZE, Bundle
 from embedded.s3_proxy import S3Fault, S3Proxy
+from logs import new_logger
+from redaction import Redactor
 from repository import Repository
 from stop import Stop
 from world import World
@@ -20,7 +23,7 @@ MOMENT = datetime(2026, 11, 23, 23, 59, 59, tzinfo=UTC)
 
 def archive_of(world: World, url: str | None = None) -> Archive:
     s3 = world.stack.s3 if url is None else type(world.stack.s3)(url)
-    return Archive(s3.client(), world.bucket, "github-backup", MOMENT, Stop())
+    return Archive(s3.client(), world.bucket, "github-backup", MOMENT, Stop(), new_logger(sys.stdout, Redactor()))
 
 
 def bundle_of(folder: Path, size: int) -> Bundle:

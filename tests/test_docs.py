@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import metrics
+import tables
 from backup import NOT_STARTED, OK, SOME_FAILED, STOPPED
 from embedded.github import FakeRepository
 from embedded.real_git import git, served_refs
@@ -54,6 +55,8 @@ def test_the_sections_come_in_the_order_in_which_a_user_needs_them() -> None:
         "Restore in three commands",
         "What is not backed up",
         "Exit codes and metrics",
+        "Deploy with Terraform",
+        "Environment of the program",
         "Develop",
     ]
 
@@ -147,10 +150,15 @@ def test_the_tables_name_every_exit_code_metric_and_variable() -> None:
     assert documented == codes | metrics.UNITS.keys()
     sources = "".join(path.read_text() for path in (PROJECT / "container").glob("*.py"))
     read = set(re.findall(r'"((?:GITHUB|S3|BACKUP|SERVICE)_[A-Z_]+)"', sources))
-    assert table("Environment") - {"AWS_REGION"} == read
+    assert table("Environment of the program") - {"AWS_REGION"} == read
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:
     for page in [*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_tables_of_inputs_and_outputs_are_those_of_the_module() -> None:
+    assert tables.filled(README) == README, "they differ: run `make docs`"
+    assert README.count("| `github_app_id` | required |") == 1

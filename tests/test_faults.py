@@ -111,12 +111,16 @@ def test_a_wait_longer_than_an_hour_is_refused_with_the_reason(world: World) -> 
     assert len(world.github.requests("GET .*/installation/repositories")) == 1
 
 
-def test_a_rate_limited_clone_waits_as_long_as_the_git_server_says(world: World) -> None:
+@pytest.mark.parametrize("status", [403, 429, 503])
+def test_a_rate_limited_clone_waits_as_long_as_the_git_server_says(world: World, status: int) -> None:
     world.add("fork")
-    world.github.faults = [Fault(CLONE, status=429, headers={"Retry-After": "2"}, times=2)]
+    world.github.faults = [Fault(CLONE, status=status, headers={"Retry-After": "2"})]
     run = world.run()
     assert run.code == 0
-    assert [one["told_by"] for one in run.named("waiting for GitHub")] == ["Retry-After"]
+    (waiting,) = run.named("trying again")
+    assert (waiting["told_by"], waiting["seconds"]) == ("Retry-After", 2)
+    first, second = world.github.requests(CLONE)[:2]
+    assert second.at - first.at >= 2
 
 
 def test_a_repository_deleted_since_the_listing_is_gone_and_no_failure(world: World) -> None:
@@ -242,3 +246,66 @@ def test_a_manifest_that_cannot_be_written_is_a_failure(world: World, s3_proxy: 
     assert run.events[-1]["manifest"] is None
     assert "AccessDenied" in run.named("manifest not written")[0]["error"]
     assert world.metrics()["BackupFailure"] == [1]
+
+
+@pytest.mark.parametrize(
+    "page", ["<html>", "<html><body>down for maintenance</body></html>", ""], ids=["tag", "page", "none"]
+)
+def test_a_page_instead_of_a_git_answer_does_not_make_a_repository_empty(world: World, page: str) -> None:
+    """git itself ends with 0 and an empty clone: such a page has no line that looks like a ref."""
+    world.add("api")
+    world.add("fork")
+    world.github.faults = [Fault(r"GET /acme/fork\.git", status=200, raw=page, times=99)]
+    run = world.run()
+    assert run.code == 1
+    assert run.repos.keys() == {"acme/api"}
+    assert "did not say that there are none" in run.failures["acme/fork"]["error"]
+
+
+def test_a_page_that_passes_is_tried_again(world: World) -> None:
+    world.add("fork")
+    world.github.faults = [Fault(r"GET /acme/fork\.git", status=200, raw="<html>", times=2)]
+    run = world.run()
+    assert run.code == 0
+    assert run.repos["acme/fork"]["status"] == "stored"
+
+
+def test_api_faults_do_not_multiply_with_the_tries_of_a_clone(world: World) -> None:
+    world.add("fork")
+    world.github.faults = [
+        Fault(CLONE, status=500, times=99),
+        Fault(r"GET .*/repositories/\d+", status=500, times=99),
+    ]
+    assert world.run().code == 1
+    assert len(world.github.requests(r"GET .*/repositories/\d+")) == 6
+
+
+def test_a_token_that_cannot_be_had_is_not_asked_for_once_more_by_every_repository(world: World) -> None:
+    for number in range(4):
+        world.add("fork", name=f"copy-{number}")
+
+    def break_down() -> None:
+        world.github.revoke_tokens()
+        world.github.faults = [Fault("POST .*/access_tokens", status=503, times=999)]
+
+    world.github.after_listing = break_down
+    run = world.run()
+    assert run.code == 1
+    assert len(run.failures) == 4
+    assert len(world.github.requests("POST .*/access_tokens")) == 1 + 6
+
+
+def test_nothing_stored_and_no_manifest_is_a_run_that_could_not_use_its_bucket(world: World, s3_proxy: S3Proxy) -> None:
+    world.add("api")
+    s3_proxy.faults = [S3Fault("PUT .*", "deny")]
+    run = world.run()
+    assert run.code == 2
+    assert world.metrics()["BackupFailure"] == [1]
+
+
+def test_an_upload_that_may_not_be_aborted_is_said(world: World, s3_proxy: S3Proxy) -> None:
+    world.add("api")
+    s3_proxy.faults = [S3Fault("DELETE .*uploadId", "deny")]
+    run = world.run()
+    assert run.code == 0
+    assert "AccessDenied" in run.named("upload not aborted")[0]["error"]

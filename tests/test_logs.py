@@ -68,3 +68,27 @@ def test_a_terminal_gets_readable_lines_with_progress(world: World) -> None:
     assert "run finished: 2 repositories, " in output.splitlines()[-1]
     assert "exit_code=1, success=1, failed=1" in output.splitlines()[-1]
     world.check_no_secret(output)
+
+
+def test_a_backup_does_not_die_of_a_log_that_nobody_reads(world: World) -> None:
+    for number in range(12):
+        world.add("service-001", name=f"copy-{number}")
+    process = world.start()
+    assert process.stdout
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == 0
+    manifest = world.read_manifest()
+    assert manifest is not None
+    assert manifest["success_count"] == 12
+
+
+def test_what_a_server_says_cannot_command_a_terminal(world: World) -> None:
+    world.add("api")
+    world.add("fork")
+    world.github.faults = [
+        Fault(r"GET (/acme/fork\.git|.*/repositories/\d+)", status=403, message="\x1b[2Jgone", times=9)
+    ]
+    output = on_a_terminal(world)
+    assert "\\x1b[2Jgone" in output
+    assert "\x1b[2J" not in output

@@ -152,3 +152,47 @@ def test_a_bucket_and_a_github_that_are_both_wrong_are_both_said(world: World) -
     run = world.run(S3_BUCKET="no-such-bucket", GITHUB_APP_ID="999")
     assert_not_started(world, run)
     assert len(run.problems) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("AWS_PROFILE", "nope", "AWS_PROFILE can't be used"),
+        ("AWS_REGION", "eu central 1", "AWS_REGION must be the name of a region"),
+        ("AWS_ENDPOINT_URL_S3", "garbage", "S3 can't be used"),
+        ("SSL_CERT_FILE", "/nowhere", "SSL_CERT_FILE names '/nowhere'"),
+        ("TMPDIR", "/nowhere", "TMPDIR names '/nowhere'"),
+    ],
+)
+def test_what_boto3_git_or_python_read_from_the_environment_is_checked_too(
+    world: World, name: str, value: str, words: str
+) -> None:
+    run = world.run(**{name: value})
+    assert run.code == 2
+    assert words in run.problems[0]
+
+
+def test_a_server_url_in_capitals_is_the_same_server(world: World) -> None:
+    world.add("api")
+    assert world.run(GITHUB_SERVER_URL=world.github.server_url.replace("http", "HTTP")).code == 0
+
+
+def test_a_git_that_does_not_work_is_a_problem(world: World) -> None:
+    (world.folder / "git").write_text("#!/bin/sh\necho broken >&2\nexit 3\n")
+    (world.folder / "git").chmod(0o755)
+    run = world.run(PATH=f"{world.folder}:/usr/bin:/bin")
+    assert run.code == 2
+    assert "git version ended with 3: broken" in run.problems[0]
+
+
+def test_a_key_in_the_wrong_variable_is_not_shown(world: World) -> None:
+    body = "".join(world.github.pem().splitlines()[1:-1])
+    run = world.run(GITHUB_APP_KEY_FILE=body, GITHUB_APP_ID=f"{body}!")
+    assert run.code == 2
+    assert body[:40] not in run.output
+
+
+def test_a_name_of_a_service_that_cannot_be_a_dimension_still_raises_the_alarm(world: World) -> None:
+    run = world.run(SERVICE_NAME=":wrong")
+    assert run.code == 2
+    assert world.stack.aws.metrics("github-backup")["BackupFailure"][0] >= 1

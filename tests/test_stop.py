@@ -80,7 +80,7 @@ def test_a_run_stopped_while_it_lists_writes_no_manifest(world: World, fault: Fa
 def test_a_run_stopped_while_it_waits_to_try_again_ends_at_once(world: World) -> None:
     world.add("fork")
     world.github.faults = [Fault(r"GET /acme/fork\.git", status=429, headers={"Retry-After": "60"}, times=9)]
-    run = stop_when(world, lambda: len(world.github.requests(r"GET /acme/fork\.git")) >= 2)
+    run = stop_when(world, lambda: world.github.requests(r"GET /acme/fork\.git"))
     assert run.failures.keys() == {"acme/fork"}
 
 
@@ -93,3 +93,26 @@ def test_a_server_that_never_answers_does_not_keep_a_stopped_run(world: World, s
     run = stop_when(world, lambda: any(f.delay and f.times < 9 for f in world.github.faults))
     assert run.failures.keys() == {"acme/fork"}
     assert s3_proxy.requests
+
+
+def test_a_stopped_run_raises_its_alarm_though_s3_no_longer_answers(world: World, s3_proxy: S3Proxy) -> None:
+    world.add("fork")
+    world.github.faults = [Fault(r"POST /acme/fork\.git", status=0, delay=60, times=9)]
+    s3_proxy.faults = [S3Fault(r"PUT .*/manifest\.json", "hang")]
+    run = stop_when(world, lambda: world.github.git_at_once)
+    assert run.manifest is None
+    assert "did not answer in time" in run.events[-1]["event"]
+
+
+def test_a_log_that_nobody_reads_does_not_keep_a_stopped_run(world: World) -> None:
+    for number in range(60):
+        world.add("service-001", name=f"a-name-that-fills-the-pipe-soon-{number:060}")
+    world.github.faults = [Fault(r"GET .*000059\.git", status=0, delay=60, times=9)]
+    process = world.start()
+
+    def some_are_stored() -> None:
+        assert len(world.stored_keys()) >= 20
+
+    wait_until(some_are_stored, "twenty stored bundles")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(LIMIT) == 143

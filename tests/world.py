@@ -22,7 +22,13 @@ from embedded.real_git import bundled_refs, restore, served_refs
 from embedded.stack import BACKUP, PROJECT, Stack
 
 SCHEMA = json.loads((PROJECT / "docs" / "manifest.schema.json").read_text())
-SUMMARIES = {"run finished", "run stopped", "run could not start", "run stopped before it listed the repositories"}
+SUMMARIES = {
+    "run finished",
+    "run stopped",
+    "run could not start",
+    "run stopped, and something did not answer in time",
+    "run stopped before it listed the repositories",
+}
 
 
 @dataclass

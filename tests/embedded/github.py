@@ -48,6 +48,8 @@ class FakeRepository:
     # 451 is a takedown by law, 403 by GitHub's staff.
     blocked: int | None = None
     old_name: str | None = None
+    # Counted, and left out of listings.
+    unlisted: bool = False
 
     @property
     def full_name(self) -> str:
@@ -82,6 +84,8 @@ class Fault:
     delay: float = 0.0
     # With status 0: close the connection after so many bytes of git's answer.
     cut_after: int | None = None
+    # A body that is not GitHub's.
+    raw: str | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,8 @@ class FakeGitHub:
         self.echo_token = False
         # Given as the next page of every listing, whatever page that is.
         self.next_page: str | None = None
+        # Fields that a repository is listed with in place of its own, by its id.
+        self.listed_as: dict[int, dict[str, Any]] = {}
         self.on_answer: Callable[[str, str, int, Any], None] = lambda *_: None
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -252,13 +258,20 @@ class FakeGitHub:
     def _answer_repositories(self, token: _Token, query: dict[str, list[str]]) -> "_Answer":
         installation = self.installations[token.installation]
         visible = [r for r in self.repositories.values() if r.owner == installation.owner and not r.gone]
-        listed = [github_json.repository(self.api_url, self.server_url, one) for one in visible]
-        total = len(listed) + installation.miscount
+        seen = [one for one in visible if not one.unlisted]
+        listed = [self._listed(one) for one in seen]
+        total = len(visible) + installation.miscount
         if int(query.get("page", ["1"])[0]) * int(query.get("per_page", ["30"])[0]) >= len(listed):
             self.after_listing()
             if installation.miscount_once:
                 installation.miscount = 0
         return self._page("/installation/repositories", listed, query, total)
+
+    def _listed(self, repository: FakeRepository) -> dict[str, Any]:
+        answer = github_json.repository(self.api_url, self.server_url, repository)
+        for name, value in self.listed_as.get(repository.id, {}).items():
+            (answer["owner"] if name == "owner" else answer)["login" if name == "owner" else name] = value
+        return answer
 
     def _page(self, path: str, items: list[Any], query: dict[str, list[str]], total: int | None) -> "_Answer":
         number, size = int(query.get("page", ["1"])[0]), min(100, int(query.get("per_page", ["30"])[0]))
@@ -357,6 +370,10 @@ class FakeGitHub:
                 fault = fake._fault(f"{self.command} {self.path}")
                 if fault:
                     time.sleep(fault.delay)
+                    if fault.raw is not None:
+                        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                        self.send(fault.status, fault.raw.encode(), {"Content-Type": "text/html"})
+                        return
                     if fault.status:
                         self.rfile.read(int(self.headers.get("Content-Length", 0)))
                         words = fault.message + (self.headers.get("Authorization", "") if fake.echo_token else "")

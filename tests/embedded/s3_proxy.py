@@ -1,4 +1,4 @@
-"""A proxy in front of the embedded S3 that refuses, spoils or slows down what tests choose."""
+"""A proxy in front of the embedded S3 or AWS that records, refuses, spoils or slows down what tests choose."""
 
 import http.client
 import re
@@ -17,8 +17,8 @@ class S3Fault:
     """What happens to the requests whose `METHOD path?query` matches."""
 
     match: str
-    # deny: 403. spoil: one byte of the body is another. slow: 1 MiB a second.
-    kind: Literal["deny", "spoil", "slow"]
+    # deny: 403. spoil: one byte of the body is another. slow: 1 MiB a second. hang: no answer for a minute.
+    kind: Literal["deny", "spoil", "slow", "hang"]
 
 
 @dataclass
@@ -28,6 +28,8 @@ class S3Proxy:
     target: str
     faults: list[S3Fault] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    # The JSON requests to AWS services that passed: operation and body.
+    operations: list[tuple[str, bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -55,9 +57,13 @@ class S3Proxy:
                 proxy.requests.append(what)
                 kind = proxy.kind(what)
                 body = self.read_body(slowly=kind == "slow")
+                if operation := self.headers.get("X-Amz-Target"):
+                    proxy.operations.append((operation, body))
                 if kind == "deny":
                     self.send(403, [("Content-Type", "application/xml")], DENIED)
                     return
+                if kind == "hang":
+                    time.sleep(60)
                 if kind == "spoil":
                     body = body[:-1] + bytes([body[-1] ^ 1])
                 connection = http.client.HTTPConnection(urlsplit(proxy.target).netloc, timeout=60)

@@ -1,0 +1,46 @@
+# Bucket and secret are made elsewhere, for instance by infrahouse/s3-bucket/aws and infrahouse/secret/aws; cluster and topic
+# are shared. The module makes the task, its roles, the schedule, the replica, the replication and the alarms.
+
+provider "aws" {
+  region = "eu-central-1"
+}
+
+# Stands for `module "backups" { source = "infrahouse/s3-bucket/aws" ... }`. What the module needs of it: versioning.
+resource "aws_s3_bucket" "backups" {
+  bucket = "acme-backups"
+}
+
+resource "aws_s3_bucket_versioning" "backups" {
+  bucket = aws_s3_bucket.backups.bucket
+
+  versioning_configuration {
+    status = "Enabled"
+  }
+}
+
+# Stands for `module "app_key" { source = "infrahouse/secret/aws" ... }`. Its policy must let the task role read it.
+resource "aws_secretsmanager_secret" "app_key" {
+  name_prefix = "github-app-key-"
+}
+
+module "github_backup" {
+  source = "../.."
+
+  github_app_id                 = "123456"
+  github_app_key_secret_writers = []
+  subnet_ids                    = ["subnet-0123456789abcdef0"]
+  replica_region                = "eu-west-1"
+  alarm_emails                  = []
+
+  existing = {
+    bucket  = { name = aws_s3_bucket_versioning.backups.bucket }
+    cluster = { arn = "arn:aws:ecs:eu-central-1:123456789012:cluster/shared" }
+    secret  = { arn = aws_secretsmanager_secret.app_key.arn }
+    topic   = { arn = "arn:aws:sns:eu-central-1:123456789012:pager" }
+  }
+}
+
+output "task_role_arn" {
+  description = "Let this role read the secret."
+  value       = module.github_backup.task_role_arn
+}

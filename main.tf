@@ -1,0 +1,93 @@
+# What every file shares: versions, where we are, names, and the secret that holds the App's key.
+
+terraform {
+  required_version = ">= 1.9"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 6.0"
+    }
+  }
+}
+
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  # The version of container/version.py: the image that the module starts is the one it was released with.
+  release       = "0.1.0"
+  default_image = "public.ecr.aws/terraform-aws-github-backup/github-backup:${local.release}"
+  image_uri     = coalesce(var.image_uri, local.default_image)
+
+  account_id = data.aws_caller_identity.current.account_id
+  partition  = data.aws_partition.current.partition
+  region     = data.aws_region.current.region
+  tags       = merge(var.tags, { Service = var.service_name })
+
+  kms_key_arns = var.kms_key_arns != null ? var.kms_key_arns : { logs = null, primary = null, replica = null, secret = null, topic = null }
+
+  # Names that container/metrics.py has too; a test compares them.
+  metrics = {
+    namespace = "GitHubBackup"
+    dimension = "Service"
+    success   = "BackupSuccess"
+    failure   = "BackupFailure"
+    duration  = "RunDuration"
+    bytes     = "BytesUploaded"
+    unchanged = "RepositoriesUnchanged"
+  }
+  prefix = "github-backup"
+
+  # Hours without a run until somebody is told.
+  rate           = try(regex("^rate\\((?P<count>[0-9]+) (?P<unit>hour|day)", var.schedule_expression), { count = "24", unit = "hour" })
+  interval_hours = coalesce(var.run_interval_hours, tonumber(local.rate.count) * (local.rate.unit == "day" ? 24 : 1))
+  window_hours   = local.interval_hours + var.run_grace_hours
+
+  # Memory that Fargate sells for each amount of CPU, MiB.
+  # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
+  fargate_memory = {
+    "256"   = [512, 1024, 2048]
+    "512"   = range(1024, 4096 + 1, 1024)
+    "1024"  = range(2048, 8192 + 1, 1024)
+    "2048"  = range(4096, 16384 + 1, 1024)
+    "4096"  = range(8192, 30720 + 1, 1024)
+    "8192"  = range(16384, 61440 + 1, 4096)
+    "16384" = range(32768, 122880 + 1, 8192)
+  }
+
+  docs_url = "https://github.com/terraform-aws-github-backup/terraform-aws-github-backup/blob/main/docs"
+}
+
+check "image_is_pinned" {
+  assert {
+    condition     = var.image_uri == null || can(regex("(@sha256:[0-9a-f]{64}|:[0-9a-f]{40})$", local.image_uri))
+    error_message = "image_uri is not pinned: ${local.image_uri} may be another image tomorrow. Use repository@sha256:digest, or a tag that is a commit's SHA."
+  }
+}
+
+# -- the App's private key -----------------------------------------------------------------------
+# Made without a value, so that the key is never in Terraform's state:
+#   aws secretsmanager put-secret-value --secret-id ARN --secret-string file://KEY.pem
+
+resource "aws_secretsmanager_secret" "app_key" {
+  count = var.existing.secret == null ? 1 : 0
+
+  name_prefix = "${var.service_name}-github-app-key-"
+  description = "Private key (PEM) of the GitHub App that ${var.service_name} signs in with"
+  kms_key_id  = local.kms_key_arns.secret
+  tags        = local.tags
+}
+
+resource "aws_secretsmanager_secret_policy" "app_key" {
+  count = length(aws_secretsmanager_secret.app_key)
+
+  secret_arn          = aws_secretsmanager_secret.app_key[0].arn
+  policy              = data.aws_iam_policy_document.app_key.json
+  block_public_policy = true
+}
+
+locals {
+  secret_arn = var.existing.secret != null ? var.existing.secret.arn : aws_secretsmanager_secret.app_key[0].arn
+}

@@ -1,0 +1,87 @@
+output "dashboard_name" {
+  description = "The CloudWatch dashboard: runs, repositories, failures, bytes, duration, replication."
+  value       = aws_cloudwatch_dashboard.backup.dashboard_name
+}
+
+output "ecs_cluster_arn" {
+  description = "ARN of the cluster in which runs are started."
+  value       = local.cluster_arn
+}
+
+output "ecs_cluster_name" {
+  description = "Name of the cluster in which runs are started."
+  value       = local.cluster_name
+}
+
+output "github_app_key_secret_arn" {
+  description = "The secret to store the App's private key in: aws secretsmanager put-secret-value --secret-id THIS --secret-string file://KEY.pem"
+  value       = local.secret_arn
+}
+
+output "log_group_name" {
+  description = "Log group of the runs, one JSON object a line."
+  value       = aws_cloudwatch_log_group.task.name
+}
+
+output "replica_bucket_arn" {
+  description = "ARN of the bucket with the second copy."
+  value       = local.replica_arn
+}
+
+output "replica_bucket_name" {
+  description = "Name of the bucket with the second copy, in replica_region."
+  value       = local.replica_name
+}
+
+output "replication_role_arn" {
+  description = "The role that a replica bucket of another account must let in."
+  value       = aws_iam_role.replication.arn
+}
+
+output "run_task_command" {
+  description = "Starts a run now, as the schedule does."
+  value = join(" ", [
+    "aws ecs run-task --region ${local.region} --cluster ${local.cluster_arn} --launch-type FARGATE",
+    "--task-definition ${aws_ecs_task_definition.backup.family}",
+    "--network-configuration '${jsonencode({ awsvpcConfiguration = {
+      subnets        = var.subnet_ids
+      securityGroups = [aws_security_group.task.id]
+      assignPublicIp = var.assign_public_ip ? "ENABLED" : "DISABLED"
+    } })}'",
+  ])
+}
+
+output "s3_bucket_arn" {
+  description = "ARN of the primary bucket."
+  value       = local.bucket_arn
+}
+
+output "s3_bucket_name" {
+  description = "Name of the primary bucket: bundles and manifests under github-backup/."
+  value       = local.bucket_name
+}
+
+output "schedule_rule_arn" {
+  description = "ARN of the EventBridge rule that starts runs."
+  value       = aws_cloudwatch_event_rule.backup.arn
+}
+
+output "security_group_id" {
+  description = "Security group of the task: out on 443, nothing in."
+  value       = aws_security_group.task.id
+}
+
+output "sns_topic_arn" {
+  description = "Topic that gets every alarm."
+  value       = local.topic_arn
+}
+
+output "task_definition_arn" {
+  description = "ARN of the task definition, with its revision."
+  value       = aws_ecs_task_definition.backup.arn
+}
+
+output "task_role_arn" {
+  description = "ARN of the role that a run has."
+  value       = aws_iam_role.task.arn
+}

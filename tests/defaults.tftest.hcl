@@ -1,0 +1,83 @@
+# What somebody gets who sets the required inputs only.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  alarm_emails                  = ["oncall@example.com"]
+  github_app_id                 = "123456"
+  github_app_key_secret_writers = ["arn:aws:iam::123456789012:role/admin"]
+  replica_region                = "eu-west-1"
+  subnet_ids                    = ["subnet-0123456789abcdef0"]
+}
+
+run "both_buckets_are_hardened_alike" {
+  assert {
+    condition     = aws_s3_bucket.primary[0].bucket == "github-backup-123456789012-eu-central-1"
+    error_message = "The primary bucket has another name."
+  }
+
+  assert {
+    condition     = aws_s3_bucket.replica[0].bucket == "${aws_s3_bucket.primary[0].bucket}-replica" && aws_s3_bucket.replica[0].region == "eu-west-1"
+    error_message = "The replica has another name or region."
+  }
+
+  assert {
+    condition = alltrue([for set in [
+      aws_s3_bucket_versioning.backup,
+      aws_s3_bucket_server_side_encryption_configuration.backup,
+      aws_s3_bucket_public_access_block.backup,
+      aws_s3_bucket_ownership_controls.backup,
+      aws_s3_bucket_policy.backup,
+      aws_s3_bucket_lifecycle_configuration.backup,
+    ] : join(",", keys(set)) == "primary,replica" && set["replica"].region == "eu-west-1"])
+    error_message = "A bucket lacks some of the hardening, or it is made in the wrong region."
+  }
+
+  assert {
+    condition     = !aws_s3_bucket.primary[0].force_destroy && !aws_s3_bucket.replica[0].force_destroy
+    error_message = "terraform destroy would take the backups along."
+  }
+}
+
+run "the_task_runs_read_only_on_fargate" {
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.backup.container_definitions)[0].readonlyRootFilesystem
+    error_message = "The container can write to its root file system."
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.backup.container_definitions)[0].image == "public.ecr.aws/terraform-aws-github-backup/github-backup:0.1.0"
+    error_message = "The default image is not that of the release."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.backup.schedule_expression == "rate(1 day)" && aws_cloudwatch_event_rule.backup.state == "ENABLED"
+    error_message = "The schedule is another one."
+  }
+}
+
+run "an_alarm_that_nothing_ran_covers_interval_and_grace" {
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.backup["task-not-running"].period * aws_cloudwatch_metric_alarm.backup["task-not-running"].evaluation_periods == 30 * 3600
+    error_message = "The window is not 24 hours and 6 of grace."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.backup["task-not-running"].treat_missing_data == "breaching"
+    error_message = "Silence would not raise the alarm."
+  }
+
+  assert {
+    condition     = endswith(aws_cloudwatch_metric_alarm.backup["backup-failure"].alarm_name, "-backup-failure")
+    error_message = "The alarm has another name."
+  }
+}
+
+run "the_secret_has_no_value" {
+  assert {
+    condition     = length(aws_secretsmanager_secret.app_key) == 1
+    error_message = "There is no secret for the App's key."
+  }
+}

@@ -1,0 +1,460 @@
+# Wrong input is refused at plan. What the messages say is compared in tests/test_terraform_inputs.py.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+variables {
+  alarm_emails                  = ["oncall@example.com"]
+  github_app_id                 = "123456"
+  github_app_key_secret_writers = ["arn:aws:iam::123456789012:role/admin"]
+  replica_region                = "eu-west-1"
+  subnet_ids                    = ["subnet-0123456789abcdef0"]
+}
+
+run "a_replica_in_the_same_region" {
+  command = plan
+
+  variables {
+    replica_region = "eu-central-1"
+  }
+
+  expect_failures = [var.replica_region]
+}
+
+run "a_replica_region_that_is_no_region" {
+  command = plan
+
+  variables {
+    replica_region = "Ireland"
+  }
+
+  expect_failures = [var.replica_region]
+}
+
+run "an_amount_of_cpu_that_fargate_does_not_sell" {
+  command = plan
+
+  variables {
+    task_cpu = 1000
+  }
+
+  expect_failures = [var.task_cpu]
+}
+
+run "a_pair_of_cpu_and_memory_that_fargate_does_not_sell" {
+  command = plan
+
+  variables {
+    task_cpu    = 256
+    task_memory = 4096
+  }
+
+  expect_failures = [var.task_memory]
+}
+
+run "too_little_storage" {
+  command = plan
+
+  variables {
+    task_ephemeral_storage_gb = 20
+  }
+
+  expect_failures = [var.task_ephemeral_storage_gb]
+}
+
+run "too_much_storage" {
+  command = plan
+
+  variables {
+    task_ephemeral_storage_gb = 201
+  }
+
+  expect_failures = [var.task_ephemeral_storage_gb]
+}
+
+run "a_rate_with_the_wrong_plural" {
+  command = plan
+
+  variables {
+    schedule_expression = "rate(1 days)"
+  }
+
+  expect_failures = [var.schedule_expression]
+}
+
+run "a_cron_with_five_fields" {
+  command = plan
+
+  variables {
+    schedule_expression = "cron(0 3 * * *)"
+  }
+
+  expect_failures = [var.schedule_expression]
+}
+
+run "a_word_as_schedule" {
+  command = plan
+
+  variables {
+    schedule_expression = "daily"
+  }
+
+  expect_failures = [var.schedule_expression]
+}
+
+run "a_schedule_that_the_alarm_can_not_cover" {
+  command = plan
+
+  variables {
+    schedule_expression = "rate(7 days)"
+  }
+
+  expect_failures = [aws_cloudwatch_metric_alarm.backup]
+}
+
+run "an_interval_that_the_alarm_can_not_cover" {
+  command = plan
+
+  variables {
+    run_interval_hours = 168
+  }
+
+  expect_failures = [aws_cloudwatch_metric_alarm.backup]
+}
+
+run "an_interval_of_no_hours" {
+  command = plan
+
+  variables {
+    run_interval_hours = 0
+  }
+
+  expect_failures = [var.run_interval_hours]
+}
+
+run "a_grace_of_no_hours" {
+  command = plan
+
+  variables {
+    run_grace_hours = 0
+  }
+
+  expect_failures = [var.run_grace_hours]
+}
+
+run "what_is_no_email_address" {
+  command = plan
+
+  variables {
+    alarm_emails = ["oncall"]
+  }
+
+  expect_failures = [var.alarm_emails]
+}
+
+run "alarms_that_reach_nobody" {
+  command = plan
+
+  variables {
+    alarm_emails = []
+  }
+
+  expect_failures = [var.alarm_emails]
+}
+
+run "what_is_no_arn_as_an_action" {
+  command = plan
+
+  variables {
+    alarm_actions = ["pager"]
+  }
+
+  expect_failures = [var.alarm_actions]
+}
+
+run "an_assumed_role_as_writer" {
+  command = plan
+
+  variables {
+    github_app_key_secret_writers = ["arn:aws:sts::123456789012:assumed-role/admin/me"]
+  }
+
+  expect_failures = [var.github_app_key_secret_writers]
+}
+
+run "no_writers" {
+  command = plan
+
+  variables {
+    github_app_key_secret_writers = []
+  }
+
+  expect_failures = [var.github_app_key_secret_writers]
+}
+
+run "the_apps_name_as_its_id" {
+  command = plan
+
+  variables {
+    github_app_id = "my-backup-app"
+  }
+
+  expect_failures = [var.github_app_id]
+}
+
+run "an_organisation_as_installation" {
+  command = plan
+
+  variables {
+    github_app_installation_id = "acme"
+  }
+
+  expect_failures = [var.github_app_installation_id]
+}
+
+run "no_subnets" {
+  command = plan
+
+  variables {
+    subnet_ids = []
+  }
+
+  expect_failures = [var.subnet_ids]
+}
+
+run "a_vpc_as_subnet" {
+  command = plan
+
+  variables {
+    subnet_ids = ["vpc-0123456789abcdef0"]
+  }
+
+  expect_failures = [var.subnet_ids]
+}
+
+run "a_bucket_name_too_long_for_its_replica" {
+  command = plan
+
+  variables {
+    s3_bucket_name = "a-name-of-fifty-six-characters-that-leaves-no-room-behind"
+  }
+
+  expect_failures = [var.s3_bucket_name]
+}
+
+run "two_primary_buckets" {
+  command = plan
+
+  variables {
+    s3_bucket_name = "new-one"
+    existing       = { bucket = { name = "old-one" } }
+  }
+
+  expect_failures = [var.existing]
+}
+
+run "a_cluster_by_its_name" {
+  command = plan
+
+  variables {
+    existing = { cluster = { arn = "shared" } }
+  }
+
+  expect_failures = [var.existing]
+}
+
+run "an_account_that_is_no_number" {
+  command = plan
+
+  variables {
+    existing = { replica_bucket = { name = "vault", account_id = "vault" } }
+  }
+
+  expect_failures = [var.existing]
+}
+
+run "a_lock_longer_than_the_retention" {
+  command = plan
+
+  variables {
+    object_lock           = { mode = "COMPLIANCE", days = 31 }
+    backup_retention_days = 30
+  }
+
+  expect_failures = [var.object_lock]
+}
+
+run "an_unknown_lock_mode" {
+  command = plan
+
+  variables {
+    object_lock = { mode = "STRICT", days = 1 }
+  }
+
+  expect_failures = [var.object_lock]
+}
+
+run "half_a_day_of_retention" {
+  command = plan
+
+  variables {
+    backup_retention_days = 0.5
+  }
+
+  expect_failures = [var.backup_retention_days]
+}
+
+run "days_that_cloudwatch_does_not_keep" {
+  command = plan
+
+  variables {
+    log_retention_days = 366
+  }
+
+  expect_failures = [var.log_retention_days]
+}
+
+run "an_image_that_changes" {
+  command = plan
+
+  variables {
+    image_uri = "example.com/backup:latest"
+  }
+
+  expect_failures = [var.image_uri]
+}
+
+run "an_image_without_tag" {
+  command = plan
+
+  variables {
+    image_uri = "example.com/backup"
+  }
+
+  expect_failures = [var.image_uri]
+}
+
+run "an_alias_as_key" {
+  command = plan
+
+  variables {
+    kms_key_arns = { logs = "arn:aws:kms:eu-central-1:123456789012:alias/logs" }
+  }
+
+  expect_failures = [var.kms_key_arns]
+}
+
+run "a_replica_key_in_another_region" {
+  command = plan
+
+  variables {
+    kms_key_arns = {
+      primary = "arn:aws:kms:eu-central-1:123456789012:key/a"
+      replica = "arn:aws:kms:eu-central-1:123456789012:key/b"
+    }
+  }
+
+  expect_failures = [var.kms_key_arns]
+}
+
+run "a_primary_key_without_one_for_the_replica" {
+  command = plan
+
+  variables {
+    kms_key_arns = { primary = "arn:aws:kms:eu-central-1:123456789012:key/a" }
+  }
+
+  expect_failures = [var.kms_key_arns]
+}
+
+run "a_transition_after_the_end" {
+  command = plan
+
+  variables {
+    storage_transitions   = [{ days = 90, storage_class = "GLACIER" }]
+    backup_retention_days = 60
+  }
+
+  expect_failures = [var.storage_transitions]
+}
+
+run "an_unknown_storage_class" {
+  command = plan
+
+  variables {
+    storage_transitions = [{ days = 90, storage_class = "COLD" }]
+  }
+
+  expect_failures = [var.storage_transitions]
+}
+
+run "infrequent_access_too_early" {
+  command = plan
+
+  variables {
+    storage_transitions = [{ days = 7, storage_class = "STANDARD_IA" }]
+  }
+
+  expect_failures = [var.storage_transitions]
+}
+
+run "a_service_name_in_capitals" {
+  command = plan
+
+  variables {
+    service_name = "Backup"
+  }
+
+  expect_failures = [var.service_name]
+}
+
+run "a_path_without_slashes" {
+  command = plan
+
+  variables {
+    iam = { path = "backup" }
+  }
+
+  expect_failures = [var.iam]
+}
+
+run "a_boundary_that_is_no_policy" {
+  command = plan
+
+  variables {
+    iam = { permissions_boundary_arn = "arn:aws:iam::123456789012:role/x" }
+  }
+
+  expect_failures = [var.iam]
+}
+
+run "a_github_over_plain_http" {
+  command = plan
+
+  variables {
+    github_urls = { api = "http://github.example.com/api/v3", server = "https://github.example.com" }
+  }
+
+  expect_failures = [var.github_urls]
+}
+
+run "more_workers_than_there_may_be" {
+  command = plan
+
+  variables {
+    concurrency = 257
+  }
+
+  expect_failures = [var.concurrency]
+}
+
+run "an_unknown_architecture" {
+  command = plan
+
+  variables {
+    cpu_architecture = "arm64"
+  }
+
+  expect_failures = [var.cpu_architecture]
+}

@@ -1,0 +1,1 @@
+"""The module, run by the real terraform against a stand-in for the AWS provider."""
