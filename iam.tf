@@ -71,6 +71,13 @@ data "aws_iam_policy_document" "task" {
     resources = ["${local.bucket_arn}/${local.prefix}/*"]
   }
 
+  # Without it: exit code 1, the manifest can't be read back. Only what the program itself wrote.
+  statement {
+    sid       = "ReadBackups"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.bucket_arn}/${local.prefix}/*"]
+  }
+
   # Without it: an upload that was stopped stays, unseen and paid for, until the lifecycle removes it.
   statement {
     sid       = "AbortUploads"

@@ -141,7 +141,10 @@ class Archive:
             raise ArchiveError(f"{self.url(key)}: S3 put together other parts than were sent ({checksum})")
 
     def put_manifest(self, manifest: Manifest) -> None:
-        """Write the manifest, which speaks of objects that are there. Raises ArchiveError."""
+        """Write the manifest, which speaks of objects that are there, and read it back. Raises ArchiveError.
+
+        A bucket that can be written and not read, for want of a key's permission, is no backup.
+        """
         body = manifest.to_json()
         try:
             self._client.put_object(
@@ -151,6 +154,9 @@ class Archive:
                 ContentType="application/json",
                 ChecksumSHA256=_base64(hashlib.sha256(body).digest()),
             )
+            answer = self._client.get_object(Bucket=self._bucket, Key=self.manifest_key)
+            if answer["Body"].read() != body:
+                raise ArchiveError(f"{self.url(self.manifest_key)}: what S3 gives back is not what was written")
         except ERRORS as error:
             raise ArchiveError(f"{self.url(self.manifest_key)}: {error}") from None
 

@@ -435,7 +435,7 @@ def finish(manifest: Manifest, service: str, services: Services) -> int:
     try:
         archive.put_manifest(manifest)
     except ArchiveError as error:
-        process.log.error("manifest not written", error=str(error))
+        process.log.error("manifest not written or not readable", error=str(error))
         manifest_url = None
     failed = manifest.failure_count or int(manifest_url is None or not manifest.complete)
     code = exit_code(manifest, manifest_url is not None)

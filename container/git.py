@@ -26,6 +26,8 @@ SETTINGS = (
     "credential.helper=",
     # git would send the token on to wherever the server points; a renamed repository is looked up instead.
     "http.followRedirects=false",
+    # In a trace of HTTP/2 not every version of git and curl hides the credentials.
+    "http.version=HTTP/1.1",
     "http.lowSpeedLimit=1",
     f"http.lowSpeedTime={SILENCE}",
     # Where the remote's HEAD is unborn, ours must not come alive by pointing at some branch by chance.

@@ -244,7 +244,7 @@ def test_a_manifest_that_cannot_be_written_is_a_failure(world: World, s3_proxy: 
     run = world.run()
     assert run.code == 1
     assert run.events[-1]["manifest"] is None
-    assert "AccessDenied" in run.named("manifest not written")[0]["error"]
+    assert "AccessDenied" in run.named("manifest not written or not readable")[0]["error"]
     assert world.metrics()["BackupFailure"] == [1]
 
 
@@ -309,3 +309,11 @@ def test_an_upload_that_may_not_be_aborted_is_said(world: World, s3_proxy: S3Pro
     run = world.run()
     assert run.code == 0
     assert "AccessDenied" in run.named("upload not aborted")[0]["error"]
+
+
+def test_a_bucket_that_can_be_written_and_not_read_is_no_green_run(world: World, s3_proxy: S3Proxy) -> None:
+    world.add("api")
+    s3_proxy.faults = [S3Fault(r"GET .*/manifest\.json", "deny")]
+    run = world.run()
+    assert run.code == 1
+    assert "AccessDenied" in run.named("manifest not written or not readable")[0]["error"]
