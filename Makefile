@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: help demo test terraform lint fmt docs bench checkov install lock clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## A real backup and a real restore on this machine (REPOS=folder: of the git repositories in it)
 	@PYTHONPATH=container:tests $(BIN)/python tests/demo.py $(if $(REPOS),--repositories '$(REPOS)')
