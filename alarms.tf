@@ -2,16 +2,25 @@
 
 # -- the topic -----------------------------------------------------------------------------------
 
+# One topic in each region: CloudWatch notifies only topics of its own region, and the replication's lag is measured in
+# the replica's.
 locals {
-  topic_name = "${var.service_name}-alarms"
-  topic_arn  = var.existing.topic != null ? var.existing.topic.arn : aws_sns_topic.alarms[0].arn
-  topic_key  = var.kms_key_arns != null ? var.kms_key_arns.topic : one(aws_kms_key.alarms[*].arn)
-  notify     = concat([local.topic_arn], var.alarm_actions)
+  topic_name    = "${var.service_name}-alarms"
+  topic_regions = merge(var.existing.topic == null ? { primary = local.region } : {}, { replica = var.replica_region })
+  topic_arns = {
+    primary = var.existing.topic != null ? var.existing.topic.arn : aws_sns_topic.alarms["primary"].arn
+    replica = aws_sns_topic.alarms["replica"].arn
+  }
+  notify = {
+    primary = concat([local.topic_arns.primary], var.alarm_actions)
+    replica = [local.topic_arns.replica]
+  }
 }
 
 resource "aws_kms_key" "alarms" {
-  count = var.existing.topic == null && var.kms_key_arns == null ? 1 : 0
+  for_each = { for key, region in local.topic_regions : key => region if key == "replica" || var.kms_key_arns == null }
 
+  region              = each.value
   description         = "Encrypts the alarms of ${var.service_name}"
   enable_key_rotation = true
   policy              = data.aws_iam_policy_document.alarms_key.json
@@ -19,26 +28,29 @@ resource "aws_kms_key" "alarms" {
 }
 
 resource "aws_sns_topic" "alarms" {
-  count = var.existing.topic == null ? 1 : 0
+  for_each = local.topic_regions
 
+  region            = each.value
   name              = local.topic_name
-  kms_master_key_id = local.topic_key
+  kms_master_key_id = each.key == "primary" && var.kms_key_arns != null ? var.kms_key_arns.topic : aws_kms_key.alarms[each.key].arn
   tags              = local.tags
 }
 
 resource "aws_sns_topic_policy" "alarms" {
-  count = length(aws_sns_topic.alarms)
+  for_each = local.topic_regions
 
-  arn    = aws_sns_topic.alarms[0].arn
-  policy = data.aws_iam_policy_document.alarms.json
+  region = each.value
+  arn    = aws_sns_topic.alarms[each.key].arn
+  policy = data.aws_iam_policy_document.alarms[each.key].json
 }
 
 resource "aws_sns_topic_subscription" "email" {
-  for_each = toset(var.alarm_emails)
+  for_each = { for pair in setproduct(["primary", "replica"], var.alarm_emails) : join(" ", pair) => { topic = pair[0], email = pair[1] } }
 
-  topic_arn = local.topic_arn
+  region    = each.value.topic == "primary" ? local.region : var.replica_region
+  topic_arn = local.topic_arns[each.value.topic]
   protocol  = "email"
-  endpoint  = each.value
+  endpoint  = each.value.email
 }
 
 # -- alarms --------------------------------------------------------------------------------------
@@ -63,7 +75,13 @@ locals {
       hours       = local.window_hours, bad_hours = local.window_hours, missing = "breaching"
     }
     start-failed = {
-      description = "EventBridge could not start a backup run of ${var.service_name}. It tries again for an hour; after that the dead-letter queue ${var.service_name}-dead-letters holds the reason."
+      description = "EventBridge could not start a backup run of ${var.service_name} at its first try and tries again, for an hour at most. If it gives up, the start goes to the dead-letter queue ${var.service_name}-dead-letters, which raises an alarm of its own."
+      namespace   = "AWS/Events", metric = "RetryInvocationAttempts", dimensions = { RuleName = var.service_name }
+      statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
+      hours       = 1, bad_hours = 1, missing = "notBreaching"
+    }
+    start-lost = {
+      description = "EventBridge lost a start of a backup run of ${var.service_name}: it failed for good and did not reach the dead-letter queue. Start a run by hand and look at the role of the rule ${var.service_name} and at the queue's policy."
       namespace   = "AWS/Events", metric = "FailedInvocations", dimensions = { RuleName = var.service_name }
       statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
       hours       = 1, bad_hours = 1, missing = "notBreaching"
@@ -85,13 +103,16 @@ locals {
       namespace   = "AWS/S3", metric = "ReplicationLatency", dimensions = local.replication
       statistic   = "Maximum", comparison = "GreaterThanThreshold", threshold = 3600
       hours       = 3, bad_hours = 3, missing = "notBreaching"
+      # Measured where the copy is; failures are counted where the original is.
+      measured_in = "replica"
     }
   }
 }
 
 resource "aws_cloudwatch_metric_alarm" "backup" {
-  for_each = local.alarms
+  for_each = { for key, alarm in local.alarms : key => merge({ measured_in = "primary" }, alarm) }
 
+  region              = each.value.measured_in == "primary" ? local.region : var.replica_region
   alarm_name          = "${var.service_name}-${each.key}"
   alarm_description   = "${each.value.description} What to do: ${local.runbook}#${each.key}"
   namespace           = each.value.namespace
@@ -104,8 +125,8 @@ resource "aws_cloudwatch_metric_alarm" "backup" {
   evaluation_periods  = each.value.hours
   datapoints_to_alarm = each.value.bad_hours
   treat_missing_data  = each.value.missing
-  alarm_actions       = local.notify
-  ok_actions          = local.notify
+  alarm_actions       = local.notify[each.value.measured_in]
+  ok_actions          = local.notify[each.value.measured_in]
   tags                = local.tags
 
   lifecycle {
@@ -133,7 +154,7 @@ resource "aws_cloudwatch_event_rule" "task_failed" {
       lastStatus = ["STOPPED"]
       "$or" = [
         { containers = { exitCode = [{ anything-but = 0 }] } },
-        { stopCode = ["TaskFailedToStart"] },
+        { stopCode = [{ anything-but = "EssentialContainerExited" }] },
       ]
     }
   })
@@ -141,7 +162,12 @@ resource "aws_cloudwatch_event_rule" "task_failed" {
 
 resource "aws_cloudwatch_event_target" "task_failed" {
   rule = aws_cloudwatch_event_rule.task_failed.name
-  arn  = local.topic_arn
+  arn  = local.topic_arns.primary
+
+  # A message that can't be delivered is not lost: the queue raises an alarm.
+  dead_letter_config {
+    arn = aws_sqs_queue.dead_letters.arn
+  }
 
   input_transformer {
     input_paths = {
@@ -168,7 +194,7 @@ locals {
     { title = "Runs", stat = "SampleCount", metrics = [local.own_metric.success] },
     { title = "Bytes uploaded", stat = "Sum", metrics = [local.own_metric.bytes] },
     { title = "Duration of a run, seconds", stat = "Maximum", metrics = [local.own_metric.duration] },
-    { title = "Replication lag, seconds", stat = "Maximum", metrics = [concat(["AWS/S3", "ReplicationLatency"], local.replication_metric)] },
+    { title = "Replication lag, seconds", stat = "Maximum", region = var.replica_region, metrics = [concat(["AWS/S3", "ReplicationLatency"], local.replication_metric)] },
     { title = "Replication failures", stat = "Sum", metrics = [concat(["AWS/S3", "OperationsFailedReplication"], local.replication_metric)] },
   ]
 }
@@ -182,12 +208,12 @@ resource "aws_cloudwatch_dashboard" "backup" {
         type = "alarm", x = 0, y = 0, width = 24, height = 3
         properties = {
           title  = "Alarms"
-          alarms = [for key in sort(keys(local.alarms)) : aws_cloudwatch_metric_alarm.backup[key].arn]
+          alarms = [for key in sort(keys(local.alarms)) : aws_cloudwatch_metric_alarm.backup[key].arn if !can(local.alarms[key].measured_in)]
         }
       }],
       [for index, graph in local.graphs : {
         type       = "metric", x = index % 2 * 12, y = 3 + floor(index / 2) * 6, width = 12, height = 6
-        properties = { title = graph.title, region = local.region, stat = graph.stat, period = 3600, metrics = graph.metrics }
+        properties = { title = graph.title, region = try(graph.region, local.region), stat = graph.stat, period = 3600, metrics = graph.metrics }
       }],
     )
   })

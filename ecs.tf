@@ -97,7 +97,7 @@ resource "aws_ecs_task_definition" "backup" {
     linuxParameters = {
       # Collects the processes that a stopped git leaves behind.
       initProcessEnabled = true
-      capabilities       = { add = [], drop = ["ALL"] }
+      capabilities       = { drop = ["ALL"] }
     }
 
     logConfiguration = {

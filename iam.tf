@@ -3,14 +3,15 @@
 locals {
   # A role can be assumed by its service on behalf of this account only.
   trust = {
-    task        = { service = "ecs-tasks.amazonaws.com", source_arn = "arn:${local.partition}:ecs:${local.region}:${local.account_id}:*" }
-    execution   = { service = "ecs-tasks.amazonaws.com", source_arn = "arn:${local.partition}:ecs:${local.region}:${local.account_id}:*" }
-    schedule    = { service = "events.amazonaws.com", source_arn = "arn:${local.partition}:events:${local.region}:${local.account_id}:rule/${var.service_name}" }
-    replication = { service = "s3.amazonaws.com", source_arn = local.bucket_arn }
+    task      = { service = "ecs-tasks.amazonaws.com", source_arn = "arn:${local.partition}:ecs:${local.region}:${local.account_id}:*" }
+    execution = { service = "ecs-tasks.amazonaws.com", source_arn = "arn:${local.partition}:ecs:${local.region}:${local.account_id}:*" }
+    schedule  = { service = "events.amazonaws.com", source_arn = "arn:${local.partition}:events:${local.region}:${local.account_id}:rule/${var.service_name}" }
+    # S3 documents no source ARN for replication; one that it did not send would keep everything from being copied.
+    replication = { service = "s3.amazonaws.com", source_arn = null }
   }
 
   # Private images need permissions; public ones (public.ecr.aws, ghcr.io) need none.
-  private_image = try(regex("^(?P<account>[0-9]{12})\\.dkr\\.ecr\\.(?P<region>[a-z0-9-]+)\\.amazonaws\\.com[a-z.]*/(?P<name>[^@:]+)", local.image_uri), null)
+  private_image = try(regex("^(?P<account>[0-9]{12})\\.dkr[.-]ecr(?:-fips)?\\.(?P<region>[a-z0-9-]+)\\.[a-z.]+/(?P<name>[^@:]+)", local.image_uri), null)
 }
 
 data "aws_iam_policy_document" "trust" {
@@ -31,10 +32,14 @@ data "aws_iam_policy_document" "trust" {
       values   = [local.account_id]
     }
 
-    condition {
-      test     = "ArnLike"
-      variable = "aws:SourceArn"
-      values   = [each.value.source_arn]
+    dynamic "condition" {
+      for_each = each.value.source_arn == null ? [] : [each.value.source_arn]
+
+      content {
+        test     = "ArnLike"
+        variable = "aws:SourceArn"
+        values   = [condition.value]
+      }
     }
   }
 }
@@ -117,7 +122,7 @@ data "aws_iam_policy_document" "task" {
       condition {
         test     = "StringEquals"
         variable = "kms:ViaService"
-        values   = ["s3.${local.region}.amazonaws.com"]
+        values   = ["s3.${local.region}.${local.dns_suffix}"]
       }
     }
   }
@@ -134,7 +139,7 @@ data "aws_iam_policy_document" "task" {
       condition {
         test     = "StringEquals"
         variable = "kms:ViaService"
-        values   = ["secretsmanager.${local.region}.amazonaws.com"]
+        values   = ["secretsmanager.${local.region}.${local.dns_suffix}"]
       }
     }
   }
@@ -289,7 +294,7 @@ data "aws_iam_policy_document" "replication" {
       condition {
         test     = "StringEquals"
         variable = "kms:ViaService"
-        values   = ["s3.${local.region}.amazonaws.com"]
+        values   = ["s3.${local.region}.${local.dns_suffix}"]
       }
     }
   }
@@ -305,7 +310,7 @@ data "aws_iam_policy_document" "replication" {
       condition {
         test     = "StringEquals"
         variable = "kms:ViaService"
-        values   = ["s3.${var.replica_region}.amazonaws.com"]
+        values   = ["s3.${var.replica_region}.${local.dns_suffix}"]
       }
     }
   }
@@ -423,17 +428,19 @@ data "aws_iam_policy_document" "dead_letters" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = [aws_cloudwatch_event_rule.backup.arn]
+      values   = [aws_cloudwatch_event_rule.backup.arn, aws_cloudwatch_event_rule.task_failed.arn]
     }
   }
 }
 
 data "aws_iam_policy_document" "alarms" {
+  for_each = local.topic_regions
+
   # Without it: alarms change their state and nobody hears of it.
   statement {
     sid       = "AlarmsNotify"
     actions   = ["sns:Publish"]
-    resources = ["arn:${local.partition}:sns:${local.region}:${local.account_id}:${local.topic_name}"]
+    resources = ["arn:${local.partition}:sns:${each.value}:${local.account_id}:${local.topic_name}"]
 
     principals {
       type        = "Service"
@@ -452,7 +459,7 @@ data "aws_iam_policy_document" "alarms" {
   statement {
     sid       = "TaskEventsNotify"
     actions   = ["sns:Publish"]
-    resources = ["arn:${local.partition}:sns:${local.region}:${local.account_id}:${local.topic_name}"]
+    resources = ["arn:${local.partition}:sns:${each.value}:${local.account_id}:${local.topic_name}"]
 
     principals {
       type        = "Service"

@@ -24,6 +24,7 @@ locals {
   account_id = data.aws_caller_identity.current.account_id
   partition  = data.aws_partition.current.partition
   region     = data.aws_region.current.region
+  dns_suffix = data.aws_partition.current.dns_suffix
   tags       = merge(var.tags, { Service = var.service_name })
 
   kms_key_arns = var.kms_key_arns != null ? var.kms_key_arns : { logs = null, primary = null, replica = null, secret = null, topic = null }

@@ -26,11 +26,13 @@ output "log_group_name" {
 output "replica_bucket_arn" {
   description = "ARN of the bucket with the second copy."
   value       = local.replica_arn
+  depends_on  = [aws_s3_bucket.replica]
 }
 
 output "replica_bucket_name" {
   description = "Name of the bucket with the second copy, in replica_region."
   value       = local.replica_name
+  depends_on  = [aws_s3_bucket.replica]
 }
 
 output "replication_role_arn" {
@@ -54,11 +56,13 @@ output "run_task_command" {
 output "s3_bucket_arn" {
   description = "ARN of the primary bucket."
   value       = local.bucket_arn
+  depends_on  = [aws_s3_bucket.primary]
 }
 
 output "s3_bucket_name" {
   description = "Name of the primary bucket: bundles and manifests under github-backup/."
   value       = local.bucket_name
+  depends_on  = [aws_s3_bucket.primary]
 }
 
 output "schedule_rule_arn" {
@@ -72,8 +76,8 @@ output "security_group_id" {
 }
 
 output "sns_topic_arn" {
-  description = "Topic that gets every alarm."
-  value       = local.topic_arn
+  description = "Topic that gets every alarm but that of the replication's lag, which a topic of the same name in replica_region gets."
+  value       = local.topic_arns.primary
 }
 
 output "task_definition_arn" {

@@ -18,10 +18,9 @@ resource "aws_s3_bucket" "primary" {
   #checkov:skip=CKV_AWS_18:access logs need a bucket of their own; CloudTrail data events show the same to those who want it
   count = var.existing.bucket == null ? 1 : 0
 
-  bucket              = local.bucket_name
-  force_destroy       = var.force_destroy
-  object_lock_enabled = var.object_lock != null
-  tags                = local.tags
+  bucket        = local.bucket_name
+  force_destroy = var.force_destroy
+  tags          = local.tags
 }
 
 resource "aws_s3_bucket" "replica" {
@@ -30,11 +29,10 @@ resource "aws_s3_bucket" "replica" {
   #checkov:skip=CKV_AWS_144:this is the copy in the other region
   count = var.existing.replica_bucket == null ? 1 : 0
 
-  region              = var.replica_region
-  bucket              = local.replica_name
-  force_destroy       = var.force_destroy
-  object_lock_enabled = var.object_lock != null
-  tags                = local.tags
+  region        = var.replica_region
+  bucket        = local.replica_name
+  force_destroy = var.force_destroy
+  tags          = local.tags
 }
 
 # -- hardening, of both --------------------------------------------------------------------------
@@ -99,6 +97,7 @@ resource "aws_s3_bucket_policy" "backup" {
   depends_on = [aws_s3_bucket_public_access_block.backup]
 }
 
+# Switched on here and not on the bucket, where a later change would make a new, empty bucket.
 resource "aws_s3_bucket_object_lock_configuration" "backup" {
   for_each = var.object_lock == null ? {} : local.own_buckets
 
@@ -145,9 +144,9 @@ resource "aws_s3_bucket_lifecycle_configuration" "backup" {
         days = rule.value
       }
 
-      # A replaced version was a backup too, and lives as long from then on.
+      # An expiration only hides a version. This deletes it, and leaves a month to undo a replacement or a deletion.
       noncurrent_version_expiration {
-        noncurrent_days = rule.value
+        noncurrent_days = min(rule.value, 30)
       }
     }
   }
@@ -237,16 +236,16 @@ resource "aws_s3_bucket_replication_configuration" "backup" {
       # Without it there is neither a lag nor a failure to raise an alarm for.
       metrics {
         status = "Enabled"
-
-        event_threshold {
-          minutes = 15
-        }
       }
     }
   }
 
-  # Both buckets must be versioned before, and the role must be allowed to replicate.
-  depends_on = [aws_s3_bucket_versioning.backup, aws_iam_role_policy.replication]
+  # Both buckets must be versioned before, a locked source needs a locked copy, and the role must be allowed to replicate.
+  depends_on = [
+    aws_iam_role_policy.replication,
+    aws_s3_bucket_object_lock_configuration.backup,
+    aws_s3_bucket_versioning.backup,
+  ]
 }
 
 locals {

@@ -1,7 +1,7 @@
 # -- required ------------------------------------------------------------------------------------
 
 variable "alarm_emails" {
-  description = "E-mail addresses that get every alarm. AWS sends each a message that must be confirmed; until then nothing arrives."
+  description = "E-mail addresses that get every alarm. AWS sends each two messages that must both be confirmed, one for each region; until then nothing arrives."
   type        = list(string)
   nullable    = false
 
@@ -51,7 +51,7 @@ variable "replica_region" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.replica_region))
+    condition     = can(regex("^[a-z]{2,4}(-[a-z]+)+-[0-9]$", var.replica_region))
     error_message = "replica_region must be the name of an AWS region such as eu-west-1. Got: ${var.replica_region}."
   }
 
@@ -75,14 +75,14 @@ variable "subnet_ids" {
 # -- optional ------------------------------------------------------------------------------------
 
 variable "alarm_actions" {
-  description = "ARNs that every alarm notifies besides the topic, for instance a topic that pages."
+  description = "At most 4 ARNs of this region that every alarm notifies besides the topic, for instance a topic that pages. The alarm for the replication's lag is in replica_region and can't notify them."
   type        = list(string)
   default     = []
   nullable    = false
 
   validation {
-    condition     = alltrue([for arn in var.alarm_actions : can(regex("^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{0,12}:.+$", arn))])
-    error_message = "alarm_actions must be ARNs, for instance arn:aws:sns:eu-central-1:123456789012:pager. Got: ${join(", ", var.alarm_actions)}."
+    condition     = length(var.alarm_actions) <= 4 && alltrue([for arn in var.alarm_actions : can(regex("^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{0,12}:.+$", arn))])
+    error_message = "alarm_actions must be at most 4 ARNs, for instance arn:aws:sns:eu-central-1:123456789012:pager. Got: ${join(", ", var.alarm_actions)}."
   }
 }
 
@@ -94,7 +94,7 @@ variable "assign_public_ip" {
 }
 
 variable "backup_retention_days" {
-  description = "Days after which bundles are deleted from both buckets, replaced versions included. 0 keeps everything forever, at a cost that grows each day."
+  description = "Days after which bundles expire in both buckets. What expired, was replaced or was deleted stays recoverable for 30 more days (for as many as this, if fewer), and is then gone. 0 keeps everything forever, at a cost that grows each day."
   type        = number
   default     = 365
   nullable    = false
@@ -131,9 +131,9 @@ variable "cpu_architecture" {
 variable "existing" {
   description = <<-EOT
     What the module uses instead of making its own; null makes it.
-    bucket: a versioned primary bucket. Its hardening and lifecycle stay yours; the module adds only the replication.
+    bucket: a versioned primary bucket. Its hardening, lifecycle and Object Lock stay yours; the module adds only the replication. Under SSE-KMS name its key in kms_key_arns.primary, or S3 leaves its objects out of the copy.
     cluster: an ECS cluster. Its Container Insights stay yours.
-    replica_bucket: a versioned bucket in replica_region, of this or another account, whose policy lets the replication role in.
+    replica_bucket: a versioned bucket in replica_region, of this or another account, locked if the primary is; its policy must allow the output replication_role_arn s3:ReplicateObject, s3:ReplicateTags and s3:ObjectOwnerOverrideToBucketOwner.
     secret: a secret that holds the App's PEM. Its resource policy stays yours.
     topic: an SNS topic that lets cloudwatch.amazonaws.com and events.amazonaws.com publish.
   EOT
@@ -156,6 +156,19 @@ variable "existing" {
       } : arn == null ? true : can(regex(rule, arn))
     ])
     error_message = "existing.cluster.arn, existing.secret.arn and existing.topic.arn must be whole ARNs of an ECS cluster, a secret and a topic. Got: ${jsonencode(var.existing)}."
+  }
+
+  validation {
+    condition = alltrue([
+      for arn in [try(var.existing.secret.arn, null), try(var.existing.topic.arn, null), try(var.existing.cluster.arn, null)] :
+      arn == null ? true : strcontains(arn, ":${data.aws_region.current.region}:")
+    ])
+    error_message = "existing.cluster, existing.secret and existing.topic must be in the provider's region, where the task and its alarms are. Got: ${jsonencode(var.existing)}."
+  }
+
+  validation {
+    condition     = var.existing.bucket == null || var.existing.replica_bucket != null ? true : length(var.existing.bucket.name) <= 55
+    error_message = "existing.bucket must have a name of at most 55 characters, as its replica's is 8 longer and S3 allows 63; or bring existing.replica_bucket too. Got: ${jsonencode(var.existing)}."
   }
 
   validation {
@@ -231,7 +244,7 @@ variable "image_uri" {
 }
 
 variable "kms_key_arns" {
-  description = "Customer-managed KMS keys; whatever is left out is encrypted as AWS does without one. null: only the topic has a key, which the module makes so that alarms can publish. replica must be a key in replica_region. Each key's policy must let in the service that uses it; that of the topic cloudwatch.amazonaws.com and events.amazonaws.com."
+  description = "Customer-managed KMS keys; whatever is left out is encrypted as AWS does without one. null: only the topics have a key, which the module makes so that alarms can publish. replica must be a key in replica_region. Each key's policy must let in the service that uses it; that of the topic cloudwatch.amazonaws.com and events.amazonaws.com."
   type = object({
     logs    = optional(string)
     primary = optional(string)
@@ -246,6 +259,13 @@ variable "kms_key_arns" {
       for arn in values(var.kms_key_arns) : arn == null ? true : can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[\\w-]+$", arn))
     ])
     error_message = "kms_key_arns must be ARNs of keys (arn:aws:kms:REGION:ACCOUNT:key/ID), not of aliases. Got: ${jsonencode(var.kms_key_arns)}."
+  }
+
+  validation {
+    condition = var.kms_key_arns == null ? true : alltrue([
+      for name, arn in var.kms_key_arns : name == "replica" || arn == null ? true : strcontains(arn, ":kms:${data.aws_region.current.region}:")
+    ])
+    error_message = "kms_key_arns other than replica must be keys in the provider's region (${data.aws_region.current.region}). Got: ${jsonencode(var.kms_key_arns)}."
   }
 
   validation {
@@ -272,13 +292,13 @@ variable "log_retention_days" {
 }
 
 variable "object_lock" {
-  description = "Object Lock on both buckets: for so many days nobody can delete or replace a bundle; in COMPLIANCE mode not even the account's root. Can't be taken back for what is already stored."
+  description = "Object Lock on both buckets: for so many days nobody can delete or replace a bundle; in COMPLIANCE mode not even the account's root. Can be switched on later; can't be switched off again, nor taken back for what is already stored."
   type        = object({ mode = string, days = number })
   default     = null
 
   validation {
-    condition     = var.object_lock == null ? true : contains(["GOVERNANCE", "COMPLIANCE"], var.object_lock.mode) && var.object_lock.days >= 1
-    error_message = "object_lock must have mode GOVERNANCE or COMPLIANCE and at least one day. Got: ${jsonencode(var.object_lock)}."
+    condition     = var.object_lock == null ? true : contains(["GOVERNANCE", "COMPLIANCE"], var.object_lock.mode) && var.object_lock.days >= 1 && floor(var.object_lock.days) == var.object_lock.days
+    error_message = "object_lock must have mode GOVERNANCE or COMPLIANCE and a whole number of days from 1. Got: ${jsonencode(var.object_lock)}."
   }
 
   validation {
@@ -335,8 +355,11 @@ variable "schedule_expression" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^(rate\\((1 (hour|day)|([2-9]|[1-9][0-9]+) (hours|days))\\)|cron\\(\\S+ \\S+ \\S+ \\S+ \\S+ \\S+\\))$", var.schedule_expression))
-    error_message = "schedule_expression must be rate(1 hour), rate(N hours), rate(1 day), rate(N days), or cron() with six fields such as cron(0 3 * * ? *). Got: ${var.schedule_expression}."
+    condition = can(regex("^rate\\((1 (hour|day)|([2-9]|[1-9][0-9]+) (hours|days))\\)$", var.schedule_expression)) ? true : (
+      can(regex("^cron\\([0-9,*/-]+ [0-9,*/-]+ [0-9,*/?LW-]+ [0-9A-Z,*/-]+ [0-9A-Z,*/?#L-]+ [0-9,*/-]+\\)$", var.schedule_expression)) &&
+      can(regex("^cron\\(\\S+ \\S+ (\\? \\S+ [^?]+|[^? ]+ \\S+ \\?) \\S+\\)$", var.schedule_expression))
+    )
+    error_message = "schedule_expression must be rate(1 hour), rate(N hours), rate(1 day), rate(N days), or cron() with six fields of which exactly one of day-of-month and day-of-week is ?, such as cron(0 3 * * ? *). Got: ${var.schedule_expression}."
   }
 }
 
@@ -347,8 +370,8 @@ variable "service_name" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,25}[a-z0-9]$", var.service_name)) && !strcontains(var.service_name, "--")
-    error_message = "service_name must be 3 to 27 of a-z, 0-9 and single -, beginning with a letter: it is part of a bucket's name. Got: ${var.service_name}."
+    condition     = can(regex("^[a-z][a-z0-9-]{1,25}[a-z0-9]$", var.service_name)) && !strcontains(var.service_name, "--") && !startswith(var.service_name, "sg-")
+    error_message = "service_name must be 3 to 27 of a-z, 0-9 and single -, beginning with a letter and not with sg-: it is part of the names of buckets and of a security group. Got: ${var.service_name}."
   }
 }
 

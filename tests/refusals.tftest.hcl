@@ -458,3 +458,83 @@ run "an_unknown_architecture" {
 
   expect_failures = [var.cpu_architecture]
 }
+
+run "a_cron_with_two_days" {
+  command = plan
+
+  variables {
+    schedule_expression = "cron(0 3 * * * *)"
+  }
+
+  expect_failures = [var.schedule_expression]
+}
+
+run "a_cron_of_words" {
+  command = plan
+
+  variables {
+    schedule_expression = "cron(99 99 x ! ? foo)"
+  }
+
+  expect_failures = [var.schedule_expression]
+}
+
+run "half_a_day_of_lock" {
+  command = plan
+
+  variables {
+    object_lock = { mode = "COMPLIANCE", days = 1.5 }
+  }
+
+  expect_failures = [var.object_lock]
+}
+
+run "five_actions" {
+  command = plan
+
+  variables {
+    alarm_actions = [for n in range(5) : "arn:aws:sns:eu-central-1:123456789012:t${n}"]
+  }
+
+  expect_failures = [var.alarm_actions]
+}
+
+run "a_topic_in_another_region" {
+  command = plan
+
+  variables {
+    existing = { topic = { arn = "arn:aws:sns:eu-west-1:123456789012:pager" } }
+  }
+
+  expect_failures = [var.existing]
+}
+
+run "a_brought_bucket_too_long_for_its_replica" {
+  command = plan
+
+  variables {
+    existing = { bucket = { name = "a-name-of-fifty-six-characters-that-leaves-no-room-behind" } }
+  }
+
+  expect_failures = [var.existing]
+}
+
+run "a_key_in_another_region" {
+  command = plan
+
+  variables {
+    kms_key_arns = { logs = "arn:aws:kms:eu-west-1:123456789012:key/a" }
+  }
+
+  expect_failures = [var.kms_key_arns]
+}
+
+run "a_service_named_like_a_security_group" {
+  command = plan
+
+  variables {
+    service_name = "sg-backup"
+  }
+
+  expect_failures = [var.service_name]
+}

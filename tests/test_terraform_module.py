@@ -44,7 +44,7 @@ def test_the_container_is_what_fargate_is_told(applied: Applied) -> None:
     assert container["image"].endswith(f":{TOOL_VERSION}")
     assert container["readonlyRootFilesystem"] is True
     assert container["stopTimeout"] == 120
-    assert container["linuxParameters"] == {"initProcessEnabled": True, "capabilities": {"add": [], "drop": ["ALL"]}}
+    assert container["linuxParameters"] == {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}}
     assert container["mountPoints"] == [{"sourceVolume": "scratch", "containerPath": "/scratch", "readOnly": False}]
     assert container["logConfiguration"]["options"]["awslogs-group"] == "/ecs/github-backup"
     task = applied["aws_ecs_task_definition.backup"]
@@ -105,7 +105,7 @@ def test_each_bucket_is_hardened(applied: Applied, which: str) -> None:
     rules = {rule["id"]: rule for rule in of("lifecycle_configuration")["rule"]}  # type: ignore[attr-defined]
     assert rules.keys() == {"stale-uploads", "retention", "delete-markers"}
     assert rules["retention"]["expiration"][0]["days"] == 365
-    assert rules["retention"]["noncurrent_version_expiration"][0]["noncurrent_days"] == 365
+    assert rules["retention"]["noncurrent_version_expiration"][0]["noncurrent_days"] == 30
     assert rules["delete-markers"]["expiration"][0]["expired_object_delete_marker"] is True
     policy = json.loads(str(of("policy")["policy"]))
     assert [one["Sid"] for one in policy["Statement"]] == ["RefusePlainHTTP", "RefuseOldTLS"]
@@ -142,11 +142,16 @@ def test_a_start_that_fails_is_tried_again_and_kept(applied: Applied) -> None:
 
 def test_alarms_look_at_hours_and_reach_the_topic(applied: Applied) -> None:
     alarms = {a: one for a, one in applied.resources.items() if a.startswith("aws_cloudwatch_metric_alarm.")}
-    assert len(alarms) == 6
+    assert len(alarms) == 7
     for alarm in alarms.values():
         assert alarm["period"] == 3600
         assert alarm["evaluation_periods"] * 3600 <= 7 * 24 * 3600
-        assert alarm["alarm_actions"] == [applied.outputs["sns_topic_arn"]]
+        assert [arn.split(":")[3] for arn in alarm["alarm_actions"]] == [alarm["region"]], (
+            "CloudWatch notifies its own region only"
+        )
+    lag = alarms['aws_cloudwatch_metric_alarm.backup["replication-lagging"]']
+    assert lag["region"] == REPLICA_REGION
+    assert [one["region"] for one in alarms.values()].count(REGION) == 6
     quiet = alarms['aws_cloudwatch_metric_alarm.backup["task-not-running"]']
     assert quiet["statistic"] == "SampleCount"
     assert quiet["treat_missing_data"] == "breaching"
@@ -175,21 +180,23 @@ def test_a_task_that_fails_or_does_not_start_is_told_at_once(applied: Applied) -
     assert pattern["detail"]["clusterArn"] == [applied.outputs["ecs_cluster_arn"]]
     assert pattern["detail"]["$or"] == [
         {"containers": {"exitCode": [{"anything-but": OK}]}},
-        {"stopCode": ["TaskFailedToStart"]},
+        {"stopCode": [{"anything-but": "EssentialContainerExited"}]},
     ]
     assert OK not in (SOME_FAILED, NOT_STARTED, STOPPED)
     assert applied["aws_cloudwatch_event_target.task_failed"]["arn"] == applied.outputs["sns_topic_arn"]
 
 
 def test_the_topics_key_lets_alarms_and_events_publish(applied: Applied) -> None:
-    assert applied["aws_sns_topic.alarms[0]"]["kms_master_key_id"] == applied["aws_kms_key.alarms[0]"]["arn"]
-    key = json.loads(applied["aws_kms_key.alarms[0]"]["policy"])
+    for where in ("primary", "replica"):
+        topic_key = applied[f'aws_sns_topic.alarms["{where}"]']["kms_master_key_id"]
+        assert topic_key == applied[f'aws_kms_key.alarms["{where}"]']["arn"]
+    key = json.loads(applied['aws_kms_key.alarms["primary"]']["policy"])
     services = [one for one in key["Statement"] if "Service" in one["Principal"]]
     assert [set(one["Principal"]["Service"]) for one in services] == [
         {"cloudwatch.amazonaws.com", "events.amazonaws.com"}
     ]
     assert set(services[0]["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
-    topic = json.loads(applied["aws_sns_topic_policy.alarms[0]"]["policy"])
+    topic = json.loads(applied['aws_sns_topic_policy.alarms["replica"]']["policy"])
     assert {one["Principal"]["Service"] for one in topic["Statement"]} == {
         "cloudwatch.amazonaws.com",
         "events.amazonaws.com",
@@ -227,3 +234,10 @@ def test_each_statement_has_a_sid_and_each_variable_a_description() -> None:
     names = [name for name, _ in variables]
     optional = names.index("alarm_actions")
     assert names == sorted(names[:optional]) + sorted(names[optional:])
+
+
+def test_object_lock_can_be_switched_on_later_without_new_buckets(module: Module) -> None:
+    module.apply()
+    variables = ["-var-file=given.tfvars.json", "-state=state.json", '-var=object_lock={mode="GOVERNANCE",days=7}']
+    plan = module.terraform("plan", "-no-color", "-input=false", *variables)
+    assert "2 to add, 0 to change, 0 to destroy" in plan
