@@ -5,12 +5,14 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 from git import Git, GitError, Mirror
-from github import GitHub
+from github import GitHub, GitHubError
 from repository import Repository
 from retry import RetryableError, retrying
 from stop import Stop
 
 CLONE_ATTEMPTS = 4
+# The statuses of a repository that GitHub's staff or the law has closed.
+BLOCKED = (403, 451)
 
 
 def clone(
@@ -40,7 +42,7 @@ def clone(
                     tokens.replace(token)
                     replaced, error.wait = True, 0
                     raise
-                found = github.look_again(current)
+                found = _look_again(current, github, error)
                 if found.full_name != current.full_name:
                     error.wait = 0
                     log.warning("repository was renamed", new_name=found.full_name)
@@ -49,6 +51,17 @@ def clone(
                 current = found
                 raise
     raise AssertionError("tenacity raises the last error")
+
+
+def _look_again(repository: Repository, github: GitHub, error: GitError) -> Repository:
+    """Return what the repository is now. Where GitHub does not answer either, git's own words are what is known."""
+    try:
+        return github.look_again(repository)
+    except GitHubError as unknown:
+        if unknown.status in BLOCKED:
+            raise
+        error.final = True  # GitHub was asked often enough to know that it is down
+        raise error from None
 
 
 def _mirror(repository: Repository, path: Path, github: GitHub, git: Git, token: str) -> Mirror:

@@ -276,7 +276,9 @@ def test_api_faults_do_not_multiply_with_the_tries_of_a_clone(world: World) -> N
         Fault(CLONE, status=500, times=99),
         Fault(r"GET .*/repositories/\d+", status=500, times=99),
     ]
-    assert world.run().code == 1
+    run = world.run()
+    assert run.code == 1
+    assert "git clone ended with 128: " in run.failures["acme/fork"]["error"]
     assert len(world.github.requests(r"GET .*/repositories/\d+")) == 6
 
 
