@@ -43,7 +43,9 @@ class Bundle:
 
 
 @dataclass(frozen=True)
-class _Header:
+class Header:
+    """What a bundle says before its pack: `size` bytes."""
+
     object_format: str
     refs: Refs
     size: int
@@ -62,7 +64,7 @@ def write_bundle(git: Git, mirror: Mirror, path: Path) -> None:
         )
     git.bundle(mirror, path)
     with path.open("rb") as file:
-        complete = _read_header(file).refs == mirror.refs
+        complete = read_header(file).refs == mirror.refs
     if not complete:
         _assemble(git, mirror, path)
 
@@ -84,7 +86,7 @@ def prove_bundle(path: Path, mirror: Mirror) -> Bundle:
     to the checksum at its end. `git bundle verify` proves the second of these only.
     """
     with path.open("rb") as file:
-        header = _read_header(file)
+        header = read_header(file)
         if header.refs != mirror.refs:
             raise BundleError(_difference(header.refs, mirror.refs))
         if header.object_format != mirror.object_format:
@@ -100,7 +102,8 @@ def _difference(written: Refs, wanted: Refs) -> str:
     return f"{len(wrong)} refs of the bundle are not those of the repository: {names}"
 
 
-def _read_header(file: IO[bytes]) -> _Header:
+def read_header(file: IO[bytes]) -> Header:
+    """Return the header of the bundle that the file begins with. Raises BundleError."""
     if file.readline() not in SIGNATURES:
         raise BundleError("the file does not start like a git bundle")
     object_format, lines = "sha1", []
@@ -113,10 +116,10 @@ def _read_header(file: IO[bytes]) -> _Header:
             object_format = line.decode().strip().removeprefix("@object-format=")
         elif not line.startswith(b"@"):
             lines.append(line)
-    return _Header(object_format, parse_refs(b"".join(lines)), file.tell())
+    return Header(object_format, parse_refs(b"".join(lines)), file.tell())
 
 
-def _hash_all(file: IO[bytes], header: _Header) -> tuple[bytes, tuple[bytes, ...]]:
+def _hash_all(file: IO[bytes], header: Header) -> tuple[bytes, tuple[bytes, ...]]:
     """Return the SHA-256 of the file and of its parts, having checked the pack's own checksum."""
     whole, parts = hashlib.sha256(), []
     pack, tail = hashlib.new(header.object_format, usedforsecurity=False), b""

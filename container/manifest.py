@@ -1,17 +1,21 @@
 """The manifest: what a run stored and what it did not, as docs/manifest.schema.json describes it."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from repository import Repository
+from repository import NAME, OWNER, Repository
 from version import TOOL_VERSION
 
 SCHEMA_VERSION = 1
 
 Stage = Literal["clone", "bundle", "verify", "upload", "list"]
 Status = Literal["stored", "unchanged", "empty", "gone"]
+
+
+class ManifestError(Exception):
+    """The file is no manifest, or one of a form that this program does not know."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,10 @@ class Manifest:
     failures: tuple[Failure, ...]
 
     @property
+    def date(self) -> str:
+        return self.started_at.strftime("%Y-%m-%d")
+
+    @property
     def success_count(self) -> int:
         return len(self.entries) - self.gone_count
 
@@ -136,7 +144,7 @@ class Manifest:
         """Return the manifest as UTF-8 JSON, repositories and failures in the order of their names."""
         document = {
             "schema_version": SCHEMA_VERSION,
-            "date": self.started_at.strftime("%Y-%m-%d"),
+            "date": self.date,
             "run_id": self.run_id,
             "complete": self.complete,
             "started_at": utc(self.started_at),
@@ -151,3 +159,36 @@ class Manifest:
             "failures": [asdict(one) for one in sorted(self.failures, key=lambda one: one.full_name)],
         }
         return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def parse_manifest(body: bytes) -> Manifest:
+    """Return the manifest that `to_json` wrote; fields that are not known here are left out. Raises ManifestError."""
+    try:
+        document = json.loads(body)
+        version = document["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise ManifestError(f"it has schema version {version} and this program knows {SCHEMA_VERSION}: use a newer")
+        return Manifest(
+            run_id=document["run_id"],
+            started_at=datetime.fromisoformat(document["started_at"]),
+            finished_at=datetime.fromisoformat(document["finished_at"]),
+            complete=document["complete"] is True,
+            git_version=document["git_version"],
+            entries=tuple(_parse_entry(one) for one in document["repos"]),
+            failures=tuple(Failure(one["full_name"], one["stage"], one["error"]) for one in document["failures"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ManifestError(f"it is not a manifest: {type(error).__name__} {error}") from None
+
+
+def _parse_entry(document: dict[str, Any]) -> Entry:
+    one = Entry(**{field.name: document[field.name] for field in fields(Entry)})
+    # Names become paths on the disk of whoever restores.
+    if one.full_name != f"{one.owner}/{one.name}" or not OWNER.fullmatch(one.owner) or not NAME.fullmatch(one.name):
+        raise ValueError(f"{one.full_name!r} is no plain owner/name")
+    if one.status not in get_args(Status):
+        raise ValueError(f"{one.full_name} has the status {one.status!r}")
+    stored = one.status in ("stored", "unchanged")
+    if stored and not (isinstance(one.s3_key, str) and isinstance(one.sha256, str) and isinstance(one.size_bytes, int)):
+        raise ValueError(f"{one.full_name} is {one.status} and has no object")
+    return one

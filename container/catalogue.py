@@ -1,0 +1,110 @@
+"""The backups that a bucket holds, for whoever reads them: dates, manifests, their versions."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from manifest import Manifest, ManifestError, parse_manifest
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+# Of so many days a manifest is looked for that can serve as the last good one.
+NEWEST_LOOKED_AT = 30
+
+
+class CatalogueError(Exception):
+    """The bucket can't be read, or does not hold what is asked for; S3's own words and what to look at."""
+
+
+@dataclass(frozen=True)
+class ManifestVersion:
+    """One version of a day's manifest: each run of that day wrote one."""
+
+    date: str
+    version_id: str
+    written_at: datetime
+    size: int
+
+
+class Catalogue:
+    """What lies under a prefix of a bucket, primary or replica."""
+
+    def __init__(self, client: "S3Client", bucket: str, prefix: str) -> None:
+        self._client, self.bucket, self.prefix = client, bucket, prefix
+
+    def dates(self) -> list[str]:
+        """Return the dates of all backups, the newest first. Raises CatalogueError."""
+        paginator = self._client.get_paginator("list_objects_v2")
+        try:
+            pages = paginator.paginate(Bucket=self.bucket, Prefix=f"{self.prefix}/", Delimiter="/")
+            folders = [one["Prefix"] for page in pages for one in page.get("CommonPrefixes", [])]
+        except (ClientError, BotoCoreError) as error:
+            raise CatalogueError(explain(error, f"s3://{self.bucket}/{self.prefix}/")) from None
+        names = (folder.rstrip("/").rpartition("/")[2] for folder in folders)
+        return sorted((name for name in names if DATE.fullmatch(name)), reverse=True)
+
+    def versions(self, date: str) -> list[ManifestVersion]:
+        """Return every stored version of a day's manifest, newest first, deleted ones too. Raises CatalogueError."""
+        key = self._key(date)
+        paginator = self._client.get_paginator("list_object_versions")
+        try:
+            pages = paginator.paginate(Bucket=self.bucket, Prefix=key)
+            found = [one for page in pages for one in page.get("Versions", []) if one["Key"] == key]
+        except (ClientError, BotoCoreError) as error:
+            raise CatalogueError(explain(error, f"s3://{self.bucket}/{key}")) from None
+        versions = [ManifestVersion(date, one["VersionId"], one["LastModified"], one["Size"]) for one in found]
+        return sorted(versions, key=lambda one: one.written_at, reverse=True)
+
+    def manifest(self, date: str, version_id: str | None = None) -> Manifest:
+        """Return a day's manifest, the newest or the given version. Raises CatalogueError."""
+        key = self._key(date)
+        url = f"s3://{self.bucket}/{key}"
+        try:
+            return parse_manifest(self._read(key, version_id))
+        except ManifestError as error:
+            raise CatalogueError(f"{url} can't be used: {error}") from None
+        except (ClientError, BotoCoreError) as error:
+            raise CatalogueError(explain(error, url)) from None
+
+    def newest_complete(self) -> Manifest | None:
+        """Return the newest manifest of a run that came to its end, None where there is none that can be read."""
+        for date in self.dates()[:NEWEST_LOOKED_AT]:
+            try:
+                manifest = self.manifest(date)
+            except CatalogueError:
+                continue
+            if manifest.complete:
+                return manifest
+        return None
+
+    def _read(self, key: str, version_id: str | None) -> bytes:
+        version = {"VersionId": version_id} if version_id else {}
+        return self._client.get_object(Bucket=self.bucket, Key=key, **version)["Body"].read()  # type: ignore[arg-type]
+
+    def _key(self, date: str) -> str:
+        return f"{self.prefix}/{date}/manifest.json"
+
+
+HINTS = {
+    "NoSuchBucket": "check the bucket's name and the account",
+    "AccessDenied": "check the credentials, and that they may s3:ListBucket the bucket and s3:GetObject what is in it",
+    "403": "check the credentials, and that they may s3:ListBucket the bucket and s3:GetObject what is in it",
+    "InvalidAccessKeyId": "check the credentials",
+    "SignatureDoesNotMatch": "check the credentials",
+    "ExpiredToken": "sign in again",
+    "NoSuchKey": "list what there is with `list`; a deleted object is found by its version",
+    "NoSuchVersion": "`list --versions` shows the versions there are",
+    "InvalidObjectState": "it is in an archive storage class: `aws s3api restore-object` first, which takes hours",
+}
+
+
+def explain(error: Exception, url: str) -> str:
+    """Return S3's own words about `url`, and what to look at."""
+    code = error.response["Error"].get("Code", "") if isinstance(error, ClientError) else ""
+    hint = HINTS.get(code)
+    return f"{url}: {error} ({hint})" if hint else f"{url}: {error}"
