@@ -35,7 +35,8 @@ from clone import clone
 from configuration import DEFAULT_SERVICE_NAME, SERVICE_NAME, Configuration, ConfigurationError, read_configuration
 from disk import Disk, DiskFullError, estimate
 from git import Git, GitError, Mirror
-from github import App, GitHub, GitHubError, Installation, RepositoryGoneError, new_session
+from github import App, GitHub, Installation, RepositoryGoneError
+from github_api import GitHubError, new_session
 from logs import ABOUT, new_logger
 from manifest import Entry, Failure, Manifest, Stage, StoredBundle, entry
 from redaction import Redactor

@@ -5,7 +5,8 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 from git import Git, GitError, Mirror
-from github import GitHub, GitHubError
+from github import GitHub
+from github_api import GitHubError
 from repository import Repository
 from retry import RetryableError, retrying
 from stop import Stop

@@ -4,29 +4,25 @@ https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-githu
 """
 
 import base64
-import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 import jwt
 import requests
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from structlog.typing import FilteringBoundLogger
 
+from github_api import Api, GitHubError, as_documented
 from redaction import Redactor, printable
 from repository import InvalidRepositoryError, Repository, read_repository
-from retry import RetryableError, retrying, wait_told
 from stop import Stop
-from version import TOOL_VERSION
 
-API_ATTEMPTS = 6
-TIMEOUT = (10, 60)  # seconds to connect, seconds between two bytes
 PAGE_SIZE = 100
 # GitHub refuses a JWT that lives longer than 10 minutes by its own clock, which may be behind ours.
 JWT_BACKDATED, JWT_LIFE = timedelta(seconds=60), timedelta(minutes=9)
@@ -34,36 +30,20 @@ JWT_BACKDATED, JWT_LIFE = timedelta(seconds=60), timedelta(minutes=9)
 REFRESH_AHEAD = timedelta(minutes=5)
 # After a token could not be had, so long nobody asks again. Seconds.
 MINT_PAUSE = 60.0
-MOST_PAGES, MOST_REDIRECTS = 10_000, 5
 SMART_TYPE = "application/x-git-upload-pack-advertisement"
 # What a git server answers for a repository without refs: nothing, or capabilities behind a ref that can't be.
 NO_REFS = re.compile(
     rb"001e# service=git-upload-pack\n0000(0000|[0-9a-f]{4}0{40,64} capabilities\^\{\}\x00[^\n]*\n0000)"
 )
 # No more than a backup needs, whatever the App was granted.
-PERMISSIONS = {"contents": "read", "metadata": "read"}
-# What GitHub's documentation asks for where a secondary rate limit comes without a header. Seconds.
-SECONDARY_LIMIT_WAIT = 60.0
-
+READ_ONLY = MappingProxyType({"contents": "read", "metadata": "read"})
 # What a refusal of the App's own requests comes from, by its status.
 HINTS = {
-    401: "check GITHUB_APP_ID, that the private key belongs to that App, and this machine's clock",
+    401: "check {variables}_ID, that the private key belongs to that App, and this machine's clock",
     403: "see the App's installation in the organisation's settings",
-    404: "check GITHUB_APP_ID and GITHUB_APP_INSTALLATION_ID: was the App uninstalled?",
-    422: "grant the App read access to Contents and Metadata, and accept the change in the organisation",
+    404: "check {variables}_ID and {variables}_INSTALLATION_ID: was the App uninstalled?",
+    422: "grant the App these permissions, and accept the change in the organisation: {permissions}",
 }
-
-Authorization = Callable[[], str]
-
-
-class GitHubError(RetryableError):
-    """GitHub refused or could not be reached; the text holds GitHub's own words. `status` 0: no answer."""
-
-    final = True
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class RepositoryGoneError(Exception):
@@ -72,12 +52,17 @@ class RepositoryGoneError(Exception):
 
 @dataclass(frozen=True)
 class App:
-    """The GitHub App: who it is, and where its GitHub is. URLs without a slash at the end."""
+    """A GitHub App: who it is, and where its GitHub is. URLs without a slash at the end.
+
+    `variables`: how the names of the variables begin that it was configured with.
+    """
 
     id: str
     key: RSAPrivateKey = field(repr=False)
     api_url: str
     server_url: str
+    permissions: Mapping[str, str] = field(default_factory=lambda: READ_ONLY)
+    variables: str = "GITHUB_APP"
 
 
 @dataclass(frozen=True)
@@ -151,8 +136,8 @@ class GitHub:
     def __init__(
         self, app: App, session: requests.Session, redactor: Redactor, stop: Stop, log: FilteringBoundLogger
     ) -> None:
-        self._app, self._api_url = app, app.api_url
-        self._session, self._redactor, self._stop, self._log = session, redactor, stop, log
+        self._app, self._redactor, self._log = app, redactor, log
+        self._api = Api(app.api_url, session, stop, log)
         self._managers: dict[int, TokenManager] = {}
         self._lock = threading.Lock()
 
@@ -166,9 +151,9 @@ class GitHub:
     def installations(self) -> list[Installation]:
         """Return every installation of the App. Raises GitHubError."""
         found = []
-        url = f"{self._api_url}/app/installations?per_page={PAGE_SIZE}"
-        for page in self._pages(url, lambda page_url: self._ask_as_app("GET", page_url)):
-            with _as_documented(url):
+        url = f"{self._api.url}/app/installations?per_page={PAGE_SIZE}"
+        for page in self._api.pages(url, lambda page_url: self._ask_as_app("GET", page_url)):
+            with as_documented(url):
                 for answer in page:
                     account = answer.get("account") or {}
                     owner = printable(str(account.get("login") or account.get("slug") or "?"))
@@ -182,9 +167,9 @@ class GitHub:
             return self._managers.setdefault(installation_id, manager)
 
     def _mint(self, installation_id: int) -> Token:
-        url = f"{self._api_url}/app/installations/{installation_id}/access_tokens"
-        answer = self._ask_as_app("POST", url, json={"permissions": PERMISSIONS}).json()
-        with _as_documented(url):
+        url = f"{self._api.url}/app/installations/{installation_id}/access_tokens"
+        answer = self._ask_as_app("POST", url, json={"permissions": dict(self._app.permissions)}).json()
+        with as_documented(url):
             self._redactor.hide_token(answer["token"])
             expires_at = datetime.fromisoformat(answer["expires_at"])
             return Token(answer["token"], expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))
@@ -206,9 +191,9 @@ class GitHub:
     def _list(self, installation: Installation, found: dict[object, Repository | InvalidRepositoryError]) -> Listing:
         """List once; what is listed is added to `found`, and what was found before counts too."""
         total_count = 0
-        url = f"{self._api_url}/installation/repositories?per_page={PAGE_SIZE}"
-        for page in self._pages(url, lambda page_url: self._as_installation(page_url, installation.id)):
-            with _as_documented(url):
+        url = f"{self._api.url}/installation/repositories?per_page={PAGE_SIZE}"
+        for page in self._api.pages(url, lambda page_url: self._as_installation(page_url, installation.id)):
+            with as_documented(url):
                 total_count = int(page["total_count"])
                 for answer in page["repositories"]:
                     try:
@@ -225,7 +210,7 @@ class GitHub:
 
         Raises RepositoryGoneError, or GitHubError with GitHub's words where it is blocked.
         """
-        url = f"{self._api_url}/repositories/{repository.id}"
+        url = f"{self._api.url}/repositories/{repository.id}"
         try:
             answer = self._as_installation(url, repository.installation_id)
         except GitHubError as error:
@@ -248,162 +233,33 @@ class GitHub:
         """
         url = f"{self.clone_url(repository)}/info/refs?service=git-upload-pack"
         basic = "Basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()
-        answer = self._send("GET", url, lambda: basic)
+        answer = self._api.send("GET", url, lambda: basic)
         kind = answer.headers.get("Content-Type", "no type")
         if kind != SMART_TYPE:
             return f"it answered {answer.status_code} with {kind}, which is no git server's answer"
         return None if NO_REFS.fullmatch(answer.content) else "its answer is not that of an empty repository"
 
-    # -- the wire --------------------------------------------------------------------------------
+    # -- authorization -----------------------------------------------------------------------------
 
     def _ask_as_app(self, method: str, url: str, **options: Any) -> requests.Response:
         """Send with the App's JWT; a refusal says what to look at."""
         try:
-            return self._send(method, url, self._as_app, **options)
+            return self._api.send(method, url, self._as_app, **options)
         except GitHubError as error:
-            hint = HINTS.get(error.status)
-            raise GitHubError(f"{error} ({hint})", error.status) if hint else error from None
+            if error.status not in HINTS:
+                raise
+            wanted = ", ".join(f"{name}: {level}" for name, level in self._app.permissions.items())
+            hint = HINTS[error.status].format(variables=self._app.variables, permissions=wanted)
+            raise GitHubError(f"{error} ({hint})", error.status) from None
 
     def _as_installation(self, url: str, installation_id: int) -> requests.Response:
         """Get with the installation's token; a rejected one is replaced once."""
         tokens = self.tokens(installation_id)
         token = tokens.token()
         try:
-            return self._send("GET", url, lambda: f"Bearer {token}")
+            return self._api.send("GET", url, lambda: f"Bearer {token}")
         except GitHubError as error:
             if error.status != 401:
                 raise
             renewed = tokens.replace(token)
-            return self._send("GET", url, lambda: f"Bearer {renewed}")
-
-    def _pages(self, url: str, get: Callable[[str], requests.Response]) -> Iterator[Any]:
-        """Yield the JSON of each page, following Link: rel="next" while it stays on GitHub's host and is new."""
-        next_url: str | None = url
-        seen: set[str] = set()
-        while next_url:
-            if urlsplit(next_url)[:2] != urlsplit(self._api_url)[:2]:
-                raise GitHubError(f"GitHub's next page is on another host than GITHUB_API_URL: {next_url}")
-            if next_url in seen or len(seen) >= MOST_PAGES:
-                raise GitHubError(f"GitHub's pages do not end: {next_url} comes after {len(seen)} others")
-            seen.add(next_url)
-            answer = get(next_url)
-            yield answer.json()
-            next_url = answer.links.get("next", {}).get("url")
-
-    def _send(self, method: str, url: str, authorization: Authorization, **options: Any) -> requests.Response:
-        """Send one request, again after a fault that may pass, and return the successful answer."""
-        loop = retrying(API_ATTEMPTS, self._stop, self._log_wait)
-        try:
-            return loop(self._send_once, method, url, authorization, **options)
-        except GitHubError as error:
-            error.final = True  # it was tried often enough
-            raise
-
-    def _send_once(self, method: str, url: str, authorization: Authorization, **options: Any) -> requests.Response:
-        headers = {
-            "Accept": "application/vnd.github+json",
-            "Authorization": authorization(),
-            "User-Agent": f"terraform-aws-github-backup/{TOOL_VERSION}",
-            "X-GitHub-Api-Version": "2022-11-28",
-        }
-        what = f"{method} {urlsplit(url).path}"
-        try:
-            answer = self._follow(method, url, headers, options)
-        except (requests.RequestException, OSError) as error:
-            fault = GitHubError(f"{self._api_url} can't be reached ({what}): {_root_cause(error)}")
-            fault.final = False
-            raise fault from None
-        if answer.status_code >= 300:
-            raise _refusal(answer, what)
-        if url.startswith(self._api_url):
-            _require_json(answer, what)
-        return answer
-
-    def _follow(self, method: str, url: str, headers: dict[str, str], options: dict[str, Any]) -> requests.Response:
-        """Send, and follow redirects of a GET as long as they stay on the host: the token goes nowhere else."""
-        for _ in range(MOST_REDIRECTS):
-            answer = self._session.request(
-                method,
-                url,
-                headers=headers,
-                timeout=TIMEOUT,
-                allow_redirects=False,
-                proxies=requests.utils.get_environ_proxies(url),
-                **options,
-            )
-            target = urljoin(url, answer.headers.get("Location", ""))
-            if not answer.is_redirect or method != "GET" or urlsplit(target)[:2] != urlsplit(url)[:2]:
-                break
-            url = target
-        return answer
-
-    def _log_wait(self, fault: RetryableError, seconds: float, attempt: int) -> None:
-        told_by = fault.told_by or "backoff"
-        self._log.warning(
-            "waiting for GitHub", seconds=round(seconds, 1), told_by=told_by, attempt=attempt, error=str(fault)
-        )
-
-
-def new_session(ca_file: str | None) -> requests.Session:
-    """Return a session that takes neither the machine's .netrc nor anything else that it does not name."""
-    session = requests.Session()
-    session.trust_env = False
-    session.verify = ca_file or True
-    return session
-
-
-@contextlib.contextmanager
-def _as_documented(url: str) -> Iterator[None]:
-    """Raise GitHubError where an answer has another form than GitHub documents."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        what = f"{type(error).__name__} {error}"
-        raise GitHubError(f"the answer to {urlsplit(url).path} is not what GitHub documents: {what}") from None
-
-
-def _require_json(answer: requests.Response, what: str) -> None:
-    try:
-        answer.json()
-    except ValueError:
-        kind = answer.headers.get("Content-Type", "no type")
-        fault = GitHubError(
-            f"the answer to {what} is {kind}, not JSON: is GITHUB_API_URL GitHub's API?", answer.status_code
-        )
-        fault.final = False
-        raise fault from None
-
-
-def _root_cause(error: BaseException) -> str:
-    """Return the innermost reason of a failed request: the outer ones repeat it in Python's words."""
-    reason = error
-    while (inner := getattr(reason, "reason", None) or (reason.args and reason.args[0])) and isinstance(
-        inner, BaseException
-    ):
-        reason = inner
-    return str(reason) or type(reason).__name__
-
-
-def _refusal(answer: requests.Response, what: str) -> GitHubError:
-    words = _words(answer)
-    wait, told_by = wait_told(answer.status_code, answer.headers)
-    if told_by is None and answer.status_code in (403, 429) and "secondary rate limit" in words.lower():
-        wait, told_by = SECONDARY_LIMIT_WAIT, "GitHub's documentation"
-    asked = f" ({told_by} asks to wait {wait:.0f} s)" if wait is not None else ""
-    fault = GitHubError(f"GitHub answered {answer.status_code} to {what}: {words}{asked}", answer.status_code)
-    fault.wait, fault.told_by = wait, told_by
-    fault.final = told_by is None and answer.status_code != 429 and answer.status_code < 500
-    return fault
-
-
-def _words(answer: requests.Response) -> str:
-    """Return GitHub's own explanation, with why a repository is blocked or where a redirect leads."""
-    if answer.is_redirect:
-        return f"redirect to {answer.headers['Location']}"
-    try:
-        body = answer.json()
-        block = body.get("block") or {}
-        details = " ".join(str(block[key]) for key in ("reason", "html_url") if block.get(key))
-        return f"{body['message']} ({details})" if details else str(body["message"])
-    except (ValueError, KeyError, AttributeError, TypeError):
-        return answer.text.strip()[:300] or answer.reason or "no explanation"
+            return self._api.send("GET", url, lambda: f"Bearer {renewed}")
