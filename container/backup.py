@@ -20,7 +20,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
 
 import boto3
 from botocore.config import Config
@@ -39,9 +38,10 @@ from github import App, GitHub, Installation, RepositoryGoneError
 from github_api import GitHubError, new_session
 from logs import ABOUT, new_logger
 from manifest import Entry, Failure, Manifest, Stage, StoredBundle, entry
+from program import aws_session, leave, s3_config
 from redaction import Redactor
 from repository import Repository
-from stop import Stop, Stopped, ignore_signals
+from stop import Stop, Stopped
 
 OK, SOME_FAILED, NOT_STARTED, STOPPED = 0, 1, 2, 143
 # After a signal, in seconds: workers come home, the whole process ends, and what did not end is said.
@@ -123,17 +123,6 @@ def main() -> int:
         publish({metrics.FAILURE: 1}, service, process)
         log.error("run broken off", exit_code=SOME_FAILED)
         return SOME_FAILED
-
-
-def aws_session() -> tuple[boto3.session.Session, list[str]]:
-    """Return boto3's session and what is wrong with the environment that it was made from."""
-    # boto3 by itself knows AWS_DEFAULT_REGION only; Fargate sets AWS_REGION.
-    region = os.environ.get("AWS_REGION", "").strip() or None
-    try:
-        return boto3.session.Session(region_name=region), []
-    except BotoCoreError as error:
-        os.environ.pop("AWS_PROFILE", None)
-        return boto3.session.Session(region_name=region), [f"AWS_PROFILE can't be used: {error}"]
 
 
 @contextlib.contextmanager
@@ -227,16 +216,6 @@ def collecting(problems: list[str], where: str) -> Iterator[None]:
         problems.append(str(error))
     except (BotoCoreError, GitError, OSError, ValueError) as error:
         problems.append(f"{where} can't be used: {error}")
-
-
-def s3_config(workers: int) -> Config:
-    """Return the S3 client's settings: retries by botocore, one connection a worker."""
-    return Config(
-        retries={"mode": "standard", "total_max_attempts": 5},
-        max_pool_connections=workers + 2,
-        connect_timeout=10,
-        read_timeout=60,
-    )
 
 
 def reach_github(configuration: Configuration, process: Process) -> GitHub:
@@ -510,16 +489,6 @@ def give_up(scratch: Path, service: str, process: Process) -> None:
     speaker.start()
     speaker.join(LAST_WORDS)
     os._exit(STOPPED)
-
-
-def leave(code: int) -> NoReturn:
-    """Exit with the code, whatever comes in between: a signal, or a pipe that nobody reads any more."""
-    ignore_signals()
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,14 @@ NEWEST_LOOKED_AT = 30
 
 
 class CatalogueError(Exception):
-    """The bucket can't be read, or does not hold what is asked for; S3's own words and what to look at."""
+    """The bucket can't be read, or does not hold what is asked for; S3's own words and what to look at.
+
+    `absent`: S3 says that there is no such object.
+    """
+
+    def __init__(self, message: str, absent: bool = False) -> None:
+        super().__init__(message)
+        self.absent = absent
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,19 @@ class Catalogue:
         except ManifestError as error:
             raise CatalogueError(f"{url} can't be used: {error}") from None
         except (ClientError, BotoCoreError) as error:
-            raise CatalogueError(explain(error, url)) from None
+            raise CatalogueError(explain(error, url), error_code(error) in ABSENT) from None
+
+    def deleted_manifest(self, date: str) -> Manifest | None:
+        """Return the newest version of a manifest that somebody deleted, None where there never was one."""
+        try:
+            versions = self.versions(date)
+        except CatalogueError:  # this may be forbidden where reading is not
+            return None
+        return self.manifest(date, versions[0].version_id) if versions else None
+
+    def nothing_here(self) -> str:
+        """Return what to say where no backup is."""
+        return f"there is no backup in s3://{self.bucket}/{self.prefix}/: check --bucket and --prefix"
 
     def newest_complete(self) -> Manifest | None:
         """Return the newest manifest of a run that came to its end, None where there is none that can be read."""
@@ -103,8 +122,15 @@ HINTS = {
 }
 
 
+ABSENT = ("NoSuchKey", "NoSuchVersion", "404")
+
+
+def error_code(error: Exception) -> str:
+    """Return S3's name of an error, "" where S3 did not answer."""
+    return error.response["Error"].get("Code", "") if isinstance(error, ClientError) else ""
+
+
 def explain(error: Exception, url: str) -> str:
     """Return S3's own words about `url`, and what to look at."""
-    code = error.response["Error"].get("Code", "") if isinstance(error, ClientError) else ""
-    hint = HINTS.get(code)
+    hint = HINTS.get(error_code(error))
     return f"{url}: {error} ({hint})" if hint else f"{url}: {error}"

@@ -50,7 +50,7 @@ class Configuration:
     concurrency: int
 
 
-class _Reader:
+class Reader:
     """Reads variables one by one and keeps every problem instead of stopping at the first."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -133,7 +133,7 @@ def read_configuration(environment: Mapping[str, str], region: str | None) -> Co
 
     `region` is what boto3 found in the environment or the AWS profile. Makes no network call.
     """
-    read = _Reader(environment)
+    read = Reader(environment)
     app_id = read.required("GITHUB_APP_ID", "the App's id or client id, from the App's settings page")
     read.matching("GITHUB_APP_ID", app_id, APP_ID, "the App's id (123456) or client id (Iv1.8a61f9b3a7aba766)")
     installation = read.text("GITHUB_APP_INSTALLATION_ID")

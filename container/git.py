@@ -42,22 +42,23 @@ TRACE_HEADERS_ONLY = {"GIT_TRACE_CURL_NO_DATA": "1", "GIT_TRACE_REDACT": "1"}
 
 
 class GitError(RetryableError):
-    """git ended with an error; the text is what it wrote to stderr."""
+    """git ended with an error; the text is what it wrote to stderr, `lines` the whole of it."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, returncode: int = 0, lines: tuple[str, ...] = ()) -> None:
         super().__init__(text)
+        self.returncode, self.lines = returncode, lines
         self.unauthorized = bool(
             re.search(r"Authentication failed|error: 401|could not read (Username|Password)", text)
         )
         self.disk_full = bool(re.search(r"No space left on device|Out of diskspace|Disk quota exceeded", text))
 
 
-def _in_gits_words(command: str, returncode: int, stderr: str) -> str:
-    lines = [line.strip() for line in re.split(r"[\r\n]+", stderr) if line.strip()]
+def _in_gits_words(command: str, returncode: int, stderr: str) -> GitError:
+    lines = tuple(line.strip() for line in re.split(r"[\r\n]+", stderr) if line.strip())
     words = "; ".join(lines)[-LONGEST_ERROR:] or "no error text"
     if returncode < 0 or "signal 9" in words:
         words += " (killed: out of memory? raise the module's task_memory)"
-    return f"git {command} ended with {returncode}: {words}"
+    return GitError(f"git {command} ended with {returncode}: {words}", returncode, lines)
 
 
 # A ref's full name (or HEAD) and the object id it points at, both as git prints them.
@@ -106,7 +107,7 @@ def _last_answer(trace: Path) -> tuple[int, CaseInsensitiveDict[str]]:
 class Git:
     """git, shut off from the machine's configuration, and from every host but the configured one."""
 
-    def __init__(self, scratch: Path, server_url: str, stop: Stop) -> None:
+    def __init__(self, scratch: Path, server_url: str, stop: Stop, *more_protocols: str) -> None:
         self._stop = stop
         self._server = urlsplit(server_url)
         self._home = scratch / "home"
@@ -120,7 +121,7 @@ class Git:
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": str(ASKPASS),
-            "GIT_ALLOW_PROTOCOL": self._server.scheme,
+            "GIT_ALLOW_PROTOCOL": ":".join((self._server.scheme, *more_protocols)),
         }
         if os.environ.get("SSL_CERT_FILE"):  # a GitHub Enterprise Server with a certificate of its own
             self._environment["GIT_SSL_CAINFO"] = os.environ["SSL_CERT_FILE"]
@@ -134,6 +135,7 @@ class Git:
         *arguments: str,
         token: str | None = None,
         trace: Path | None = None,
+        stdin: bytes = b"",
         stdout: int | IO[bytes] = subprocess.PIPE,
     ) -> bytes:
         """Run git to its end and return its standard output.
@@ -147,7 +149,7 @@ class Git:
         with self._offering(token) as offer:
             process = subprocess.Popen(
                 ["git", *settings, *arguments],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=stdout,
                 stderr=subprocess.PIPE,
                 env=self._environment | offer | traced,
@@ -155,11 +157,11 @@ class Git:
                 start_new_session=True,
             )
             with self._stop.ending(process):
-                output, errors = process.communicate()
+                output, errors = process.communicate(stdin)
         self._stop.check()
         if process.returncode != 0:
             command = next(a for a in arguments if not a.startswith("-") and "/" not in a)
-            raise GitError(_in_gits_words(command, process.returncode, errors.decode(errors="replace")))
+            raise _in_gits_words(command, process.returncode, errors.decode(errors="replace"))
         return output or b""
 
     @contextlib.contextmanager

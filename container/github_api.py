@@ -17,6 +17,7 @@ from version import TOOL_VERSION
 
 API_ATTEMPTS = 6
 TIMEOUT = (10, 60)  # seconds to connect, seconds between two bytes
+NO_CONTENT = 204
 MOST_PAGES, MOST_REDIRECTS = 10_000, 5
 # What GitHub's documentation asks for where a secondary rate limit comes without a header. Seconds.
 SECONDARY_LIMIT_WAIT = 60.0
@@ -80,7 +81,7 @@ class Api:
             raise fault from None
         if answer.status_code >= 300:
             raise _refusal(answer, what)
-        if url.startswith(self.url):
+        if url.startswith(self.url) and answer.status_code != NO_CONTENT:
             _require_json(answer, what)
         return answer
 

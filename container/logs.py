@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
@@ -27,10 +27,18 @@ UNITS: dict[str, Callable[[Any], str]] = {
 }
 
 
+class Stream(Protocol):
+    """What log lines are written to."""
+
+    def write(self, text: str, /) -> Any: ...
+    def flush(self) -> Any: ...
+    def isatty(self) -> bool: ...
+
+
 class _Lines:
     """Where lines go. A backup does not die of a log that nobody takes any more."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
 
     def msg(self, line: str) -> None:
@@ -41,7 +49,7 @@ class _Lines:
     debug = info = warning = error = msg
 
 
-def new_logger(stream: TextIO, redactor: Redactor) -> FilteringBoundLogger:
+def new_logger(stream: Stream, redactor: Redactor) -> FilteringBoundLogger:
     """Return a logger that writes to `stream` and never writes a secret the redactor knows."""
 
     def complete(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

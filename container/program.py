@@ -1,0 +1,42 @@
+"""What the programs of this folder have in common: how they begin with AWS, and how they end."""
+
+import os
+import sys
+from typing import NoReturn
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from stop import ignore_signals
+
+
+def aws_session() -> tuple[boto3.session.Session, list[str]]:
+    """Return boto3's session and what is wrong with the environment that it was made from."""
+    # boto3 by itself knows AWS_DEFAULT_REGION only; Fargate sets AWS_REGION.
+    region = os.environ.get("AWS_REGION", "").strip() or None
+    try:
+        return boto3.session.Session(region_name=region), []
+    except BotoCoreError as error:
+        os.environ.pop("AWS_PROFILE", None)
+        return boto3.session.Session(region_name=region), [f"AWS_PROFILE can't be used: {error}"]
+
+
+def s3_config(workers: int) -> Config:
+    """Return the S3 client's settings: retries by botocore, one connection a worker."""
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": 5},
+        max_pool_connections=workers + 2,
+        connect_timeout=10,
+        read_timeout=60,
+    )
+
+
+def leave(code: int) -> NoReturn:
+    """Exit with the code, whatever comes in between: a signal, or a pipe that nobody reads any more."""
+    ignore_signals()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -1,0 +1,175 @@
+"""Pushing a repository out of a backup to a git server, so that nothing that is there is lost."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
+
+from disk import readable
+from download import Bundles, OnBytes
+from git import Git, GitError, Refs
+from manifest import Entry
+from restore_target import Found, Target
+from retry import RetryableError, retrying
+from steps import History, Step, plan_steps
+from stop import Stop
+from unbundle import make_mirror
+
+ATTEMPTS = 4
+# Everything else that GitHub serves (refs/pull) it makes itself, and refuses to be given.
+PUSHED = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
+# Branches that keep the milestones of a large push until its end.
+MILESTONES = b"refs/heads/restore-in-progress/"
+# GitHub checks what it was sent before it says a word. Seconds.
+SILENCE = 900
+
+
+class PushError(Exception):
+    """The target can't take the repository, or must not without being told to."""
+
+
+@dataclass(frozen=True)
+class Push:
+    """How to push one repository; `step_size`: bytes that one push may have at most."""
+
+    bundles: Bundles
+    git: Git
+    target: Target
+    scratch: Path
+    step_size: int
+    overwrite: bool
+    stop: Stop
+    log: FilteringBoundLogger
+
+    def plan(self, entry: Entry, owner: str) -> list[str]:
+        """Return what `push` would do, a line each; nothing is changed. Raises as `push` does."""
+        found = self.target.find(owner, entry.name)
+        refs = self._refs(entry)
+        there = self._there(found, owner, entry, refs)
+        lines = [] if found else self.target.creation(owner, entry.name)
+        missing = {name for name, oid in refs.items() if there.get(name) != oid}
+        replaced = sorted(name for name in missing if name in there)
+        kinds = {kind: sum(name.startswith(kind) for name in missing) for kind in PUSHED}
+        words = [f"{number} {kind.decode().split('/')[1]}" for kind, number in kinds.items() if number]
+        if missing:
+            steps = -(-entry.size_bytes // self.step_size)
+            size = f"{readable(entry.size_bytes)} in about {steps} pushes" if steps > 1 else readable(entry.size_bytes)
+            lines.append(f"push {', '.join(words)} ({size})")
+        if replaced:
+            lines.append(f"overwrite {len(replaced)} refs: {_names(replaced)}")
+        lines.extend(self.target.finishing(entry, found, bool(refs)))
+        return lines or ["nothing: everything is there already"]
+
+    def push(self, entry: Entry, owner: str, on_bytes: OnBytes) -> str:
+        """Push one repository to `owner` and return what was done.
+
+        Raises PushError, GitHubError, DownloadError, UnbundleError and GitError.
+        """
+        found = self.target.find(owner, entry.name)
+        wanted = self._refs(entry)
+        there = self._there(found, owner, entry, wanted)
+        if found is None:
+            self.target.create(owner, entry.name)
+        steps = 0
+        if any(there.get(name) != oid for name, oid in wanted.items()):
+            steps = self._push_all(entry, owner, wanted, there, on_bytes)
+        else:
+            on_bytes(entry.size_bytes)
+        self.target.set_default_branch(owner, entry, found, bool(wanted))
+        self._remove_milestones(entry, owner)
+        self.target.set_archived(owner, entry, found)
+        return f"pushed in {steps} steps" if steps else "everything was there already"
+
+    # -- what is wanted, and what is there -------------------------------------------------------
+
+    def _refs(self, entry: Entry) -> Refs:
+        """Return the refs that can be pushed, the default branch first."""
+        if entry.s3_key is None:
+            return {}
+        refs = self.bundles.header(entry).refs
+        first = f"refs/heads/{entry.default_branch}".encode()
+        names = sorted((name for name in refs if name.startswith(PUSHED)), key=lambda name: (name != first, name))
+        return {name: refs[name] for name in names}
+
+    def _there(self, found: Found | None, owner: str, entry: Entry, wanted: Refs) -> Refs:
+        """Return the refs that the target has. Raises PushError where pushing would replace something."""
+        if found is None:
+            return {}
+        there = self._remote_refs(owner, entry)
+        foreign = sorted(name for name in there if there[name] != wanted.get(name) and not name.startswith(MILESTONES))
+        place = self.target.url(owner, entry.name)
+        if foreign and not self.overwrite:
+            raise PushError(
+                f"{place} is not empty, and {len(foreign)} of its refs are not those of the backup "
+                f"({_names(foreign)}): push elsewhere with --to, or replace what has the same name with --overwrite"
+            )
+        if found.archived and any(there.get(name) != oid for name, oid in wanted.items()):
+            raise PushError(f"{place} is archived and lacks refs of the backup: unarchive it first")
+        return there
+
+    def _remote_refs(self, owner: str, entry: Entry) -> Refs:
+        url, token = self.target.url(owner, entry.name), self.target.token(owner)
+        lines = self._again(lambda: self.git.run("ls-remote", "--quiet", "--", url, token=token)).splitlines()
+        pairs = (line.split(b"\t", 1) for line in lines)
+        return {name: oid for oid, name in pairs if name.startswith(PUSHED) and not name.endswith(b"^{}")}
+
+    # -- pushing ---------------------------------------------------------------------------------
+
+    def _push_all(self, entry: Entry, owner: str, wanted: Refs, there: Refs, on_bytes: OnBytes) -> int:
+        bundle = self.scratch / f"{entry.id}.bundle"
+        mirror = bundle.with_suffix(".git")
+        try:
+            self.bundles.download(entry, bundle, on_bytes)
+            make_mirror(self.git, bundle, entry, mirror)
+            bundle.unlink()
+            steps = plan_steps(History(self.git, mirror), wanted, there, self.step_size)
+            for number, step in enumerate(steps, start=1):
+                if len(steps) > 1:
+                    self.log.info("pushing", full_name=entry.full_name, step=number, of=len(steps))
+                self._push_step(mirror, owner, entry, step)
+            return len(steps)
+        finally:
+            shutil.rmtree(mirror, ignore_errors=True)
+            for path in self.scratch.glob(f"{entry.id}.bundle*"):
+                path.unlink()
+
+    def _push_step(self, mirror: Path, owner: str, entry: Entry, step: Step) -> None:
+        force = b"+" if self.overwrite else b""
+        refspecs = [force + name + b":" + name for name in step.refs]
+        refspecs += [b"+" + oid + b":" + MILESTONES + oid for oid in step.milestones]
+        self._send(owner, entry, f"--git-dir={mirror}", *(one.decode(errors="surrogateescape") for one in refspecs))
+
+    def _remove_milestones(self, entry: Entry, owner: str) -> None:
+        names = [name for name in self._remote_refs(owner, entry) if name.startswith(MILESTONES)]
+        if names:
+            empty = self.scratch / f"{entry.id}.none"
+            self.git.run("init", "--bare", "--quiet", "--template=", "--", str(empty))
+            self._send(owner, entry, f"--git-dir={empty}", *(f":{name.decode()}" for name in names))
+            shutil.rmtree(empty)
+
+    def _send(self, owner: str, entry: Entry, git_dir: str, *refspecs: str) -> None:
+        url = self.target.url(owner, entry.name)
+        options = ("-c", f"http.lowSpeedTime={SILENCE}", git_dir, "push", "--quiet", "--no-verify", "--", url)
+        self._again(lambda: self.git.run(*options, *refspecs, token=self.target.token(owner)))
+
+    def _again(self, command: Callable[[], bytes]) -> bytes:
+        """Run a git command that talks to the server, again after a fault that may pass."""
+
+        def say(fault: RetryableError, seconds: float, attempt: int) -> None:
+            self.log.warning("trying again", seconds=round(seconds, 1), attempt=attempt, error=str(fault))
+
+        for attempt in retrying(ATTEMPTS, self.stop, say):
+            with attempt:
+                try:
+                    return command()
+                except GitError as error:
+                    error.final = error.unauthorized or "rejected" in str(error) or "error: 403" in str(error)
+                    raise
+        raise AssertionError("tenacity raises the last error")
+
+
+def _names(refs: list[bytes]) -> str:
+    shown = ", ".join(name.decode(errors="replace") for name in refs[:5])
+    return f"{shown}, ..." if len(refs) > 5 else shown

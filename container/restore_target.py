@@ -1,0 +1,140 @@
+"""Where repositories are restored to: GitHub, with all that it keeps besides git, or any git server.
+
+https://docs.github.com/en/rest/repos/repos
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from git import Git, GitError
+from github_api import Api, GitHubError, as_documented
+from manifest import Entry
+
+
+@dataclass(frozen=True)
+class Found:
+    """A repository that is at the target already."""
+
+    archived: bool
+    default_branch: str | None
+
+
+class Target(Protocol):
+    """What a restore needs of the place that it restores to."""
+
+    def url(self, owner: str, name: str) -> str: ...
+    def token(self, owner: str) -> str | None: ...
+    def find(self, owner: str, name: str) -> Found | None: ...
+    def create(self, owner: str, name: str) -> None: ...
+    def creation(self, owner: str, name: str) -> list[str]: ...
+    def finishing(self, entry: Entry, found: Found | None, has_refs: bool) -> list[str]: ...
+    def set_default_branch(self, owner: str, entry: Entry, found: Found | None, has_refs: bool) -> None: ...
+    def set_archived(self, owner: str, entry: Entry, found: Found | None) -> None: ...
+
+
+class GitServer:
+    """Any git server: the repositories must be there, and nothing but git is used.
+
+    `template`: a URL with {owner} and {name}.
+    """
+
+    def __init__(self, template: str, token: str | None, git: Git) -> None:
+        self._template, self._token, self._git = template, token, git
+
+    def url(self, owner: str, name: str) -> str:
+        return self._template.format(owner=owner, name=name)
+
+    def token(self, owner: str) -> str | None:  # noqa: ARG002  (one token for all owners)
+        return self._token
+
+    def find(self, owner: str, name: str) -> Found | None:
+        """Return the repository. Raises GitError where there is none: this server can't be told to make one."""
+        try:
+            self._git.run("ls-remote", "--quiet", "--", self.url(owner, name), "HEAD", token=self._token)
+        except GitError as error:
+            raise GitError(f"{error} (make the repository on the server first)") from None
+        return Found(archived=False, default_branch=None)
+
+    def create(self, owner: str, name: str) -> None:
+        raise AssertionError(f"{owner}/{name} was found")
+
+    def creation(self, owner: str, name: str) -> list[str]:  # noqa: ARG002
+        return []
+
+    def finishing(self, entry: Entry, found: Found | None, has_refs: bool) -> list[str]:  # noqa: ARG002
+        return [f"set the default branch by hand: {entry.default_branch}"] if has_refs else []
+
+    def set_default_branch(self, owner: str, entry: Entry, found: Found | None, has_refs: bool) -> None:
+        """Do nothing: git can't tell a server what its HEAD is."""
+
+    def set_archived(self, owner: str, entry: Entry, found: Found | None) -> None:
+        """Do nothing: git knows no archived repositories."""
+
+
+class GitHubTarget:
+    """GitHub. `token_of` returns a token that may write to an owner's repositories. Every method raises GitHubError."""
+
+    def __init__(self, api: Api, server_url: str, token_of: Callable[[str], str], warn: Callable[..., Any]) -> None:
+        self._api, self._server_url, self._token_of, self._warn = api, server_url, token_of, warn
+
+    def url(self, owner: str, name: str) -> str:
+        return f"{self._server_url}/{owner}/{name}.git"
+
+    def token(self, owner: str) -> str | None:
+        return self._token_of(owner)
+
+    def find(self, owner: str, name: str) -> Found | None:
+        try:
+            answer = self._send("GET", owner, f"/repos/{owner}/{name}")
+        except GitHubError as error:
+            if error.status == 404:
+                return None
+            raise
+        with as_documented(f"/repos/{owner}/{name}"):
+            if str(answer["full_name"]).lower() != f"{owner}/{name}".lower():
+                raise GitHubError(f"{owner}/{name} is called {answer['full_name']} now: choose another place with --to")
+            return Found(bool(answer["archived"]), str(answer["default_branch"]))
+
+    def create(self, owner: str, name: str) -> None:
+        """Make the repository, private and with Actions off: a restore must not publish or deploy anything."""
+        settings = {"name": name, "private": True, "has_wiki": False}
+        try:
+            self._send("POST", owner, f"/orgs/{owner}/repos", json=settings)
+        except GitHubError as error:
+            if error.status != 404 or not self._is_myself(owner):
+                raise
+            self._send("POST", owner, "/user/repos", json=settings)
+        try:
+            self._send("PUT", owner, f"/repos/{owner}/{name}/actions/permissions", json={"enabled": False})
+        except GitHubError as error:
+            self._warn("Actions not switched off", full_name=f"{owner}/{name}", error=str(error))
+
+    def creation(self, owner: str, name: str) -> list[str]:
+        return [f"create {owner}/{name}: private, Actions off"]
+
+    def finishing(self, entry: Entry, found: Found | None, has_refs: bool) -> list[str]:
+        lines = []
+        if has_refs and entry.sha and (found is None or found.default_branch != entry.default_branch):
+            lines.append(f"set the default branch to {entry.default_branch}")
+        if entry.archived and not (found and found.archived):
+            lines.append("archive it")
+        return lines
+
+    def set_default_branch(self, owner: str, entry: Entry, found: Found | None, has_refs: bool) -> None:
+        # A default branch that has no commit was none on the old server either.
+        if has_refs and entry.sha and not (found and found.archived):
+            change = {"default_branch": entry.default_branch}
+            self._send("PATCH", owner, f"/repos/{owner}/{entry.name}", json=change)
+
+    def set_archived(self, owner: str, entry: Entry, found: Found | None) -> None:
+        if entry.archived and not (found and found.archived):
+            self._send("PATCH", owner, f"/repos/{owner}/{entry.name}", json={"archived": True})
+
+    def _is_myself(self, owner: str) -> bool:
+        return str(self._send("GET", owner, "/user").get("login", "")).lower() == owner.lower()
+
+    def _send(self, method: str, owner: str, path: str, **options: Any) -> Any:
+        token = self._token_of(owner)
+        answer = self._api.send(method, f"{self._api.url}{path}", lambda: f"Bearer {token}", **options)
+        return answer.json() if answer.content else {}

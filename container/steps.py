@@ -1,0 +1,109 @@
+"""Pushing a repository in steps that are each below a limit: GitHub refuses a push of more than 2 GiB.
+
+https://docs.github.com/en/get-started/using-git/troubleshooting-the-2-gb-push-limit
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from git import Git, Refs
+
+# So many refs in one push, whatever their size: servers look at each.
+REFS_A_STEP = 1000
+
+
+@dataclass(frozen=True)
+class Step:
+    """One push. `milestones` are commits on the way to a ref, to be kept on the server until the ref is there."""
+
+    refs: Refs
+    milestones: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class History:
+    """A mirror on this disk, asked how many bytes it takes to push."""
+
+    git: Git
+    mirror: Path
+
+    def size(self, wanted: Iterable[bytes], there: Iterable[bytes]) -> int:
+        """Return the bytes on disk of all objects that `wanted` reaches and `there` does not."""
+        revisions = b"\n".join([*wanted, *(b"^" + oid for oid in there)]) + b"\n"
+        return int(self._rev_list("--objects", "--disk-usage", stdin=revisions))
+
+    def first_parents(self, tip: bytes, there: Iterable[bytes]) -> list[bytes]:
+        """Return the commits from the oldest to `tip` that are not there, each the first parent of the next."""
+        revisions = b"\n".join([tip, *(b"^" + oid for oid in there)]) + b"\n"
+        return self._rev_list("--first-parent", "--reverse", stdin=revisions).split()
+
+    def other_parents(self, commit: bytes) -> list[bytes]:
+        """Return the parents of a merge but the first."""
+        return self._rev_list("--parents", "--max-count=1", stdin=commit + b"\n").split()[2:]
+
+    def _rev_list(self, *options: str, stdin: bytes) -> bytes:
+        return self.git.run(f"--git-dir={self.mirror}", "rev-list", *options, "--stdin", stdin=stdin)
+
+
+def plan_steps(history: History, refs: Refs, there: Refs, limit: int) -> list[Step]:
+    """Return the pushes, in order, that bring `refs` to a server that has `there`: none larger than `limit` bytes.
+
+    A single commit that is larger is a step of its own: it can't be divided.
+    """
+    missing = {name: oid for name, oid in refs.items() if there.get(name) != oid}
+    if not missing:
+        return []
+    done = set(there.values()) & set(refs.values())
+    if history.size(missing.values(), done) <= limit:
+        return [Step(chunk) for chunk in _chunks(missing)]
+    steps: list[Step] = []
+    batch: Refs = {}
+    for name, oid in missing.items():
+        if batch and history.size([*batch.values(), oid], done) > limit:
+            steps.extend(Step(chunk) for chunk in _chunks(batch))
+            done |= set(batch.values())
+            batch = {}
+        if not batch:
+            for milestone in _milestones(history, oid, done, limit):
+                steps.append(Step({}, (milestone,)))
+                done.add(milestone)
+        batch[name] = oid
+    return steps + [Step(chunk) for chunk in _chunks(batch)]
+
+
+def _chunks(refs: Refs) -> Iterator[Refs]:
+    pairs = list(refs.items())
+    for start in range(0, len(pairs), REFS_A_STEP):
+        yield dict(pairs[start : start + REFS_A_STEP])
+
+
+def _milestones(history: History, tip: bytes, there: Iterable[bytes], limit: int) -> list[bytes]:
+    """Return commits below `tip` that, pushed one by one, leave at most `limit` bytes from each to the next."""
+    done, found = set(there), list[bytes]()
+    chain = history.first_parents(tip, done)
+    while len(chain) > 1 and history.size([tip], done) > limit:
+        fitting = _count_fitting(history, chain, done, limit)
+        if not fitting:  # the oldest alone is too large: first whatever was merged into it
+            for parent in history.other_parents(chain[0]):
+                between = [*_milestones(history, parent, done, limit), parent]
+                found.extend(between)
+                done |= set(between)
+        reached = chain[max(fitting, 1) - 1]
+        chain = chain[max(fitting, 1) :]
+        if chain:
+            found.append(reached)
+            done.add(reached)
+    return found
+
+
+def _count_fitting(history: History, chain: list[bytes], done: Iterable[bytes], limit: int) -> int:
+    """Return how many commits of the chain can be pushed at once."""
+    low, high = 0, len(chain)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if history.size([chain[middle - 1]], done) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return low
