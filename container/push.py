@@ -77,10 +77,11 @@ class Push:
             steps = self._push_all(entry, owner, wanted, there, on_bytes)
         else:
             on_bytes(entry.size_bytes)
-        self.target.set_default_branch(owner, entry, found, bool(wanted))
-        self._remove_milestones(entry, owner)
+        self.target.set_default_branch(owner, entry, found, pushed=steps > 0)
+        if steps > 1 or any(name.startswith(MILESTONES) for name in there):
+            self._remove_milestones(entry, owner)
         self.target.set_archived(owner, entry, found)
-        return f"pushed in {steps} steps" if steps else "everything was there already"
+        return "pushed" if steps else "was there already"
 
     # -- what is wanted, and what is there -------------------------------------------------------
 

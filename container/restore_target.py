@@ -29,7 +29,7 @@ class Target(Protocol):
     def create(self, owner: str, name: str) -> None: ...
     def creation(self, owner: str, name: str) -> list[str]: ...
     def finishing(self, entry: Entry, found: Found | None, has_refs: bool) -> list[str]: ...
-    def set_default_branch(self, owner: str, entry: Entry, found: Found | None, has_refs: bool) -> None: ...
+    def set_default_branch(self, owner: str, entry: Entry, found: Found | None, pushed: bool) -> None: ...
     def set_archived(self, owner: str, entry: Entry, found: Found | None) -> None: ...
 
 
@@ -65,7 +65,7 @@ class GitServer:
     def finishing(self, entry: Entry, found: Found | None, has_refs: bool) -> list[str]:  # noqa: ARG002
         return [f"set the default branch by hand: {entry.default_branch}"] if has_refs else []
 
-    def set_default_branch(self, owner: str, entry: Entry, found: Found | None, has_refs: bool) -> None:
+    def set_default_branch(self, owner: str, entry: Entry, found: Found | None, pushed: bool) -> None:
         """Do nothing: git can't tell a server what its HEAD is."""
 
     def set_archived(self, owner: str, entry: Entry, found: Found | None) -> None:
@@ -98,12 +98,14 @@ class GitHubTarget:
 
     def create(self, owner: str, name: str) -> None:
         """Make the repository, private and with Actions off: a restore must not publish or deploy anything."""
-        settings = {"name": name, "private": True, "has_wiki": False}
+        settings = {"name": name, "private": True}
         try:
             self._send("POST", owner, f"/orgs/{owner}/repos", json=settings)
         except GitHubError as error:
-            if error.status != 404 or not self._is_myself(owner):
+            if error.status != 404:
                 raise
+            if not self._is_myself(owner):
+                raise GitHubError(f"{error} (is there an organisation {owner} that the token may write to?)") from None
             self._send("POST", owner, "/user/repos", json=settings)
         try:
             self._send("PUT", owner, f"/repos/{owner}/{name}/actions/permissions", json={"enabled": False})
@@ -121,9 +123,10 @@ class GitHubTarget:
             lines.append("archive it")
         return lines
 
-    def set_default_branch(self, owner: str, entry: Entry, found: Found | None, has_refs: bool) -> None:
-        # A default branch that has no commit was none on the old server either.
-        if has_refs and entry.sha and not (found and found.archived):
+    def set_default_branch(self, owner: str, entry: Entry, found: Found | None, pushed: bool) -> None:
+        # GitHub takes what is pushed first for the default, so that what was found before says nothing then.
+        # A branch that has no commit could not be the default on the new server, and was of no use on the old one.
+        if entry.sha and (pushed or (found and not found.archived and found.default_branch != entry.default_branch)):
             change = {"default_branch": entry.default_branch}
             self._send("PATCH", owner, f"/repos/{owner}/{entry.name}", json=change)
 
@@ -132,7 +135,10 @@ class GitHubTarget:
             self._send("PATCH", owner, f"/repos/{owner}/{entry.name}", json={"archived": True})
 
     def _is_myself(self, owner: str) -> bool:
-        return str(self._send("GET", owner, "/user").get("login", "")).lower() == owner.lower()
+        try:
+            return str(self._send("GET", owner, "/user")["login"]).lower() == owner.lower()
+        except GitHubError:  # an App is nobody
+            return False
 
     def _send(self, method: str, owner: str, path: str, **options: Any) -> Any:
         token = self._token_of(owner)

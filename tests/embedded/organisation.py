@@ -36,6 +36,13 @@ class Stream:
         self._add("\n")
         return self._mark
 
+    def merge(self, ref: str, parent: int, other: int) -> int:
+        """Merge another commit into a ref and return the new mark."""
+        self._mark += 1
+        self._add(f"commit {ref}\nmark :{self._mark}\ncommitter {WHO}\ndata <<END\nmerge\nEND\n")
+        self._add(f"from :{parent}\nmerge :{other}\n\n")
+        return self._mark
+
     def history(self, ref: str, length: int, seed: int = 1) -> int:
         """Commit `length` times on a ref and return the last mark."""
         content, mark = random.Random(seed), 0
