@@ -25,9 +25,7 @@ class Content:
         return {f"{self._random.random()}.bin": self._random.randbytes(size)}
 
 
-def chain(
-    stream: Stream, content: Content, ref: str, length: int, parent: int | None = None, size: int = 100 * KB
-) -> int:
+def chain(stream: Stream, content: Content, ref: str, length: int, parent: int | None = None) -> int:
     for _ in range(length):
         parent = stream.commit(ref, content.file(), parent)
     assert parent
