@@ -558,7 +558,8 @@ class FakeGitHub:
             def git(self, owner: str, name: str, rest: str, query: str, cut_after: int | None) -> None:
                 pushing = "git-receive-pack" in (rest, query.removeprefix("service="))
                 repository, status, words = fake._git_refusal(owner, name, self.headers, pushing)
-                if repository and repository.name.lower() != name.lower():
+                # A push to a former name goes through (docs.github.com "Renaming a repository").
+                if repository and repository.name.lower() != name.lower() and not pushing:
                     self.text(
                         301, "Moved", {"Location": f"{fake.server_url}/{repository.full_name}.git/{rest}?{query}"}
                     )
