@@ -33,6 +33,8 @@ def _response_schema(method: str, template: str, status: int) -> Any:
         return BASIC_ERROR
     if "$ref" in response:
         response = DESCRIPTION["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    if "content" not in response:
+        return {"type": "null"}
     return _as_json_schema(response["content"]["application/json"]["schema"])
 
 

@@ -1,30 +1,63 @@
 """Smart HTTP git: real `git http-backend` behind a Python HTTP server."""
 
+import contextlib
+import io
 import os
 import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import IO
 
 BLOCK = 64 * 1024
+HOOKS = Path(__file__).parent / "hooks"
 GIT_ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "LC_ALL": "C",
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_HTTP_EXPORT_ALL": "1",
-    # The repositories may belong to another user, as in `make demo REPOS=`.
-    "GIT_CONFIG_COUNT": "1",
-    "GIT_CONFIG_KEY_0": "safe.directory",
-    "GIT_CONFIG_VALUE_0": "*",
 }
+# The repositories may belong to another user, as in `make demo REPOS=`.
+SETTINGS = {"safe.directory": "*"}
+
+
+@dataclass(frozen=True)
+class Push:
+    """Who pushes and what is refused; `done` is called before git's answer is sent.
+
+    receive-pack itself refuses, in the words that GitHub's gives: refs/pull/ are hidden refs
+    (docs.github.com "Duplicating a repository"), a pack over `limit` bytes is too large (docs.github.com
+    "Repository limits": 2 GB a push), workflow files need a permission of their own (docs.github.com
+    "Permissions required for GitHub Apps").
+    """
+
+    login: str
+    limit: int
+    workflows: bool
+    done: Callable[[], None]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        # http-backend takes a push from a user that the web server has authenticated.
+        settings = {"receive.hideRefs": "refs/pull", "receive.maxInputSize": str(self.limit), "receive.autogc": "false"}
+        if not self.workflows:
+            settings |= {"core.hooksPath": str(HOOKS), "receive.procReceiveRefs": "refs"}
+        return {"REMOTE_USER": self.login} | _configuration(SETTINGS | settings)
 
 
 def serve_git(
-    handler: BaseHTTPRequestHandler, repository: Path, service_path: str, query: str, cut_after: int | None
+    handler: BaseHTTPRequestHandler,
+    repository: Path,
+    service_path: str,
+    query: str,
+    cut_after: int | None,
+    push: Push | None = None,
 ) -> None:
     """Answer one git request with http-backend; close the connection after `cut_after` bytes of the body."""
-    environment = GIT_ENVIRONMENT | {
+    environment = GIT_ENVIRONMENT | (push.environment if push else _configuration(SETTINGS))
+    environment |= {
         "GIT_PROJECT_ROOT": str(repository.parent),
         "PATH_INFO": f"/{repository.name}/{service_path}",
         "QUERY_STRING": query,
@@ -45,20 +78,51 @@ def serve_git(
         assert backend.stdout
         try:
             _copy_request(handler, backend.stdin)
-            backend.stdin.close()
-            _copy_answer(handler, backend.stdout, cut_after)
+            _copy_answer(handler, _after(push, backend.stdout) if push else backend.stdout, cut_after)
         except (BrokenPipeError, ConnectionError):
             backend.kill()
 
 
-def _copy_request(handler: BaseHTTPRequestHandler, to: IO[bytes]) -> None:
+def _configuration(settings: dict[str, str]) -> dict[str, str]:
+    """Return git settings as environment variables."""
+    pairs = list(enumerate(settings.items()))
+    keys = {f"GIT_CONFIG_KEY_{index}": key for index, (key, _) in pairs}
+    return (
+        keys
+        | {f"GIT_CONFIG_VALUE_{index}": value for index, (_, value) in pairs}
+        | {"GIT_CONFIG_COUNT": str(len(pairs))}
+    )
+
+
+def request_body(handler: BaseHTTPRequestHandler) -> Iterator[bytes]:
+    """Yield the request's body in the blocks that it comes in."""
     if handler.headers.get("Transfer-Encoding", "") == "chunked":
         while size := int(handler.rfile.readline(), 16):
-            to.write(handler.rfile.read(size))
+            yield handler.rfile.read(size)
             handler.rfile.readline()
         handler.rfile.readline()
     else:
-        to.write(handler.rfile.read(int(handler.headers.get("Content-Length", 0))))
+        yield handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+
+
+def _copy_request(handler: BaseHTTPRequestHandler, to: IO[bytes]) -> None:
+    blocks = request_body(handler)
+    try:
+        for block in blocks:
+            to.write(block)
+        to.close()
+    except BrokenPipeError:  # git has refused, reads no further, and its answer says why
+        with contextlib.suppress(BrokenPipeError):
+            to.close()
+        for _ in blocks:
+            pass
+
+
+def _after(push: Push, answer: IO[bytes]) -> IO[bytes]:
+    """Return the whole answer to a push, once what follows the push has been done."""
+    whole = io.BytesIO(answer.read())
+    push.done()
+    return whole
 
 
 def _copy_answer(handler: BaseHTTPRequestHandler, answer: IO[bytes], cut_after: int | None) -> None:

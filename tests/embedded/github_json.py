@@ -50,7 +50,7 @@ ACCOUNT_URLS = (
 )
 
 
-def account(api: str, number: int, login: str) -> dict[str, Any]:
+def account(api: str, number: int, login: str, kind: str = "Organization") -> dict[str, Any]:
     """Return a user or organisation in short form (schema simple-user)."""
     plain, login = login, quote(login)
     urls = {field: f"{api}/users/{login}/{field.removesuffix('_url')}" for field in ACCOUNT_URLS}
@@ -62,37 +62,49 @@ def account(api: str, number: int, login: str) -> dict[str, Any]:
         "gravatar_id": "",
         "url": f"{api}/users/{login}",
         "html_url": f"{api}/{login}",
-        "type": "Organization",
+        "type": kind,
         "site_admin": False,
     }
 
 
-def _installed_account(api: str, number: int, login: str) -> dict[str, Any]:
+def public_account(api: str, number: int, login: str, kind: str) -> dict[str, Any]:
+    """Return a user or organisation asked for by itself (schema public-user)."""
+    unknown = ("bio", "blog", "company", "email", "hireable", "location", "name")
+    return account(api, number, login, kind) | {
+        "user_view_type": "public",
+        **dict.fromkeys(unknown),
+        **dict.fromkeys(("followers", "following", "public_gists", "public_repos"), 0),
+        **dict.fromkeys(("created_at", "updated_at"), MOMENT),
+    }
+
+
+def _installed_account(api: str, number: int, login: str, kind: str) -> dict[str, Any]:
     """Return an account with the fields of an enterprise too: the description asks for both at once."""
     enterprise = {"name": login, "slug": login, "description": None, "website_url": None}
-    return account(api, number, login) | enterprise | {"created_at": MOMENT, "updated_at": MOMENT}
+    return account(api, number, login, kind) | enterprise | {"created_at": MOMENT, "updated_at": MOMENT}
 
 
-def installation(api: str, app_id: int, number: int, login: str, suspended: bool) -> dict[str, Any]:
-    """Return one installation (schema installation)."""
+def installation(api: str, one: Any, kind: str) -> dict[str, Any]:
+    """Return one installation (schema installation); `one` is a FakeInstallation."""
+    number, login = one.id, one.owner
     return {
         "id": number,
-        "account": _installed_account(api, number, login),
-        "app_id": app_id,
-        "app_slug": "backup",
+        "account": _installed_account(api, number, login, kind),
+        "app_id": int(one.app.id),
+        "app_slug": one.app.slug,
         "target_id": number,
-        "target_type": "Organization",
+        "target_type": kind,
         "repository_selection": "all",
         "access_tokens_url": f"{api}/app/installations/{number}/access_tokens",
         "repositories_url": f"{api}/installation/repositories",
         "html_url": f"{api}/organizations/{quote(login)}/settings/installations/{number}",
-        "permissions": {"contents": "read", "metadata": "read"},
+        "permissions": one.app.permissions,
         "events": [],
         "created_at": MOMENT,
         "updated_at": MOMENT,
         "single_file_name": None,
-        "suspended_by": account(api, 1, "admin") if suspended else None,
-        "suspended_at": MOMENT if suspended else None,
+        "suspended_by": account(api, 1, "admin", "User") if one.suspended else None,
+        "suspended_at": MOMENT if one.suspended else None,
     }
 
 
@@ -106,7 +118,7 @@ def repository(api: str, server: str, one: Any) -> dict[str, Any]:
         "node_id": f"R_{one.id}",
         "name": one.name,
         "full_name": full_name,
-        "owner": account(api, 1000, one.owner),
+        "owner": account(api, 1000, one.owner, one.owner_type),
         "private": one.private,
         "visibility": "private" if one.private else "public",
         "fork": one.fork,
@@ -132,19 +144,22 @@ def repository(api: str, server: str, one: Any) -> dict[str, Any]:
         **dict.fromkeys(("forks", "forks_count", "open_issues", "open_issues_count"), 0),
         **dict.fromkeys(("stargazers_count", "watchers", "watchers_count"), 0),
         **dict.fromkeys(("created_at", "updated_at", "pushed_at"), MOMENT),
+        **one.settings,
     }
 
 
-def full_repository(api: str, server: str, one: Any) -> dict[str, Any]:
-    """Return a repository asked for by itself (schema full-repository)."""
-    return repository(api, server, one) | {"network_count": 0, "subscribers_count": 0}
+def full_repository(api: str, server: str, one: Any, push: bool, admin: bool) -> dict[str, Any]:
+    """Return a repository asked for by itself (schema full-repository), with what the asker may do."""
+    answer = repository(api, server, one)
+    may = {"admin": admin, "maintain": admin, "push": push, "triage": push, "pull": True}
+    return answer | {"network_count": 0, "subscribers_count": 0, "permissions": may}
 
 
-def error(status: int, message: str, block: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return an error (schema basic-error), with `block` where a repository is blocked."""
+def error(status: int, message: str, **about: Any) -> dict[str, Any]:
+    """Return an error (schema basic-error), with `block` where a repository is blocked, `errors` of validation."""
     body: dict[str, Any] = {
         "message": message,
         "documentation_url": "https://docs.github.com/rest",
         "status": str(status),
     }
-    return body | ({"block": block} if block else {})
+    return body | about

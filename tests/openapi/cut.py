@@ -1,4 +1,4 @@
-"""Cut GitHub's OpenAPI description down to what the backup asks for: github.json beside this file.
+"""Cut GitHub's OpenAPI description down to what backup and restore ask for: github.json beside this file.
 
 npm pack @octokit/openapi && tar xzf octokit-openapi-*.tgz
 python tests/openapi/cut.py package/generated/api.github.com.json
@@ -11,10 +11,17 @@ from pathlib import Path
 from typing import Any
 
 PATHS = {
-    "/app/installations": "get",
-    "/app/installations/{installation_id}/access_tokens": "post",
-    "/installation/repositories": "get",
-    "/repos/{owner}/{repo}": "get",
+    "/app/installations": ("get",),
+    "/app/installations/{installation_id}/access_tokens": ("post",),
+    "/installation/repositories": ("get",),
+    "/orgs/{org}/installation": ("get",),
+    "/orgs/{org}/repos": ("post",),
+    "/repos/{owner}/{repo}": ("get", "patch"),
+    "/repos/{owner}/{repo}/actions/permissions": ("put",),
+    "/user": ("get",),
+    "/user/repos": ("post",),
+    "/users/{username}": ("get",),
+    "/users/{username}/installation": ("get",),
 }
 PROSE = ("description", "summary", "example", "examples", "externalDocs", "x-github", "x-octokit", "tags")
 
@@ -32,7 +39,7 @@ def without_prose(node: Any, names_are_keys: bool = False) -> Any:
 
 def cut(description: dict[str, Any]) -> dict[str, Any]:
     """Return the description of PATHS, with every component that they reach."""
-    paths = {path: {method: description["paths"][path][method]} for path, method in PATHS.items()}
+    paths = {path: {one: description["paths"][path][one] for one in methods} for path, methods in PATHS.items()}
     wanted = {"#/components/schemas/basic-error"}
     components: dict[str, Any] = {}
     found = json.dumps(without_prose(paths))
