@@ -160,7 +160,7 @@ class Git:
                 output, errors = process.communicate(stdin)
         self._stop.check()
         if process.returncode != 0:
-            command = next(a for a in arguments if not a.startswith("-") and "/" not in a)
+            command = next(a for a in arguments if not a.startswith("-") and "/" not in a and "=" not in a)
             raise _in_gits_words(command, process.returncode, errors.decode(errors="replace"))
         return output or b""
 

@@ -89,7 +89,13 @@ class Push:
         """Return the refs that can be pushed, the default branch first."""
         if entry.s3_key is None:
             return {}
-        refs = self.bundles.header(entry).refs
+        header = self.bundles.header(entry)
+        if header.object_format not in self.target.object_formats:
+            raise PushError(
+                f"it is a {header.object_format} repository, which this server does not take: "
+                "`fetch --as mirrors` it, or push it to another server with --url"
+            )
+        refs = header.refs
         first = f"refs/heads/{entry.default_branch}".encode()
         names = sorted((name for name in refs if name.startswith(PUSHED)), key=lambda name: (name != first, name))
         return {name: refs[name] for name in names}
@@ -138,7 +144,8 @@ class Push:
 
     def _push_step(self, mirror: Path, owner: str, entry: Entry, step: Step) -> None:
         force = b"+" if self.overwrite else b""
-        refspecs = [force + name + b":" + name for name in step.refs]
+        # By the object, as a ref's name alone can be ambiguous: some branch is called HEAD.
+        refspecs = [force + oid + b":" + name for name, oid in step.refs.items()]
         refspecs += [b"+" + oid + b":" + MILESTONES + oid for oid in step.milestones]
         self._send(owner, entry, f"--git-dir={mirror}", *(one.decode(errors="surrogateescape") for one in refspecs))
 

@@ -23,6 +23,8 @@ class Found:
 class Target(Protocol):
     """What a restore needs of the place that it restores to."""
 
+    object_formats: tuple[str, ...]
+
     def url(self, owner: str, name: str) -> str: ...
     def token(self, owner: str) -> str | None: ...
     def find(self, owner: str, name: str) -> Found | None: ...
@@ -38,6 +40,8 @@ class GitServer:
 
     `template`: a URL with {owner} and {name}.
     """
+
+    object_formats: tuple[str, ...] = ("sha1", "sha256")
 
     def __init__(self, template: str, token: str | None, git: Git) -> None:
         self._template, self._token, self._git = template, token, git
@@ -74,6 +78,8 @@ class GitServer:
 
 class GitHubTarget:
     """GitHub. `token_of` returns a token that may write to an owner's repositories. Every method raises GitHubError."""
+
+    object_formats: tuple[str, ...] = ("sha1",)
 
     def __init__(self, api: Api, server_url: str, token_of: Callable[[str], str], warn: Callable[..., Any]) -> None:
         self._api, self._server_url, self._token_of, self._warn = api, server_url, token_of, warn

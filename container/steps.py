@@ -28,6 +28,12 @@ class History:
     git: Git
     mirror: Path
 
+    def known(self, oids: Iterable[bytes]) -> set[bytes]:
+        """Return those of the objects that the mirror holds."""
+        asked = b"".join(oid + b"\n" for oid in oids)
+        answer = self.git.run(f"--git-dir={self.mirror}", "cat-file", "--batch-check=%(objectname)", stdin=asked)
+        return {line for line in answer.splitlines() if b" " not in line}
+
     def size(self, wanted: Iterable[bytes], there: Iterable[bytes]) -> int:
         """Return the bytes on disk of all objects that `wanted` reaches and `there` does not."""
         revisions = b"\n".join([*wanted, *(b"^" + oid for oid in there)]) + b"\n"
@@ -54,7 +60,7 @@ def plan_steps(history: History, refs: Refs, there: Refs, limit: int) -> list[St
     missing = {name: oid for name, oid in refs.items() if there.get(name) != oid}
     if not missing:
         return []
-    done = set(there.values()) & set(refs.values())
+    done = history.known(there.values())
     if history.size(missing.values(), done) <= limit:
         return [Step(chunk) for chunk in _chunks(missing)]
     steps: list[Step] = []

@@ -19,7 +19,7 @@ import jsonschema
 from embedded.github import FakeGitHub, FakeRepository
 from embedded.organisation import RECIPES, Recipe, make_repository
 from embedded.real_git import bundled_refs, restore, served_refs
-from embedded.stack import BACKUP, PROJECT, Stack
+from embedded.stack import BACKUP, PROJECT, RESTORE, Stack
 
 SCHEMA = json.loads((PROJECT / "docs" / "manifest.schema.json").read_text())
 SUMMARIES = {
@@ -71,6 +71,29 @@ class Run:
     @property
     def problems(self) -> list[str]:
         """What a run that could not start said."""
+        return [one["error"] for one in self.named("problem")]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A command of restore.py that has ended. `events`: its log lines."""
+
+    code: int
+    stdout: str
+    stderr: str
+    events: list[dict[str, Any]]
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        """Return the log lines of an event."""
+        return [one for one in self.events if one["event"] == event]
+
+    @property
+    def failures(self) -> dict[str, str]:
+        return {one["full_name"]: one["error"] for one in self.named("failed")}
+
+    @property
+    def problems(self) -> list[str]:
+        """What a command that could not be done said."""
         return [one["error"] for one in self.named("problem")]
 
 
@@ -128,6 +151,17 @@ class World:
         if process.returncode == 2:
             assert self.read_manifest_version() == before, "a run that could not start wrote a manifest"
         self._check(run)
+        return run
+
+    def restore(self, *arguments: str, **changes: str | None) -> Restored:
+        """Run restore.py to its end and check what always holds."""
+        done = subprocess.run(
+            [*RESTORE, *arguments], env=self.environment(**changes), capture_output=True, text=True, check=False
+        )
+        run = Restored(done.returncode, done.stdout, done.stderr, _events(done.stderr))
+        assert "Traceback" not in done.stderr, done.stderr
+        assert list(self.scratch.iterdir()) == []
+        self.check_no_secret(done.stdout + done.stderr)
         return run
 
     def read_manifest(self) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from embedded.s3 import REGION, WRITER, EmbeddedS3, serve_s3
 
 PROJECT = Path(__file__).parents[2]
 BACKUP = (sys.executable, str(PROJECT / "container" / "backup.py"))
+RESTORE = (sys.executable, str(PROJECT / "container" / "restore.py"))
 
 
 @dataclass(frozen=True)
