@@ -105,6 +105,8 @@ def main() -> int:
     except Stopped:
         log.error("restore stopped: the same command goes on where it was", exit_code=STOPPED)
         return STOPPED
+    except Exception:
+        log.exception("bug, please report it")
     if options.command == "verify" and options.publish:
         publish(aws_session()[0], {metrics.RESTORE_FAILED: 1}, log)
     log.error("restore could not be done", exit_code=SOME_FAILED)
