@@ -1,4 +1,4 @@
-"""The metrics of a run, and the only place in this program that names them."""
+"""The metrics of a run and of a restore drill, and the only place in this program that names them."""
 
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,10 @@ DURATION = "RunDuration"
 BYTES = "BytesUploaded"
 UNCHANGED = "RepositoriesUnchanged"
 
+RESTORE_VERIFIED = "RestoreVerified"
+RESTORE_FAILED = "RestoreFailed"
+RESTORE_SECONDS = "RestoreSeconds"
+
 UNITS: "dict[str, StandardUnitType]" = {
     SUCCESS: "Count",
     FAILURE: "Count",
@@ -24,15 +28,22 @@ UNITS: "dict[str, StandardUnitType]" = {
     UNCHANGED: "Count",
 }
 
+RESTORE_UNITS: "dict[str, StandardUnitType]" = {
+    RESTORE_VERIFIED: "Count",
+    RESTORE_FAILED: "Count",
+    RESTORE_SECONDS: "Seconds",
+}
+
 
 def publish(client: "CloudWatchClient", service_name: str, values: dict[str, float]) -> None:
     """Publish one value a metric with the dimension Service. Raises botocore's errors."""
+    units = UNITS | RESTORE_UNITS
     data: list[MetricDatumTypeDef] = [
         {
             "MetricName": name,
             "Dimensions": [{"Name": DIMENSION, "Value": service_name}],
             "Value": value,
-            "Unit": UNITS[name],
+            "Unit": units[name],
         }
         for name, value in values.items()
     ]
