@@ -70,6 +70,11 @@ resource "aws_ecs_task_definition" "drill" {
       condition     = local.drill.within_days * 24 >= local.drill.interval_hours
       error_message = "restore_drill.within_days must not be shorter than the hours between two drills (interval_hours, or those of its schedule_expression: ${local.drill.interval_hours}): no drill would prove everything. Got: ${local.drill.within_days}."
     }
+
+    precondition {
+      condition     = alltrue([for one in var.storage_transitions : !contains(["GLACIER", "DEEP_ARCHIVE"], one.storage_class) || one.days * 24 > local.window_hours])
+      error_message = "storage_transitions must leave the newest backup, up to ${local.window_hours} hours old, out of GLACIER and DEEP_ARCHIVE where restore_drill is on: a drill can't wait for what must be thawed first. Got: ${jsonencode(var.storage_transitions)}."
+    }
   }
 }
 
