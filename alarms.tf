@@ -61,7 +61,7 @@ locals {
   replication = { SourceBucket = local.bucket_name, DestinationBucket = local.replica_name, RuleId = local.replication_rule }
 
   # Every alarm looks at hours: it goes off when `bad_hours` of the last `hours` are bad.
-  alarms = {
+  alarms = merge({
     backup-failure = {
       description = "A backup run of ${var.service_name} could not store at least one repository, or could not start. The log group ${local.log_group} and the failures in manifest.json name it."
       namespace   = local.metrics.namespace, metric = local.metrics.failure, dimensions = local.service
@@ -87,7 +87,7 @@ locals {
       hours       = 1, bad_hours = 1, missing = "notBreaching"
     }
     start-given-up = {
-      description = "EventBridge gave up starting a backup run of ${var.service_name}. The message in the dead-letter queue ${var.service_name}-dead-letters says why; start a run by hand, then purge the queue."
+      description = "EventBridge gave up starting a ${local.drill == null ? "backup run" : "backup run or a restore drill"} of ${var.service_name}. The message in the dead-letter queue ${var.service_name}-dead-letters says why; start it by hand, then purge the queue."
       namespace   = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = "${var.service_name}-dead-letters" }
       statistic   = "Maximum", comparison = "GreaterThanThreshold", threshold = 0
       hours       = 1, bad_hours = 1, missing = "notBreaching"
@@ -106,15 +106,53 @@ locals {
       # Measured where the copy is; failures are counted where the original is.
       measured_in = "replica"
     }
-  }
+  }, local.drill_alarms...)
+
+  # None where there is no drill.
+  drill_alarms = [for drill in local.drills : {
+    restore-failed = {
+      description = "A restore drill of ${var.service_name} could not restore at least one repository from ${local.replica_name}, or could not read the bucket. The log group ${local.log_group} and the newest report under s3://${local.bucket_name}/${local.drill_prefix}/ name it."
+      namespace   = local.metrics.namespace, metric = local.metrics.restore_failed, dimensions = local.service
+      statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
+      hours       = drill.window_hours, bad_hours = 1, missing = "notBreaching", window = "drill"
+    }
+    drill-not-running = {
+      description = "No restore drill of ${var.service_name} has ended in ${drill.window_hours} hours (schedule ${drill.schedule_expression}). Look for stopped tasks in the cluster ${local.cluster_name} and at the rule ${local.drill_name} in EventBridge."
+      namespace   = local.metrics.namespace, metric = local.metrics.restore_verified, dimensions = local.service
+      statistic   = "SampleCount", comparison = "LessThanThreshold", threshold = 1
+      hours       = drill.window_hours, bad_hours = drill.window_hours, missing = "breaching", window = "drill"
+    }
+    drill-start-failed = {
+      description = "EventBridge could not start a restore drill of ${var.service_name} at its first try and tries again, for an hour at most. If it gives up, the start goes to the dead-letter queue ${var.service_name}-dead-letters, which raises an alarm of its own."
+      namespace   = "AWS/Events", metric = "RetryInvocationAttempts", dimensions = { RuleName = local.drill_name }
+      statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
+      hours       = 1, bad_hours = 1, missing = "notBreaching"
+      page        = "start-failed"
+    }
+    drill-start-lost = {
+      description = "EventBridge lost a start of a restore drill of ${var.service_name}: it failed for good and did not reach the dead-letter queue. Start a drill by hand and look at the role of the rule ${local.drill_name} and at the queue's policy."
+      namespace   = "AWS/Events", metric = "FailedInvocations", dimensions = { RuleName = local.drill_name }
+      statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
+      hours       = 1, bad_hours = 1, missing = "notBreaching"
+      page        = "start-lost"
+    }
+  }]
+}
+
+locals {
+  # What decides how far an alarm looks back.
+  windows = merge(
+    { run = "The hours between two runs (run_interval_hours, or those of schedule_expression: ${local.interval_hours}) and run_grace_hours (${var.run_grace_hours})" },
+    { for drill in local.drills : "drill" => "The hours between two drills (restore_drill.interval_hours, or those of its schedule_expression: ${drill.interval_hours}) and restore_drill.grace_hours (${drill.grace_hours})" },
+  )
 }
 
 resource "aws_cloudwatch_metric_alarm" "backup" {
-  for_each = { for key, alarm in local.alarms : key => merge({ measured_in = "primary" }, alarm) }
+  for_each = { for key, alarm in local.alarms : key => merge({ measured_in = "primary", page = key, window = "run" }, alarm) }
 
   region              = each.value.measured_in == "primary" ? local.region : var.replica_region
   alarm_name          = "${var.service_name}-${each.key}"
-  alarm_description   = "${each.value.description} What to do: ${local.runbook}#${each.key}"
+  alarm_description   = "${each.value.description} What to do: ${local.runbook}#${each.value.page}"
   namespace           = each.value.namespace
   metric_name         = each.value.metric
   dimensions          = each.value.dimensions
@@ -132,7 +170,7 @@ resource "aws_cloudwatch_metric_alarm" "backup" {
   lifecycle {
     precondition {
       condition     = each.value.hours <= 168
-      error_message = "The hours between two runs (run_interval_hours, or those of schedule_expression: ${local.interval_hours}) and run_grace_hours (${var.run_grace_hours}) together must not exceed 168, as far as a CloudWatch alarm looks back. Run more often, or shorten the grace."
+      error_message = "${local.windows[each.value.window]} together must not exceed 168, as far as a CloudWatch alarm looks back. Run more often, or shorten the grace."
     }
   }
 }
@@ -142,7 +180,7 @@ resource "aws_cloudwatch_metric_alarm" "backup" {
 
 resource "aws_cloudwatch_event_rule" "task_failed" {
   name        = "${var.service_name}-task-failed"
-  description = "A backup task of ${var.service_name} did not start, or ended with another exit code than 0"
+  description = "A task of ${var.service_name} did not start, or ended with another exit code than 0"
   tags        = local.tags
 
   event_pattern = jsonencode({
@@ -150,7 +188,7 @@ resource "aws_cloudwatch_event_rule" "task_failed" {
     detail-type = ["ECS Task State Change"]
     detail = {
       clusterArn = [local.cluster_arn]
-      group      = ["family:${aws_ecs_task_definition.backup.family}"]
+      group      = [for task in concat([aws_ecs_task_definition.backup], aws_ecs_task_definition.drill) : "family:${task.family}"]
       lastStatus = ["STOPPED"]
       "$or" = [
         { containers = { exitCode = [{ anything-but = 0 }] } },
@@ -173,11 +211,12 @@ resource "aws_cloudwatch_event_target" "task_failed" {
     input_paths = {
       code   = "$.detail.stopCode"
       exit   = "$.detail.containers[0].exitCode"
+      name   = "$.detail.containers[0].name"
       reason = "$.detail.stoppedReason"
       task   = "$.detail.taskArn"
       time   = "$.time"
     }
-    input_template = "\"${var.service_name}: the backup task <task> stopped at <time>: <code>, <reason>, exit code <exit>. Its log is in ${local.log_group}. What to do: ${local.runbook}#task-failed\""
+    input_template = "\"${var.service_name}: the <name> task <task> stopped at <time>: <code>, <reason>, exit code <exit>. Its log is in ${local.log_group}. What to do: ${local.runbook}#task-failed\""
   }
 }
 
@@ -189,20 +228,40 @@ locals {
   # What is shown, two graphs a row.
   own_metric         = { for key, name in local.metrics : key => [local.metrics.namespace, name, local.metrics.dimension, var.service_name] }
   replication_metric = flatten([for name, value in local.replication : [name, value]])
-  graphs = [
+
+  # Hours since the newest run that stored something and failed at nothing. A metric without a value counts as 0 in an
+  # expression: each says what must be above 0, so that an hour without a run is neither a good one nor the year 1970.
+  recovery_point = [
+    concat(local.own_metric.success, [{ id = "stored", stat = "Sum", visible = false }]),
+    concat(local.own_metric.failure, [{ id = "failed", stat = "Sum", visible = false }]),
+    [{ id = "good", expression = "IF(stored > 0 AND failed == 0, EPOCH(stored))", visible = false }],
+    [{ id = "newest", expression = "FILL(good, REPEAT)", visible = false }],
+    [{ id = "age", expression = "IF(newest > 0, (EPOCH(stored) - newest) / 3600)", label = "hours" }],
+  ]
+
+  graphs = concat([
+    { title = "Recovery point: age of the newest run without a failure, hours", stat = "Sum", metrics = local.recovery_point },
     { title = "Repositories stored, failed, unchanged", stat = "Sum", metrics = [local.own_metric.success, local.own_metric.failure, local.own_metric.unchanged] },
     { title = "Runs", stat = "SampleCount", metrics = [local.own_metric.success] },
     { title = "Bytes uploaded", stat = "Sum", metrics = [local.own_metric.bytes] },
     { title = "Duration of a run, seconds", stat = "Maximum", metrics = [local.own_metric.duration] },
     { title = "Replication lag, seconds", stat = "Maximum", region = var.replica_region, metrics = [concat(["AWS/S3", "ReplicationLatency"], local.replication_metric)] },
     { title = "Replication failures", stat = "Sum", metrics = [concat(["AWS/S3", "OperationsFailedReplication"], local.replication_metric)] },
-  ]
+  ], local.drill_graphs...)
+
+  drill_graphs = [for drill in local.drills : [
+    { title = "Recovery time: slowest restore of a repository in a drill, seconds", stat = "Maximum", metrics = [local.own_metric.restore_seconds] },
+    { title = "Repositories restored by a drill, failed", stat = "Sum", metrics = [local.own_metric.restore_verified, local.own_metric.restore_failed] },
+  ]]
 }
 
 resource "aws_cloudwatch_dashboard" "backup" {
   dashboard_name = "${var.service_name}-${local.region}"
 
   dashboard_body = jsonencode({
+    # A daily run can't be seen in CloudWatch's three hours, and the recovery point needs a good run in sight.
+    start          = "-P7D"
+    periodOverride = "inherit"
     widgets = concat(
       [{
         type = "alarm", x = 0, y = 0, width = 24, height = 3

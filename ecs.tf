@@ -59,6 +59,25 @@ locals {
     SERVICE_NAME               = var.service_name
     TMPDIR                     = local.scratch.path
   } : name => tostring(value) if value != null }
+
+  # What every container has, whatever runs in it.
+  container = {
+    image                  = local.image_uri
+    essential              = true
+    readonlyRootFilesystem = true
+    stopTimeout            = 120
+    mountPoints            = [{ sourceVolume = local.scratch.name, containerPath = local.scratch.path, readOnly = false }]
+
+    linuxParameters = {
+      # Collects the processes that a stopped git leaves behind.
+      initProcessEnabled = true
+      capabilities       = { drop = ["ALL"] }
+    }
+  }
+  log_options = {
+    "awslogs-group"  = aws_cloudwatch_log_group.task.name
+    "awslogs-region" = local.region
+  }
 }
 
 resource "aws_ecs_task_definition" "backup" {
@@ -85,30 +104,15 @@ resource "aws_ecs_task_definition" "backup" {
     name = local.scratch.name
   }
 
-  container_definitions = jsonencode([{
-    name                   = "backup"
-    image                  = local.image_uri
-    essential              = true
-    readonlyRootFilesystem = true
-    stopTimeout            = 120
-    environment            = [for name in sort(keys(local.environment)) : { name = name, value = local.environment[name] }]
-    mountPoints            = [{ sourceVolume = local.scratch.name, containerPath = local.scratch.path, readOnly = false }]
-
-    linuxParameters = {
-      # Collects the processes that a stopped git leaves behind.
-      initProcessEnabled = true
-      capabilities       = { drop = ["ALL"] }
-    }
+  container_definitions = jsonencode([merge(local.container, {
+    name        = "backup"
+    environment = [for name in sort(keys(local.environment)) : { name = name, value = local.environment[name] }]
 
     logConfiguration = {
       logDriver = "awslogs"
-      options = {
-        "awslogs-group"         = aws_cloudwatch_log_group.task.name
-        "awslogs-region"        = local.region
-        "awslogs-stream-prefix" = "backup"
-      }
+      options   = merge(local.log_options, { "awslogs-stream-prefix" = "backup" })
     }
-  }])
+  })])
 }
 
 # -- network -------------------------------------------------------------------------------------

@@ -3,11 +3,14 @@
 locals {
   # A role can be assumed by its service on behalf of this account only.
   trust = {
-    task      = { service = "ecs-tasks.amazonaws.com", source_arn = "arn:${local.partition}:ecs:${local.region}:${local.account_id}:*" }
-    execution = { service = "ecs-tasks.amazonaws.com", source_arn = "arn:${local.partition}:ecs:${local.region}:${local.account_id}:*" }
-    schedule  = { service = "events.amazonaws.com", source_arn = "arn:${local.partition}:events:${local.region}:${local.account_id}:rule/${var.service_name}" }
+    task      = { service = "ecs-tasks.amazonaws.com", source_arns = ["arn:${local.partition}:ecs:${local.region}:${local.account_id}:*"] }
+    execution = { service = "ecs-tasks.amazonaws.com", source_arns = ["arn:${local.partition}:ecs:${local.region}:${local.account_id}:*"] }
+    schedule = {
+      service     = "events.amazonaws.com"
+      source_arns = [for rule in concat([var.service_name], local.drill == null ? [] : [local.drill_name]) : "arn:${local.partition}:events:${local.region}:${local.account_id}:rule/${rule}"]
+    }
     # S3 documents no source ARN for replication; one that it did not send would keep everything from being copied.
-    replication = { service = "s3.amazonaws.com", source_arn = null }
+    replication = { service = "s3.amazonaws.com", source_arns = [] }
   }
 
   # Private images need permissions; public ones (public.ecr.aws, ghcr.io) need none.
@@ -33,12 +36,12 @@ data "aws_iam_policy_document" "trust" {
     }
 
     dynamic "condition" {
-      for_each = each.value.source_arn == null ? [] : [each.value.source_arn]
+      for_each = length(each.value.source_arns) == 0 ? [] : [each.value.source_arns]
 
       content {
         test     = "ArnLike"
         variable = "aws:SourceArn"
-        values   = [condition.value]
+        values   = condition.value
       }
     }
   }
@@ -151,7 +154,7 @@ resource "aws_iam_role" "execution" {
   name                 = "${var.service_name}-execution-${local.region}"
   path                 = var.iam.path
   permissions_boundary = var.iam.permissions_boundary_arn
-  description          = "What Fargate does to start a backup run and to carry its logs away"
+  description          = "What Fargate does to start a run and to carry its logs away"
   assume_role_policy   = data.aws_iam_policy_document.trust["execution"].json
   tags                 = local.tags
 }
@@ -167,7 +170,7 @@ data "aws_iam_policy_document" "execution" {
   statement {
     sid       = "WriteLogs"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = ["${aws_cloudwatch_log_group.task.arn}:log-stream:backup/*"]
+    resources = [for prefix in concat(["backup"], local.drill == null ? [] : ["drill"]) : "${aws_cloudwatch_log_group.task.arn}:log-stream:${prefix}/*"]
   }
 
   # Without these two: "CannotPullContainerError". The token is the account's and has no resource to name.
@@ -198,7 +201,7 @@ resource "aws_iam_role" "schedule" {
   name                 = "${var.service_name}-schedule-${local.region}"
   path                 = var.iam.path
   permissions_boundary = var.iam.permissions_boundary_arn
-  description          = "Starts backup runs on schedule"
+  description          = "Starts runs on schedule"
   assume_role_policy   = data.aws_iam_policy_document.trust["schedule"].json
   tags                 = local.tags
 }
@@ -214,7 +217,7 @@ data "aws_iam_policy_document" "schedule" {
   statement {
     sid       = "StartTheTask"
     actions   = ["ecs:RunTask"]
-    resources = ["${aws_ecs_task_definition.backup.arn_without_revision}:*"]
+    resources = [for task in concat([aws_ecs_task_definition.backup], aws_ecs_task_definition.drill) : "${task.arn_without_revision}:*"]
 
     condition {
       test     = "ArnEquals"
@@ -223,11 +226,11 @@ data "aws_iam_policy_document" "schedule" {
     }
   }
 
-  # Without it: RunTask is refused, as it hands the task these two roles.
+  # Without it: RunTask is refused, as it hands the task its own role and that of the execution.
   statement {
     sid       = "HandOverTheRoles"
     actions   = ["iam:PassRole"]
-    resources = [aws_iam_role.task.arn, aws_iam_role.execution.arn]
+    resources = concat([aws_iam_role.task.arn, aws_iam_role.execution.arn], aws_iam_role.drill[*].arn)
 
     condition {
       test     = "StringEquals"
@@ -428,7 +431,7 @@ data "aws_iam_policy_document" "dead_letters" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = [aws_cloudwatch_event_rule.backup.arn, aws_cloudwatch_event_rule.task_failed.arn]
+      values   = concat([aws_cloudwatch_event_rule.backup.arn, aws_cloudwatch_event_rule.task_failed.arn], aws_cloudwatch_event_rule.drill[*].arn)
     }
   }
 }

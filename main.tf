@@ -38,12 +38,29 @@ locals {
     duration  = "RunDuration"
     bytes     = "BytesUploaded"
     unchanged = "RepositoriesUnchanged"
+
+    restore_verified = "RestoreVerified"
+    restore_failed   = "RestoreFailed"
+    restore_seconds  = "RestoreSeconds"
   }
   prefix = "github-backup"
 
+  # EventBridge's schedules; in a cron() exactly one of the two days is ?.
+  schedule_forms = [
+    "^rate\\((1 (hour|day)|([2-9]|[1-9][0-9]+) (hours|days))\\)$",
+    "^cron\\([0-9,*/-]+ [0-9,*/-]+ \\? [0-9A-Z,*/-]+ [0-9A-Z,*/#L-]+ [0-9,*/-]+\\)$",
+    "^cron\\([0-9,*/-]+ [0-9,*/-]+ [0-9,*/LW-]+ [0-9A-Z,*/-]+ \\? [0-9,*/-]+\\)$",
+  ]
+  schedule_rule = "rate(1 hour), rate(N hours), rate(1 day), rate(N days), or cron() with six fields of which exactly one of day-of-month and day-of-week is ?, such as cron(0 3 * * ? *)"
+
+  # Hours between two starts of a rate() schedule; a cron() one counts as daily.
+  rate_hours = {
+    for name, expression in { backup = var.schedule_expression, drill = try(var.restore_drill.schedule_expression, "") } :
+    name => try(tonumber(regex("^rate\\(([0-9]+) hour", expression)[0]), 24 * regex("^rate\\(([0-9]+) day", expression)[0], 24)
+  }
+
   # Hours without a run until somebody is told.
-  rate           = try(regex("^rate\\((?P<count>[0-9]+) (?P<unit>hour|day)", var.schedule_expression), { count = "24", unit = "hour" })
-  interval_hours = coalesce(var.run_interval_hours, tonumber(local.rate.count) * (local.rate.unit == "day" ? 24 : 1))
+  interval_hours = coalesce(var.run_interval_hours, local.rate_hours.backup)
   window_hours   = local.interval_hours + var.run_grace_hours
 
   # Memory that Fargate sells for each amount of CPU, MiB.

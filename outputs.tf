@@ -1,5 +1,18 @@
+locals {
+  # Starts a task of the family that follows, as the schedule does.
+  run_task = join(" ", [
+    "aws ecs run-task --region ${local.region} --cluster ${local.cluster_arn} --launch-type FARGATE",
+    "--network-configuration '${jsonencode({ awsvpcConfiguration = {
+      subnets        = var.subnet_ids
+      securityGroups = [aws_security_group.task.id]
+      assignPublicIp = var.assign_public_ip ? "ENABLED" : "DISABLED"
+    } })}'",
+    "--task-definition",
+  ])
+}
+
 output "dashboard_name" {
-  description = "The CloudWatch dashboard: runs, repositories, failures, bytes, duration, replication."
+  description = "The CloudWatch dashboard: recovery point, runs, repositories, failures, bytes, duration, replication, and what the restore drill measured."
   value       = aws_cloudwatch_dashboard.backup.dashboard_name
 }
 
@@ -19,7 +32,7 @@ output "github_app_key_secret_arn" {
 }
 
 output "log_group_name" {
-  description = "Log group of the runs, one JSON object a line."
+  description = "Log group of the runs and drills, one JSON object a line."
   value       = aws_cloudwatch_log_group.task.name
 }
 
@@ -40,17 +53,19 @@ output "replication_role_arn" {
   value       = aws_iam_role.replication.arn
 }
 
+output "restore_drill_command" {
+  description = "Starts a restore drill now, as its schedule does. null without restore_drill."
+  value       = one([for task in aws_ecs_task_definition.drill : "${local.run_task} ${task.family}"])
+}
+
+output "restore_drill_role_arn" {
+  description = "The role that a replica bucket of another account must let read. null without restore_drill."
+  value       = one(aws_iam_role.drill[*].arn)
+}
+
 output "run_task_command" {
   description = "Starts a run now, as the schedule does."
-  value = join(" ", [
-    "aws ecs run-task --region ${local.region} --cluster ${local.cluster_arn} --launch-type FARGATE",
-    "--task-definition ${aws_ecs_task_definition.backup.family}",
-    "--network-configuration '${jsonencode({ awsvpcConfiguration = {
-      subnets        = var.subnet_ids
-      securityGroups = [aws_security_group.task.id]
-      assignPublicIp = var.assign_public_ip ? "ENABLED" : "DISABLED"
-    } })}'",
-  ])
+  value       = "${local.run_task} ${aws_ecs_task_definition.backup.family}"
 }
 
 output "s3_bucket_arn" {
@@ -60,7 +75,7 @@ output "s3_bucket_arn" {
 }
 
 output "s3_bucket_name" {
-  description = "Name of the primary bucket: bundles and manifests under github-backup/."
+  description = "Name of the primary bucket: bundles and manifests under github-backup/, reports of restore drills under github-backup-drills/."
   value       = local.bucket_name
   depends_on  = [aws_s3_bucket.primary]
 }

@@ -133,7 +133,7 @@ variable "existing" {
     What the module uses instead of making its own; null makes it.
     bucket: a versioned primary bucket. Its hardening, lifecycle and Object Lock stay yours; the module adds only the replication. Under SSE-KMS name its key in kms_key_arns.primary, or S3 leaves its objects out of the copy.
     cluster: an ECS cluster. Its Container Insights stay yours.
-    replica_bucket: a versioned bucket in replica_region, of this or another account, locked if the primary is; its policy must allow the output replication_role_arn s3:ReplicateObject, s3:ReplicateTags and s3:ObjectOwnerOverrideToBucketOwner.
+    replica_bucket: a versioned bucket in replica_region, of this or another account, locked if the primary is; its policy must allow the output replication_role_arn s3:ReplicateObject, s3:ReplicateTags and s3:ObjectOwnerOverrideToBucketOwner. With restore_drill, that of another account must also allow the output restore_drill_role_arn s3:ListBucket, s3:ListBucketVersions, s3:GetObject and s3:GetObjectVersion, and its key kms:Decrypt.
     secret: a secret that holds the App's PEM. Its resource policy stays yours.
     topic: an SNS topic that lets cloudwatch.amazonaws.com and events.amazonaws.com publish.
   EOT
@@ -307,6 +307,48 @@ variable "object_lock" {
   }
 }
 
+variable "restore_drill" {
+  description = <<-EOT
+    A task on a schedule of its own that restores repositories from the replica bucket and compares every ref with the manifest. null: none; {} turns it on.
+    schedule_expression: like the backup's, rate() or cron(); best hours away from the end of a backup run. interval_hours: hours between two drills; null takes it from a rate() schedule and is 24 for a cron() one.
+    within_days: every repository is proven at least once in so many days, so fewer days restore, and cost, more at a time; the largest is in each drill.
+    grace_hours: hours that a drill may take or be late before the alarm that none ran; with the interval at most 168, as far as CloudWatch looks back, which is why a weekly drill is refused.
+    cpu, memory (MiB), ephemeral_storage_gb: null takes those of the backup's task.
+  EOT
+  type = object({
+    schedule_expression  = optional(string, "rate(1 day)")
+    interval_hours       = optional(number)
+    within_days          = optional(number, 28)
+    grace_hours          = optional(number, 6)
+    cpu                  = optional(number)
+    memory               = optional(number)
+    ephemeral_storage_gb = optional(number)
+  })
+  default = null
+
+  validation {
+    condition     = var.restore_drill == null ? true : anytrue([for form in local.schedule_forms : can(regex(form, var.restore_drill.schedule_expression))])
+    error_message = "restore_drill.schedule_expression must be ${local.schedule_rule}. Got: ${try(var.restore_drill.schedule_expression, "null")}."
+  }
+
+  validation {
+    condition = var.restore_drill == null ? true : alltrue([
+      for hours in [coalesce(var.restore_drill.interval_hours, 1), var.restore_drill.within_days, var.restore_drill.grace_hours] : hours >= 1 && floor(hours) == hours
+    ])
+    error_message = "restore_drill.interval_hours, within_days and grace_hours must be whole numbers from 1. Got: ${jsonencode(var.restore_drill)}."
+  }
+
+  validation {
+    condition     = var.restore_drill == null ? true : contains(try(local.fargate_memory[tostring(coalesce(var.restore_drill.cpu, var.task_cpu))], []), coalesce(var.restore_drill.memory, var.task_memory))
+    error_message = "restore_drill.cpu and memory (null: task_cpu and task_memory, ${var.task_cpu} and ${var.task_memory}) must be a pair that Fargate sells, such as 1024 and 4096. Got: ${jsonencode(var.restore_drill)}."
+  }
+
+  validation {
+    condition     = try(var.restore_drill.ephemeral_storage_gb, null) == null ? true : var.restore_drill.ephemeral_storage_gb >= 21 && var.restore_drill.ephemeral_storage_gb <= 200 && floor(var.restore_drill.ephemeral_storage_gb) == var.restore_drill.ephemeral_storage_gb
+    error_message = "restore_drill.ephemeral_storage_gb must be a whole number from 21 to 200, which is what Fargate has, or null. Got: ${jsonencode(var.restore_drill)}."
+  }
+}
+
 variable "run_grace_hours" {
   description = "Hours that a run may take or be late before the alarm that nothing ran."
   type        = number
@@ -342,7 +384,7 @@ variable "s3_bucket_name" {
 }
 
 variable "schedule_enabled" {
-  description = "false makes everything and starts nothing: for a first run by hand, or a pause. The alarm that nothing ran stays on."
+  description = "false makes everything and starts nothing, neither a run nor a restore drill: for a first run by hand, or a pause. The alarms that nothing ran stay on."
   type        = bool
   default     = true
   nullable    = false
@@ -355,11 +397,8 @@ variable "schedule_expression" {
   nullable    = false
 
   validation {
-    condition = can(regex("^rate\\((1 (hour|day)|([2-9]|[1-9][0-9]+) (hours|days))\\)$", var.schedule_expression)) ? true : (
-      can(regex("^cron\\([0-9,*/-]+ [0-9,*/-]+ [0-9,*/?LW-]+ [0-9A-Z,*/-]+ [0-9A-Z,*/?#L-]+ [0-9,*/-]+\\)$", var.schedule_expression)) &&
-      can(regex("^cron\\(\\S+ \\S+ (\\? \\S+ [^?]+|[^? ]+ \\S+ \\?) \\S+\\)$", var.schedule_expression))
-    )
-    error_message = "schedule_expression must be rate(1 hour), rate(N hours), rate(1 day), rate(N days), or cron() with six fields of which exactly one of day-of-month and day-of-week is ?, such as cron(0 3 * * ? *). Got: ${var.schedule_expression}."
+    condition     = anytrue([for form in local.schedule_forms : can(regex(form, var.schedule_expression))])
+    error_message = "schedule_expression must be ${local.schedule_rule}. Got: ${var.schedule_expression}."
   }
 }
 

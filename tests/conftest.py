@@ -67,6 +67,12 @@ def applied(module: Module) -> Applied:
     return module.apply()
 
 
+@pytest.fixture(scope="session")
+def drilled(module: Module) -> Applied:
+    """What the module makes of the required inputs and a restore drill."""
+    return module.apply(restore_drill={})
+
+
 @pytest.fixture
 def world(stack: Stack, github: FakeGitHub, repositories: Repositories, tmp_path: Path) -> World:
     number = next(NUMBERS)

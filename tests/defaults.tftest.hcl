@@ -75,6 +75,23 @@ run "an_alarm_that_nothing_ran_covers_interval_and_grace" {
   }
 }
 
+run "no_restore_drill_is_made" {
+  assert {
+    condition     = length(aws_ecs_task_definition.drill) + length(aws_cloudwatch_event_rule.drill) + length(aws_cloudwatch_event_target.drill) + length(aws_iam_role.drill) + length(aws_iam_role_policy.drill) == 0
+    error_message = "Something of the restore drill is made."
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_metric_alarm.backup) == 7
+    error_message = "There are other alarms than those of a backup."
+  }
+
+  assert {
+    condition     = output.restore_drill_command == null && output.restore_drill_role_arn == null
+    error_message = "An output speaks of a drill that is not there."
+  }
+}
+
 run "the_secret_has_no_value" {
   assert {
     condition     = length(aws_secretsmanager_secret.app_key) == 1

@@ -123,16 +123,83 @@ run "the_schedule_can_be_off_and_run_by_hand" {
   }
 }
 
+run "an_empty_object_turns_the_restore_drill_on" {
+  variables {
+    restore_drill = {}
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.drill[0].schedule_expression == "rate(1 day)" && aws_cloudwatch_event_rule.drill[0].state == "ENABLED"
+    error_message = "The drill has another schedule."
+  }
+
+  assert {
+    condition     = aws_ecs_task_definition.drill[0].cpu == tostring(var.task_cpu) && aws_ecs_task_definition.drill[0].memory == tostring(var.task_memory) && aws_ecs_task_definition.drill[0].ephemeral_storage[0].size_in_gib == var.task_ephemeral_storage_gb
+    error_message = "The drill has not the size of the backup's task."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.backup["drill-not-running"].evaluation_periods == 30 && aws_cloudwatch_metric_alarm.backup["restore-failed"].evaluation_periods == 30
+    error_message = "The window is not 24 hours and 6 of grace."
+  }
+
+  assert {
+    condition     = strcontains(output.restore_drill_command, "--task-definition github-backup-drill")
+    error_message = "The command to start a drill by hand is not whole."
+  }
+}
+
+run "a_restore_drill_of_its_own_size_and_pace" {
+  variables {
+    schedule_enabled = false
+    restore_drill = {
+      schedule_expression  = "rate(12 hours)"
+      grace_hours          = 2
+      within_days          = 7
+      cpu                  = 4096
+      memory               = 16384
+      ephemeral_storage_gb = 100
+    }
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.drill[0].schedule_expression == "rate(12 hours)" && aws_cloudwatch_event_rule.drill[0].state == "DISABLED"
+    error_message = "The drill has another schedule, or it runs although schedules are off."
+  }
+
+  assert {
+    condition     = aws_ecs_task_definition.drill[0].cpu == "4096" && aws_ecs_task_definition.drill[0].memory == "16384" && aws_ecs_task_definition.drill[0].ephemeral_storage[0].size_in_gib == 100
+    error_message = "The drill has another size."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.backup["drill-not-running"].evaluation_periods == 14
+    error_message = "The window is not 12 hours and 2 of grace."
+  }
+}
+
+run "a_cron_drill_with_its_interval" {
+  variables {
+    restore_drill = { schedule_expression = "cron(0 15 ? * MON,THU *)", interval_hours = 96 }
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.backup["drill-not-running"].evaluation_periods == 102
+    error_message = "The window is not 96 hours and 6 of grace."
+  }
+}
+
 run "names_boundary_and_extra_actions" {
   variables {
     alarm_actions = ["arn:aws:sns:eu-central-1:123456789012:pager"]
     iam           = { path = "/backup/", permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary" }
+    restore_drill = {}
     service_name  = "backup-two"
     tags          = { Team = "platform" }
   }
 
   assert {
-    condition     = alltrue([for role in [aws_iam_role.task, aws_iam_role.execution, aws_iam_role.schedule, aws_iam_role.replication] : role.path == "/backup/" && role.permissions_boundary == var.iam.permissions_boundary_arn])
+    condition     = alltrue([for role in [aws_iam_role.task, aws_iam_role.execution, aws_iam_role.schedule, aws_iam_role.replication, aws_iam_role.drill[0]] : role.path == "/backup/" && role.permissions_boundary == var.iam.permissions_boundary_arn])
     error_message = "A role lacks the path or the boundary."
   }
 
@@ -142,7 +209,7 @@ run "names_boundary_and_extra_actions" {
   }
 
   assert {
-    condition     = aws_s3_bucket.replica[0].tags.Team == "platform" && aws_ecs_task_definition.backup.family == "backup-two"
+    condition     = aws_s3_bucket.replica[0].tags.Team == "platform" && aws_ecs_task_definition.backup.family == "backup-two" && aws_ecs_task_definition.drill[0].family == "backup-two-drill"
     error_message = "The tags or the name did not arrive."
   }
 }

@@ -538,3 +538,124 @@ run "a_service_named_like_a_security_group" {
 
   expect_failures = [var.service_name]
 }
+
+run "a_word_as_the_drills_schedule" {
+  command = plan
+
+  variables {
+    restore_drill = { schedule_expression = "weekly" }
+  }
+
+  expect_failures = [var.restore_drill]
+}
+
+run "a_drill_every_seven_days" {
+  command = plan
+
+  variables {
+    restore_drill = { schedule_expression = "rate(7 days)" }
+  }
+
+  expect_failures = [aws_cloudwatch_metric_alarm.backup]
+}
+
+run "a_drill_that_the_alarm_can_not_cover" {
+  command = plan
+
+  variables {
+    restore_drill = { interval_hours = 24, grace_hours = 145 }
+  }
+
+  expect_failures = [aws_cloudwatch_metric_alarm.backup]
+}
+
+run "a_drill_that_comes_later_than_everything_must_be_proven" {
+  command = plan
+
+  variables {
+    restore_drill = { schedule_expression = "rate(3 days)", within_days = 2 }
+  }
+
+  expect_failures = [aws_ecs_task_definition.drill]
+}
+
+run "a_drill_on_frozen_backups" {
+  command = plan
+
+  variables {
+    restore_drill       = {}
+    storage_transitions = [{ days = 1, storage_class = "GLACIER" }]
+  }
+
+  expect_failures = [aws_ecs_task_definition.drill]
+}
+
+run "half_a_day_of_drills" {
+  command = plan
+
+  variables {
+    restore_drill = { within_days = 0.5 }
+  }
+
+  expect_failures = [var.restore_drill]
+}
+
+run "a_drill_without_grace" {
+  command = plan
+
+  variables {
+    restore_drill = { grace_hours = 0 }
+  }
+
+  expect_failures = [var.restore_drill]
+}
+
+run "a_drill_every_no_hours" {
+  command = plan
+
+  variables {
+    restore_drill = { interval_hours = 0 }
+  }
+
+  expect_failures = [var.restore_drill]
+}
+
+run "a_drill_with_cpu_that_fargate_does_not_sell" {
+  command = plan
+
+  variables {
+    restore_drill = { cpu = 1000 }
+  }
+
+  expect_failures = [var.restore_drill]
+}
+
+run "a_drill_with_more_memory_than_its_cpu_allows" {
+  command = plan
+
+  variables {
+    restore_drill = { cpu = 256 }
+  }
+
+  expect_failures = [var.restore_drill]
+}
+
+run "a_drill_with_too_little_storage" {
+  command = plan
+
+  variables {
+    restore_drill = { ephemeral_storage_gb = 20 }
+  }
+
+  expect_failures = [var.restore_drill]
+}
+
+run "a_drill_with_too_much_storage" {
+  command = plan
+
+  variables {
+    restore_drill = { ephemeral_storage_gb = 201 }
+  }
+
+  expect_failures = [var.restore_drill]
+}

@@ -23,6 +23,7 @@ WRONG = {
     "log_retention_days": 366,
     "object_lock": {"mode": "STRICT", "days": 1},
     "replica_region": "eu-central-1",
+    "restore_drill": {"schedule_expression": "weekly"},
     "run_grace_hours": 0,
     "run_interval_hours": 0,
     "s3_bucket_name": "a-name-of-fifty-six-characters-that-leaves-no-room-behind",
@@ -42,11 +43,8 @@ def messages(output: str) -> list[str]:
 
 
 # Terraform judges an input only once those that its rule looks at are sound, so what others look at goes first.
-GROUPS = (
-    ("alarm_actions", "backup_retention_days", "existing", "replica_region"),
-    ("s3_bucket_name",),
-    tuple(WRONG.keys() - {"alarm_actions", "backup_retention_days", "existing", "replica_region", "s3_bucket_name"}),
-)
+FIRST = ("alarm_actions", "backup_retention_days", "existing", "replica_region", "restore_drill")
+GROUPS = (FIRST, ("s3_bucket_name",), tuple(WRONG.keys() - {*FIRST, "s3_bucket_name"}))
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=range(len(GROUPS)))
@@ -95,6 +93,47 @@ def test_a_lock_longer_than_the_retention_says_both(module: Module) -> None:
 def test_a_weekly_schedule_says_how_far_an_alarm_looks_back(module: Module) -> None:
     output = " ".join(module.plan(schedule_expression="rate(7 days)").split())
     assert "those of schedule_expression: 168) and run_grace_hours (6) together must not exceed 168" in output
+
+
+@pytest.mark.parametrize(
+    ("drill", "rule", "got"),
+    [
+        ({"schedule_expression": "rate(1 days)"}, "must be rate(1 hour), rate(N hours)", "Got: rate(1 days)."),
+        ({"within_days": 0}, "must be whole numbers from 1", '"within_days":0'),
+        ({"grace_hours": 1.5}, "must be whole numbers from 1", '"grace_hours":1.5'),
+        ({"cpu": 256}, "null: task_cpu and task_memory, 1024 and 4096) must be a pair that Fargate sells", '"cpu":256'),
+        ({"ephemeral_storage_gb": 20}, "must be a whole number from 21 to 200", '"ephemeral_storage_gb":20'),
+    ],
+)
+def test_each_part_of_a_wrong_restore_drill_is_named(
+    module: Module, drill: dict[str, object], rule: str, got: str
+) -> None:
+    (message,) = messages(module.plan(restore_drill=drill))
+    assert message.startswith("restore_drill.")
+    assert rule in message
+    assert got in message
+
+
+def test_a_weekly_drill_says_how_far_an_alarm_looks_back(module: Module) -> None:
+    output = " ".join(module.plan(restore_drill={"schedule_expression": "rate(7 days)"}).split())
+    assert "those of its schedule_expression: 168) and restore_drill.grace_hours (6) together must not exceed" in output
+    assert "run_interval_hours" not in output
+
+
+def test_a_drill_that_could_never_prove_everything_says_both_lengths(module: Module) -> None:
+    drill = {"schedule_expression": "rate(3 days)", "within_days": 2}
+    output = " ".join(module.plan(restore_drill=drill).split())
+    assert "restore_drill.within_days must not be shorter than the hours between two drills" in output
+    assert "its schedule_expression: 72): no drill would prove everything. Got: 2." in output
+
+
+def test_frozen_backups_are_refused_where_a_drill_must_read_them(module: Module) -> None:
+    frozen = [{"days": 1, "storage_class": "DEEP_ARCHIVE"}]
+    output = " ".join(module.plan(restore_drill={}, storage_transitions=frozen).split())
+    assert "up to 30 hours old, out of GLACIER and DEEP_ARCHIVE where restore_drill is on" in output
+    assert "Plan: " in module.plan(storage_transitions=frozen)
+    later = [{"days": 2, "storage_class": "DEEP_ARCHIVE"}, {"days": 0, "storage_class": "GLACIER_IR"}]
+    assert "Error" not in module.plan(restore_drill={}, storage_transitions=later)
 
 
 def test_an_image_that_is_not_pinned_is_a_warning_and_no_refusal(module: Module) -> None:

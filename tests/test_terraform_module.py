@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,15 +79,55 @@ def test_an_option_that_is_set_reaches_the_program(module: Module) -> None:
     assert environment["BACKUP_CONCURRENCY"] == "3"
 
 
-def test_metrics_have_the_same_names_in_the_module_and_in_the_program(applied: Applied) -> None:
-    body = applied["aws_cloudwatch_dashboard.backup"]["dashboard_body"]
-    named = set(re.findall(rf'\["{metrics.NAMESPACE}","(\w+)","{metrics.DIMENSION}","github-backup"\]', body))
-    assert named == set(metrics.UNITS)
-    for key, name in (("backup-failure", metrics.FAILURE), ("task-not-running", metrics.SUCCESS)):
-        alarm = applied[f'aws_cloudwatch_metric_alarm.backup["{key}"]']
+def graphs(applied: Applied) -> dict[str, dict[str, Any]]:
+    """Return the properties of the dashboard's graphs by title."""
+    body = json.loads(applied["aws_cloudwatch_dashboard.backup"]["dashboard_body"])
+    found = [widget["properties"] for widget in body["widgets"] if widget["type"] == "metric"]
+    return {one["title"]: one for one in found}
+
+
+def shown(applied: Applied) -> set[str]:
+    """Return the names of the program's metrics on the dashboard."""
+    lines = [line for graph in graphs(applied).values() for line in graph["metrics"] if line[0] == metrics.NAMESPACE]
+    assert all(line[2:4] == [metrics.DIMENSION, "github-backup"] for line in lines)
+    return {line[1] for line in lines}
+
+
+def test_metrics_have_the_same_names_in_the_module_and_in_the_program(applied: Applied, drilled: Applied) -> None:
+    assert shown(applied) == metrics.UNITS.keys()
+    assert shown(drilled) == metrics.UNITS.keys() | metrics.RESTORE_UNITS.keys()
+    for key, name in (
+        ("backup-failure", metrics.FAILURE),
+        ("task-not-running", metrics.SUCCESS),
+        ("restore-failed", metrics.RESTORE_FAILED),
+        ("drill-not-running", metrics.RESTORE_VERIFIED),
+    ):
+        alarm = drilled[f'aws_cloudwatch_metric_alarm.backup["{key}"]']
         assert alarm["namespace"] == metrics.NAMESPACE
         assert alarm["metric_name"] == name
         assert alarm["dimensions"] == {metrics.DIMENSION: "github-backup"}
+
+
+def test_the_recovery_point_is_shown_without_a_drill_and_the_recovery_time_with_one(
+    applied: Applied, drilled: Applied
+) -> None:
+    point, time = "Recovery point: age of the newest run", "Recovery time: slowest restore"
+    assert [title for title in graphs(applied) if title.startswith(("Recovery point", "Recovery time"))] == [
+        f"{point} without a failure, hours"
+    ]
+    (title,) = (title for title in graphs(drilled) if title.startswith(time))
+    assert graphs(drilled)[title]["stat"] == "Maximum"
+    assert graphs(drilled)[title]["metrics"][0][1] == metrics.RESTORE_SECONDS
+
+
+def test_the_recovery_point_is_computed_from_what_its_graph_has(applied: Applied) -> None:
+    (graph,) = (one for title, one in graphs(applied).items() if title.startswith("Recovery point"))
+    lines = [line[-1] for line in graph["metrics"]]
+    known = {line["id"] for line in lines}
+    assert all(re.fullmatch(r"[a-z]\w*", name) for name in known)
+    for line in lines:
+        assert set(re.findall(r"\b[a-z]\w*", line.get("expression", ""))) <= known - {line["id"]}
+    assert [line["id"] for line in lines if line.get("visible", True)] == ["age"]
 
 
 @pytest.mark.parametrize("which", ["primary", "replica"])
@@ -162,15 +203,15 @@ def test_alarms_look_at_hours_and_reach_the_topic(applied: Applied) -> None:
     assert failure["treat_missing_data"] == "notBreaching"
 
 
-def test_every_alarm_names_the_page_that_says_what_to_do(applied: Applied) -> None:
+def test_every_alarm_names_the_page_that_says_what_to_do(drilled: Applied) -> None:
     page = (PROJECT / "docs" / "alarms.md").read_text()
     headings = set(re.findall(r"^## (\S+)$", page, re.MULTILINE))
     named = set()
-    for address, one in applied.resources.items():
+    for address, one in drilled.resources.items():
         if address.startswith("aws_cloudwatch_metric_alarm."):
             assert len(one["alarm_description"]) <= 1024
             named.add(re.search(r"/docs/alarms\.md#(\S+)$", one["alarm_description"])[1])  # type: ignore[index]
-    transformer = applied["aws_cloudwatch_event_target.task_failed"]["input_transformer"][0]
+    transformer = drilled["aws_cloudwatch_event_target.task_failed"]["input_transformer"][0]
     named.add(re.search(r"/docs/alarms\.md#([a-z-]+)", transformer["input_template"])[1])  # type: ignore[index]
     assert named == headings
 
@@ -225,7 +266,8 @@ def test_init_accepts_the_newest_provider_under_the_modules_constraint(tmp_path:
 
 
 def test_each_statement_has_a_sid_and_each_variable_a_description() -> None:
-    statements = re.findall(r"^( *)(?:statement|content) \{\n(.*?)^\1\}", SOURCES["iam.tf"], re.MULTILINE | re.DOTALL)
+    policies = SOURCES["iam.tf"] + SOURCES["drill.tf"]
+    statements = re.findall(r"^( *)(?:statement|content) \{\n(.*?)^\1\}", policies, re.MULTILINE | re.DOTALL)
     bodies = [body for _, body in statements if "actions" in body]
     assert bodies
     assert all(re.search(r"^\s+sid\s+=", body, re.MULTILINE) for body in bodies)

@@ -25,7 +25,7 @@ IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/team/backup@sha256:{'0' * 64}
 def whole(module: Module) -> Applied:
     """What the module makes when every optional statement is in its policies."""
     replica = {"name": "vault", "account_id": "210987654321"}
-    return module.apply(kms_key_arns=KEYS, image_uri=IMAGE, existing={"replica_bucket": replica})
+    return module.apply(kms_key_arns=KEYS, image_uri=IMAGE, existing={"replica_bucket": replica}, restore_drill={})
 
 
 # -- what a real run calls -----------------------------------------------------------------------
@@ -108,15 +108,22 @@ def test_every_call_of_a_real_run_is_allowed_and_no_statement_is_for_nothing(
 def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
     """Return, for each role and statement, the calls that need it.
 
-    Those of the task are recorded above. Calls under customer keys and calls that AWS's services make can't be
-    recorded without an account, so they are written down from AWS's documentation.
+    Those of the task are recorded above, those of the drill are written down from what restore.py verify asks for.
+    Calls under customer keys and calls that AWS's services make can't be recorded without an account, so they are
+    written down from AWS's documentation.
     """
     bucket, replica = whole.outputs["s3_bucket_arn"], whole.outputs["replica_bucket_arn"]
     one, copy = (
         f"{bucket}/github-backup/2026-11-23/acme/api.bundle",
         f"{replica}/github-backup/2026-11-23/acme/api.bundle",
     )
-    log_stream = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/ecs/github-backup:log-stream:backup/backup/0123"
+    manifest = f"{replica}/github-backup/2026-11-23/manifest.json"
+    report = f"{bucket}/github-backup-drills/2026-11-23/report.json"
+    streams = [
+        f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/ecs/github-backup:log-stream:{name}/{name}/0123"
+        for name in ("backup", "drill")
+    ]
+    tasks = (whole["aws_ecs_task_definition.backup"]["arn"], whole["aws_ecs_task_definition.drill[0]"]["arn"])
     repository = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/team/backup"
     cluster = {"ecs:cluster": whole.outputs["ecs_cluster_arn"]}
     to_tasks = {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
@@ -138,14 +145,34 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
             "DecryptTheAppsKey": [Call("kms:Decrypt", KEYS["secret"], secret)],
         },
         "execution": {
-            "WriteLogs": [Call(f"logs:{name}", log_stream) for name in ("CreateLogStream", "PutLogEvents")],
+            "WriteLogs": [
+                Call(f"logs:{name}", stream) for name in ("CreateLogStream", "PutLogEvents") for stream in streams
+            ],
             "SignInToTheRegistry": [Call("ecr:GetAuthorizationToken", "*")],
             "PullTheImage": [Call(f"ecr:{name}", repository) for name in ("BatchGetImage", "GetDownloadUrlForLayer")],
         },
         "schedule": {
-            "StartTheTask": [Call("ecs:RunTask", whole.outputs["task_definition_arn"], cluster)],
+            "StartTheTask": [Call("ecs:RunTask", task, cluster) for task in tasks],
             "HandOverTheRoles": [
-                Call("iam:PassRole", whole[f"aws_iam_role.{role}"]["arn"], to_tasks) for role in ("task", "execution")
+                Call("iam:PassRole", whole[f"aws_iam_role.{role}"]["arn"], to_tasks)
+                for role in ("task", "execution", "drill[0]")
+            ],
+        },
+        "drill[0]": {
+            # With a prefix: which dates there are. Without: whether the object that GetObject did not find is gone.
+            "ListReplicas": [Call("s3:ListBucket", replica)],
+            "ListVersionsOfReplicas": [
+                Call("s3:ListBucketVersions", replica, {"s3:prefix": "github-backup/2026-11-23/manifest.json"})
+            ],
+            "ReadReplicas": [
+                *(Call("s3:GetObject", key) for key in (manifest, copy)),
+                *(Call("s3:GetObjectVersion", key) for key in (manifest, copy)),
+            ],
+            "PutReports": [Call("s3:PutObject", report)],
+            "PublishMetrics": [Call("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "GitHubBackup"})],
+            "DecryptReplicas": [Call("kms:Decrypt", KEYS["replica"], s3_there)],
+            "EncryptReports": [
+                Call(f"kms:{name}", KEYS["primary"], s3_here) for name in ("GenerateDataKey", "Decrypt")
             ],
         },
         "replication": {
@@ -160,7 +187,7 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
     }
 
 
-ROLES = ("task", "execution", "schedule", "replication")
+ROLES = ("task", "execution", "schedule", "drill[0]", "replication")
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -184,8 +211,8 @@ def beyond(call: Call, role: str) -> Iterator[Call]:
         yield replace(
             call, resource=call.resource.replace(ACCOUNT, "999999999999") if ACCOUNT in call.resource else another
         )
-    if role == "task" and call.resource.startswith("arn:aws:s3"):
-        yield replace(call, resource=call.resource.replace("/github-backup/", "/other/") + "x")
+    if role in ("task", "drill[0]") and call.resource.startswith("arn:aws:s3"):
+        yield replace(call, resource=re.sub(r"/github-backup(-drills)?/", "/other/", call.resource) + "x")
     for key in call.context:
         yield replace(call, context={**call.context, key: "something-else"})
         yield replace(call, context={})
@@ -228,18 +255,94 @@ def test_a_stolen_task_role_destroys_nothing(whole: Applied, action: str) -> Non
         assert decide(whole.policy("task"), Call(action, resource)) == "nothing"
 
 
-@pytest.mark.parametrize("role", ROLES)
+BACKUP_KEY, REPORT_KEY = "github-backup/2026-11-23/acme/api.bundle", "github-backup-drills/2026-11-23/report.json"
+READS = ("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:ListBucketVersions")
+WRITES = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:PutObjectRetention")
+DELETIONS = ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:DeleteBucket")
+
+
+@pytest.mark.parametrize("action", [*READS, *WRITES, *DELETIONS])
+def test_a_drill_does_nothing_to_the_backups_in_the_primary_bucket(whole: Applied, action: str) -> None:
+    primary = whole.outputs["s3_bucket_arn"]
+    for resource in (primary, f"{primary}/{BACKUP_KEY}", f"{primary}/github-backup/2026-11-23/manifest.json"):
+        call = Call(action, resource, {"s3:prefix": "github-backup/"})
+        assert decide(whole.policy("drill[0]"), call) == "nothing"
+
+
+@pytest.mark.parametrize("action", [*WRITES, *DELETIONS])
+def test_a_drill_changes_nothing_in_the_replica_bucket(whole: Applied, action: str) -> None:
+    replica = whole.outputs["replica_bucket_arn"]
+    for resource in (replica, f"{replica}/{BACKUP_KEY}", f"{replica}/{REPORT_KEY}"):
+        assert decide(whole.policy("drill[0]"), Call(action, resource)) == "nothing"
+
+
+def test_a_drill_reads_no_secret_and_no_report(whole: Applied) -> None:
+    policy, secret = whole.policy("drill[0]"), whole.outputs["github_app_key_secret_arn"]
+    from_secrets = {"kms:ViaService": f"secretsmanager.{REGION}.amazonaws.com"}
+    assert decide(policy, Call("secretsmanager:GetSecretValue", secret)) == "nothing"
+    assert decide(policy, Call("kms:Decrypt", KEYS["secret"], from_secrets)) == "nothing"
+    for bucket in ("s3_bucket_arn", "replica_bucket_arn"):
+        assert decide(policy, Call("s3:GetObject", f"{whole.outputs[bucket]}/{REPORT_KEY}")) == "nothing"
+    reader = Call(
+        "secretsmanager:GetSecretValue", secret, {"aws:PrincipalArn": whole.outputs["restore_drill_role_arn"]}
+    )
+    assert decide(whole.policy("app_key"), reader) == "deny"
+
+
+def test_a_backup_writes_no_report_of_a_drill(whole: Applied) -> None:
+    report = f"{whole.outputs['s3_bucket_arn']}/{REPORT_KEY}"
+    for action in (*READS, *WRITES, *DELETIONS):
+        assert decide(whole.policy("task"), Call(action, report)) == "nothing"
+
+
+def test_without_a_drill_no_role_may_do_anything_for_one(applied: Applied, whole: Applied) -> None:
+    for role in ("execution", "schedule"):
+        for call in (call for calls in role_calls(whole)[role].values() for call in calls):
+            if "drill" in call.resource:
+                assert decide(whole.policy(role), call) == "allow"
+                assert decide(applied.policy(role), call) == "nothing"
+
+
+def test_starts_that_failed_reach_the_queue_from_every_rule(applied: Applied, whole: Applied) -> None:
+    queue = whole["aws_sqs_queue.dead_letters"]["arn"]
+    for name in ("backup", "task_failed", "drill[0]"):
+        rule = whole[f"aws_cloudwatch_event_rule.{name}"]["arn"]
+        call = Call("sqs:SendMessage", queue, {"aws:SourceArn": rule}, principal="events.amazonaws.com")
+        assert decide(whole.policy("dead_letters"), call) == "allow"
+        assert decide(applied.policy("dead_letters"), call) == ("nothing" if "drill" in name else "allow")
+
+
+@pytest.mark.parametrize("role", ["task", "execution", "schedule", "replication"])
 def test_a_role_is_assumed_by_its_service_for_this_account_only(whole: Applied, role: str) -> None:
     trust = whole.policy(f'trust["{role}"]')
     (statement,) = trust["Statement"]
     service = statement["Principal"]["Service"]
-    source = statement["Condition"].get("ArnLike", {}).get("aws:SourceArn", "*").replace("*", "task/x")
-    good = Call("sts:AssumeRole", "*", {"aws:SourceAccount": ACCOUNT, "aws:SourceArn": source}, principal=service)
-    assert decide(trust, good) == "allow"
+    sources = statement["Condition"].get("ArnLike", {}).get("aws:SourceArn", "*")
+    for source in sources if isinstance(sources, list) else [sources]:
+        context = {"aws:SourceAccount": ACCOUNT, "aws:SourceArn": source.replace("*", "task/x")}
+        assert decide(trust, Call("sts:AssumeRole", "*", context, principal=service)) == "allow"
+    good = Call("sts:AssumeRole", "*", context, principal=service)
     assert decide(trust, replace(good, principal="lambda.amazonaws.com")) == "nothing"
     assert decide(trust, replace(good, context={})) == "nothing"
     elsewhere = {**good.context, "aws:SourceAccount": "999999999999"}
     assert decide(trust, replace(good, context=elsewhere)) == "nothing"
+
+
+def test_the_schedules_role_is_assumed_for_both_rules_and_no_other(whole: Applied, applied: Applied) -> None:
+    def decided(made: Applied, rule: str) -> str:
+        source = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{rule}"
+        context = {"aws:SourceAccount": ACCOUNT, "aws:SourceArn": source}
+        return decide(
+            made.policy('trust["schedule"]'), Call("sts:AssumeRole", "*", context, principal="events.amazonaws.com")
+        )
+
+    assert decided(whole, "github-backup") == decided(whole, "github-backup-drill") == "allow"
+    assert decided(applied, "github-backup") == "allow"
+    assert decided(applied, "github-backup-drill") == decided(whole, "github-backup-x") == "nothing"
+
+
+def test_a_drill_is_trusted_as_every_task_is(whole: Applied) -> None:
+    assert json.loads(whole["aws_iam_role.drill[0]"]["assume_role_policy"]) == whole.policy('trust["task"]')
 
 
 def test_only_the_task_reads_the_key_and_only_the_writers_store_it(applied: Applied) -> None:

@@ -45,6 +45,16 @@ module "github_backup" {
     topic   = local.key.other
   }
 
+  # At three in the afternoon, when no backup run ends.
+  restore_drill = {
+    schedule_expression = "cron(0 15 * * ? *)"
+    interval_hours      = 24
+    grace_hours         = 8
+    within_days         = 14
+    cpu                 = 2048
+    memory              = 8192
+  }
+
   alarm_emails       = ["oncall@example.com"]
   alarm_actions      = ["arn:aws:sns:eu-central-1:${local.account}:pager"]
   log_retention_days = 90

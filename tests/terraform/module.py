@@ -37,12 +37,12 @@ class Applied:
         document: dict[str, Any] = json.loads(self.resources[f"data.aws_iam_policy_document.{address}"]["json"])
         return document
 
-    def environment(self) -> dict[str, str]:
-        """Return the environment that the task definition gives the container."""
-        return {one["name"]: one["value"] for one in self.container()["environment"]}
+    def environment(self, task: str = "backup") -> dict[str, str]:
+        """Return the environment that a task definition gives its container."""
+        return {one["name"]: one["value"] for one in self.container(task)["environment"]}
 
-    def container(self) -> dict[str, Any]:
-        definitions = json.loads(self.resources["aws_ecs_task_definition.backup"]["container_definitions"])
+    def container(self, task: str = "backup") -> dict[str, Any]:
+        definitions = json.loads(self.resources[f"aws_ecs_task_definition.{task}"]["container_definitions"])
         container: dict[str, Any] = definitions[0]
         return container
 

@@ -63,7 +63,7 @@ def _condition(operator: str, values: list[str], actual: str | None) -> bool:
     match operator:
         case "StringEquals" | "Bool":
             return actual in values
-        case "ArnLike" | "ArnEquals":
+        case "ArnLike" | "ArnEquals" | "StringLike":
             return any(_wild(value, actual) for value in values)
         case "ArnNotEquals":
             return not any(_wild(value, actual) for value in values)

@@ -1,0 +1,124 @@
+"""The restore drill: nothing of it is made unless it is asked for; then it reads the replica, and nothing else."""
+
+import json
+
+from embedded.stack import PROJECT
+from terraform.module import ACCOUNT, REGION, REPLICA_REGION, Applied, Module
+
+ALARMS = ("restore-failed", "drill-not-running", "drill-start-failed", "drill-start-lost")
+MADE = {
+    "aws_cloudwatch_event_rule.drill[0]",
+    "aws_cloudwatch_event_target.drill[0]",
+    "aws_ecs_task_definition.drill[0]",
+    "aws_iam_role.drill[0]",
+    "aws_iam_role_policy.drill[0]",
+    "data.aws_iam_policy_document.drill[0]",
+    *(f'aws_cloudwatch_metric_alarm.backup["{name}"]' for name in ALARMS),
+}
+
+
+def alarm(applied: Applied, name: str) -> dict[str, object]:
+    return applied[f'aws_cloudwatch_metric_alarm.backup["{name}"]']
+
+
+def test_nothing_more_is_made_and_nothing_more_is_allowed_without_a_drill(applied: Applied, drilled: Applied) -> None:
+    assert drilled.resources.keys() - applied.resources.keys() == MADE
+    assert applied.resources.keys() <= drilled.resources.keys()
+    assert applied.outputs.get("restore_drill_command") is None
+    assert applied.outputs.get("restore_drill_role_arn") is None
+    for address, one in applied.resources.items():
+        texts = json.dumps(one) if "policy" in address or "task_failed" in address else ""
+        assert "drill" not in texts, address
+
+
+def test_the_drill_verifies_a_sample_of_the_replica_and_reports_to_the_primary(drilled: Applied) -> None:
+    bucket = f"github-backup-{ACCOUNT}-{REGION}"
+    container = drilled.container("drill[0]")
+    assert container["entryPoint"] == ["python3", "/app/restore.py"]
+    assert container["command"] == [
+        "verify",
+        *("--bucket", f"{bucket}-replica"),
+        *("--region", REPLICA_REGION),
+        *("--prefix", "github-backup"),
+        *("--within-days", "28"),
+        *("--every-hours", "24"),
+        *("--report", f"s3://{bucket}/github-backup-drills/"),
+        "--publish",
+    ]
+    assert drilled.environment("drill[0]") == {
+        "AWS_REGION": REGION,
+        "SERVICE_NAME": "github-backup",
+        "TMPDIR": "/scratch",
+    }
+
+
+def test_the_drill_runs_as_hardened_as_a_backup(drilled: Applied) -> None:
+    backup, drill = drilled.container(), drilled.container("drill[0]")
+    for name in ("image", "essential", "readonlyRootFilesystem", "stopTimeout", "mountPoints", "linuxParameters"):
+        assert drill[name] == backup[name], name
+    logs = backup["logConfiguration"]["options"]
+    assert drill["logConfiguration"]["options"] == {**logs, "awslogs-stream-prefix": "drill"}
+    tasks = [drilled[f"aws_ecs_task_definition.{name}"] for name in ("backup", "drill[0]")]
+    own = {"arn", "arn_without_revision", "container_definitions", "family", "id", "task_role_arn"}
+    assert {key: one for key, one in tasks[0].items() if key not in own} == {
+        key: one for key, one in tasks[1].items() if key not in own
+    }
+    assert tasks[1]["task_role_arn"] == drilled.outputs["restore_drill_role_arn"]
+    assert tasks[1]["family"] == "github-backup-drill"
+
+
+def test_the_drills_pace_reaches_the_program_and_the_alarm(module: Module) -> None:
+    pace = {
+        "schedule_expression": "cron(0 15 ? * MON,THU *)",
+        "interval_hours": 96,
+        "grace_hours": 8,
+        "within_days": 14,
+    }
+    applied = module.apply(restore_drill=pace)
+    command = applied.container("drill[0]")["command"]
+    assert command[command.index("--within-days") + 1] == "14"
+    assert command[command.index("--every-hours") + 1] == "96"
+    assert alarm(applied, "drill-not-running")["evaluation_periods"] == 104
+
+
+def test_a_drill_that_does_not_start_is_tried_again_and_kept_as_a_backup_is(drilled: Applied) -> None:
+    backup, drill = (drilled[f"aws_cloudwatch_event_target.{name}"] for name in ("backup", "drill[0]"))
+    for name in ("arn", "role_arn", "retry_policy", "dead_letter_config"):
+        assert drill[name] == backup[name], name
+    assert drill["rule"] == drilled["aws_cloudwatch_event_rule.drill[0]"]["name"] == "github-backup-drill"
+    task = drilled["aws_ecs_task_definition.drill[0]"]["arn"]
+    assert drill["ecs_target"] == [{**backup["ecs_target"][0], "task_definition_arn": task}]
+    for name in ("start-failed", "start-lost"):
+        about_drill, about_backup = alarm(drilled, f"drill-{name}"), alarm(drilled, name)
+        assert about_drill["metric_name"] == about_backup["metric_name"]
+        assert about_drill["dimensions"] == {"RuleName": "github-backup-drill"}
+
+
+def test_a_drill_that_fails_or_does_not_come_raises_an_alarm(drilled: Applied) -> None:
+    failed, absent = alarm(drilled, "restore-failed"), alarm(drilled, "drill-not-running")
+    assert (failed["statistic"], failed["comparison_operator"], failed["threshold"]) == (
+        "Sum",
+        "GreaterThanThreshold",
+        0,
+    )
+    assert (failed["evaluation_periods"], failed["datapoints_to_alarm"]) == (30, 1)
+    assert failed["treat_missing_data"] == "notBreaching"
+    assert (absent["statistic"], absent["threshold"]) == ("SampleCount", 1)
+    assert (absent["evaluation_periods"], absent["datapoints_to_alarm"]) == (30, 30)
+    assert absent["treat_missing_data"] == "breaching"
+    pattern = json.loads(drilled["aws_cloudwatch_event_rule.task_failed"]["event_pattern"])
+    assert pattern["detail"]["group"] == ["family:github-backup", "family:github-backup-drill"]
+
+
+def test_reports_expire_and_are_replicated_like_everything_else(drilled: Applied) -> None:
+    """Neither has a filter, which would have to name the reports' keys."""
+    found = [drilled["aws_s3_bucket_replication_configuration.backup"]]
+    found += [drilled[f'aws_s3_bucket_lifecycle_configuration.backup["{which}"]'] for which in ("primary", "replica")]
+    for rule in (rule for configuration in found for rule in configuration["rule"]):
+        assert not any(value for filter_ in rule["filter"] for value in filter_.values()), rule["id"]
+
+
+def test_the_command_starts_the_drills_task_where_the_backups_command_starts_the_backups(drilled: Applied) -> None:
+    command = drilled.outputs["restore_drill_command"]
+    assert command == f"{drilled.outputs['run_task_command']}-drill"
+    assert (PROJECT / "docs" / "alarms.md").read_text().count("`restore_drill_command`") >= 2
