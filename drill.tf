@@ -175,10 +175,23 @@ data "aws_iam_policy_document" "drill" {
     resources = ["${local.replica_arn}/${local.prefix}/*"]
   }
 
-  # Without it: the drill fails, as nobody could look up what was proven. No backup has such a key.
+  # Without these two: the drill fails, as nobody could look up what was proven, the next drill included, which goes on
+  # where this one ended. No backup has such a key.
   statement {
-    sid       = "PutReports"
-    actions   = ["s3:PutObject"]
+    sid       = "FindReports"
+    actions   = ["s3:ListBucket"]
+    resources = [local.bucket_arn]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["${local.drill_prefix}/*"]
+    }
+  }
+
+  statement {
+    sid       = "ReadAndPutReports"
+    actions   = ["s3:GetObject", "s3:PutObject"]
     resources = ["${local.bucket_arn}/${local.drill_prefix}/*"]
   }
 
@@ -212,7 +225,7 @@ data "aws_iam_policy_document" "drill" {
     }
   }
 
-  # Without it: S3 can't encrypt the report; one put in parts needs Decrypt too.
+  # Without it: S3 can't encrypt the report, nor decrypt the last one.
   dynamic "statement" {
     for_each = local.kms_key_arns.primary == null ? [] : [local.kms_key_arns.primary]
 

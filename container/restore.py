@@ -55,6 +55,9 @@ if TYPE_CHECKING:
 
 OK, SOME_FAILED, STOPPED = 0, 1, 143
 DEADLINE = 16.0  # seconds after a signal
+# S3 copies objects to another region in any order: a manifest may be there before its bundles. S3's promise is
+# 15 minutes for nearly all of them.
+SETTLED = timedelta(hours=1)
 
 EVERYTHING = ["*/*"]
 
@@ -108,7 +111,7 @@ def main() -> int:
     except Exception:
         log.exception("bug, please report it")
     if options.command == "verify" and options.publish:
-        publish(aws_session()[0], {metrics.RESTORE_FAILED: 1}, log)
+        publish(aws_session()[0], {metrics.RESTORE_VERIFIED: 0, metrics.RESTORE_FAILED: 1}, log)
     log.error("restore could not be done", exit_code=SOME_FAILED)
     return SOME_FAILED
 
@@ -130,7 +133,8 @@ def new_session_of(
 def selection_of(session: Session) -> Selection:
     options = session.options
     patterns = options.patterns or EVERYTHING
-    return select(session.catalogue, options.date or LATEST, options.version, patterns, session.log)
+    settled = SETTLED if getattr(options, "within_days", None) else timedelta(0)
+    return select(session.catalogue, options.date or LATEST, options.version, patterns, session.log, settled)
 
 
 # -- list ----------------------------------------------------------------------------------------

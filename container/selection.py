@@ -1,6 +1,8 @@
 """Which repositories of which backup are to be restored."""
 
+import contextlib
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 
 from structlog.typing import FilteringBoundLogger
@@ -47,15 +49,21 @@ def matches_any(full_name: str, patterns: list[str]) -> bool:
 
 
 def select(
-    catalogue: Catalogue, date: str, version_id: str | None, patterns: list[str], log: FilteringBoundLogger
+    catalogue: Catalogue,
+    date: str,
+    version_id: str | None,
+    patterns: list[str],
+    log: FilteringBoundLogger,
+    settled: timedelta = timedelta(0),
 ) -> Selection:
     """Return the repositories that match one of the patterns. Raises CatalogueError where there is no such backup.
 
     `date` is a day, or LATEST: then each repository is taken from the newest backup that holds it, because a
-    repository that failed today was stored yesterday.
+    repository that failed today was stored yesterday. A backup younger than `settled` is left out where there is
+    an older one.
     """
     if date == LATEST:
-        selection = _latest(catalogue, log)
+        selection = _latest(catalogue, log, datetime.now(UTC) - settled)
     else:
         manifest = manifest_of(catalogue, date, version_id, log)
         selection = Selection(manifest, _stored(manifest), tuple(_missing(one) for one in manifest.failures))
@@ -79,9 +87,13 @@ def manifest_of(catalogue: Catalogue, date: str, version_id: str | None, log: Fi
         return deleted
 
 
-def _latest(catalogue: Catalogue, log: FilteringBoundLogger) -> Selection:
+def _latest(catalogue: Catalogue, log: FilteringBoundLogger, settled_by: datetime) -> Selection:
     dates = catalogue.dates()[:NEWEST_LOOKED_AT]
     manifest, broken, older = _newest(catalogue, dates, log)
+    if manifest.finished_at > settled_by:
+        with contextlib.suppress(CatalogueError):  # the first backup of all has none before it
+            manifest, more, older = _newest(catalogue, older, log)
+            broken += more
     chosen, wanted = list(_stored(manifest)), list(manifest.failures)
     for date in older:
         if not wanted:
