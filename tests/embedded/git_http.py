@@ -46,7 +46,7 @@ def serve_git(
         try:
             _copy_request(handler, backend.stdin)
             backend.stdin.close()
-            _copy_answer(handler, backend.stdout, cut_after)
+            _copy_answer(handler, backend.stdout, cut_after, whole=service_path == "info/refs")
         except (BrokenPipeError, ConnectionError):
             backend.kill()
 
@@ -61,7 +61,8 @@ def _copy_request(handler: BaseHTTPRequestHandler, to: IO[bytes]) -> None:
         to.write(handler.rfile.read(int(handler.headers.get("Content-Length", 0))))
 
 
-def _copy_answer(handler: BaseHTTPRequestHandler, answer: IO[bytes], cut_after: int | None) -> None:
+def _copy_answer(handler: BaseHTTPRequestHandler, answer: IO[bytes], cut_after: int | None, whole: bool) -> None:
+    """Send on what git answers; as a `whole` with its length, so that the connection can be used again."""
     headers = []
     for line in iter(answer.readline, b"\r\n"):
         if not line:
@@ -74,6 +75,12 @@ def _copy_answer(handler: BaseHTTPRequestHandler, answer: IO[bytes], cut_after: 
     for name, value in headers:
         if name != "Status":
             handler.send_header(name, value)
+    if whole and cut_after is None:
+        body = answer.read()
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+        return
     handler.send_header("Connection", "close")
     handler.end_headers()
     handler.close_connection = True

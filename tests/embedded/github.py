@@ -98,6 +98,8 @@ class Exchange:
     headers: dict[str, str]
     body: Any
     at: float
+    # Of the connection that it came over.
+    port: int
 
 
 @dataclass(frozen=True)
@@ -310,6 +312,8 @@ class FakeGitHub:
             r for r in self.repositories.values() if not r.gone and r.owner == owner and name in (r.name, r.old_name)
         ]
         token = self._token(value)
+        if not headers.get("User-Agent", "").startswith("git/"):
+            return None, 404, "Not Found"  # https://github.com/jelmer/dulwich/issues/562
         if found and not found[0].private and not basic:
             pass
         elif token is None:
@@ -423,7 +427,11 @@ class FakeGitHub:
 
             def record(self, status: int) -> None:
                 headers = dict(self.headers.items())
-                fake.exchanges.append(Exchange(self.command, self.path, status, headers, self.body, time.monotonic()))
+                fake.exchanges.append(
+                    Exchange(
+                        self.command, self.path, status, headers, self.body, time.monotonic(), self.client_address[1]
+                    )
+                )
 
             def log_message(self, *_: object) -> None:
                 pass
