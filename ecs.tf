@@ -49,6 +49,7 @@ locals {
   environment = { for name, value in {
     AWS_REGION                 = local.region
     BACKUP_CONCURRENCY         = var.concurrency
+    FULL_BACKUP_DAYS           = var.full_backup_days
     GITHUB_API_URL             = var.github_urls.api
     GITHUB_APP_ID              = var.github_app_id
     GITHUB_APP_INSTALLATION_ID = var.github_app_installation_id

@@ -79,10 +79,11 @@ data "aws_iam_policy_document" "task" {
     resources = ["${local.bucket_arn}/${local.prefix}/*"]
   }
 
-  # Without it: exit code 1, the manifest can't be read back. Only what the program itself wrote.
+  # Without it: exit code 1, the manifest can't be read back; and every repository is cloned on every run, as the last
+  # bundle of one that did not change can't be copied. Only what the program itself wrote.
   statement {
     sid       = "ReadBackups"
-    actions   = ["s3:GetObject"]
+    actions   = ["s3:GetObject", "s3:GetObjectVersion"]
     resources = ["${local.bucket_arn}/${local.prefix}/*"]
   }
 
@@ -93,7 +94,7 @@ data "aws_iam_policy_document" "task" {
     resources = ["${local.bucket_arn}/${local.prefix}/*"]
   }
 
-  # Without it: a missing bucket can't be told from a forbidden one.
+  # Without it: a missing bucket can't be told from a forbidden one, and the last manifest is not found.
   statement {
     sid       = "SeeWhetherTheBucketIsThere"
     actions   = ["s3:ListBucket"]

@@ -189,6 +189,18 @@ variable "force_destroy" {
   nullable    = false
 }
 
+variable "full_backup_days" {
+  description = "Days within which each repository is cloned afresh, 1 to 365. On the others one whose refs are those of the last backup is not cloned: its last bundle is copied to the day's folder, and proven by its checksum. 1 clones everything on every run."
+  type        = number
+  default     = 7
+  nullable    = false
+
+  validation {
+    condition     = var.full_backup_days >= 1 && var.full_backup_days <= 365 && floor(var.full_backup_days) == var.full_backup_days
+    error_message = "full_backup_days must be a whole number from 1 to 365. Got: ${var.full_backup_days}."
+  }
+}
+
 variable "github_app_installation_id" {
   description = "Back up this installation of the App only. null: every installation that the App has."
   type        = string

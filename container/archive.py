@@ -1,33 +1,52 @@
 """The archive: what lands in the S3 bucket, under which key, and how it gets there whole."""
 
 import base64
+import contextlib
 import hashlib
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, TypedDict, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 from s3transfer.utils import ReadFileChunk
 from structlog.typing import FilteringBoundLogger
 
 from bundle import PART_SIZE, Bundle
-from manifest import Manifest
+from manifest import Entry, Manifest
 from repository import Repository
 from stop import Stop
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef, CopySourceTypeDef
+
+
+class _Version(TypedDict, total=False):
+    VersionId: str
+
 
 ERRORS = (ClientError, BotoCoreError)
+# What S3 copies in one request. https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
+LARGEST_COPY = 5 * 1000**3
 
 
 class ArchiveError(Exception):
     """S3 refused, or answered with something else than was sent; the text holds S3's own words."""
 
 
+@dataclass(frozen=True)
+class StoredObject:
+    """A bundle that S3 holds. `checksum`: its SHA-256 in base64; in parts that of theirs, a dash, their number."""
+
+    key: str
+    version_id: str | None
+    checksum: str
+
+
 class Archive:
-    """One day's folder in the bucket."""
+    """One day's folder in the bucket. Objects of more bytes than `largest_copy` are copied in parts."""
 
     def __init__(
         self,
@@ -37,7 +56,9 @@ class Archive:
         started_at: datetime,
         stop: Stop,
         log: FilteringBoundLogger,
+        largest_copy: int = LARGEST_COPY,
     ) -> None:
+        self._largest_copy = largest_copy
         self._client, self._bucket, self._stop, self._log = client, bucket, stop, log
         self._folder = f"{prefix}/{started_at:%Y-%m-%d}"
         self._lock = threading.Lock()
@@ -72,8 +93,8 @@ class Archive:
             raise ArchiveError(f"{self.url(self._folder)} takes no objects: {error}") from None
         self._abort(self.manifest_key, upload_id)
 
-    def put_bundle(self, repository: Repository, bundle: Bundle) -> str | None:
-        """Upload a proven bundle and return its version id (None where the bucket keeps none).
+    def put_bundle(self, repository: Repository, bundle: Bundle) -> StoredObject:
+        """Upload a proven bundle and return what S3 holds (without a version id where the bucket keeps none).
 
         S3 itself compares what arrives with the SHA-256 taken when the bundle was proven.
         Raises ArchiveError with S3's own words.
@@ -95,31 +116,22 @@ class Archive:
         chunk = ReadFileChunk.from_filename(str(bundle.path), number * PART_SIZE, PART_SIZE, callbacks=[on_read])
         return cast("IO[bytes]", chunk)
 
-    def _put_whole(self, key: str, bundle: Bundle) -> str | None:
+    def _put_whole(self, key: str, bundle: Bundle) -> StoredObject:
+        checksum = _base64(bundle.sha256)
         with self._chunk(bundle, 0) as body:
             answer = self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
                 Body=body,
                 ContentLength=bundle.size,
-                ChecksumSHA256=_base64(bundle.sha256),
+                ChecksumSHA256=checksum,
             )
-        return answer.get("VersionId")
+        return StoredObject(key, answer.get("VersionId"), checksum)
 
-    def _put_parts(self, key: str, bundle: Bundle) -> str | None:
-        upload_id = self._begin(key)
-        try:
+    def _put_parts(self, key: str, bundle: Bundle) -> StoredObject:
+        with self._upload(key) as upload_id:
             parts = [self._put_part(key, upload_id, bundle, number) for number in range(len(bundle.parts))]
-            answer = self._client.complete_multipart_upload(
-                Bucket=self._bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts}
-            )
-        except BaseException:
-            self._abort(key, upload_id)
-            raise
-        with self._lock:
-            del self._open_uploads[upload_id]
-        self._compare(key, bundle, answer.get("ChecksumSHA256"))
-        return answer.get("VersionId")
+            return self._complete(key, upload_id, parts)
 
     def _put_part(self, key: str, upload_id: str, bundle: Bundle, number: int) -> "CompletedPartTypeDef":
         checksum = _base64(bundle.parts[number])
@@ -134,11 +146,115 @@ class Archive:
             )
         return {"PartNumber": number + 1, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
 
-    def _compare(self, key: str, bundle: Bundle, checksum: str | None) -> None:
-        """A multipart object's checksum is that of its parts' checksums, with their number behind it."""
-        expected = f"{_base64(hashlib.sha256(b''.join(bundle.parts)).digest())}-{len(bundle.parts)}"
+    @contextlib.contextmanager
+    def _upload(self, key: str) -> Iterator[str]:
+        """Yield the id of an upload in parts, which is aborted if this block does not come to its end."""
+        upload_id = self._begin(key)
+        try:
+            yield upload_id
+        except BaseException:
+            self._abort(key, upload_id)
+            raise
+        with self._lock:
+            del self._open_uploads[upload_id]
+
+    def _complete(self, key: str, upload_id: str, parts: "list[CompletedPartTypeDef]") -> StoredObject:
+        """Have S3 put the parts together, and compare what it says of the whole."""
+        expected = _composite(parts)
+        answer = self._client.complete_multipart_upload(
+            Bucket=self._bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts}
+        )
+        checksum = answer.get("ChecksumSHA256")
         if checksum and checksum.partition("-")[0] != expected.partition("-")[0]:
             raise ArchiveError(f"{self.url(key)}: S3 put together other parts than were sent ({checksum})")
+        return StoredObject(key, answer.get("VersionId"), expected)
+
+    # -- carrying over ---------------------------------------------------------------------------
+
+    def copy_bundle(self, repository: Repository, known: Entry) -> StoredObject:
+        """Copy the bundle of an earlier backup to today's key, or find that it is there; return what S3 holds.
+
+        The object must be what the manifest says by version, size and SHA-256, and so must the copy, whose
+        checksum S3 takes anew. Raises ArchiveError with what differs or S3's own words.
+        """
+        key, source = self.key(repository), str(known.s3_key)
+        try:
+            if key == source:
+                return self._proven(key, known, None)
+            found = self._proven(source, known, known.version_id)
+            if known.size_bytes > self._largest_copy:
+                return self._copy_parts(found, key, known)
+            return self._copy_whole(found, key, known)
+        except ERRORS as error:
+            raise ArchiveError(f"{self.url(source)}: {error}") from None
+
+    def _proven(self, key: str, known: Entry, version_id: str | None) -> StoredObject:
+        """Return the given version, or the current one, if it is what the manifest says. Raises ArchiveError."""
+        answer = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED", **_version(version_id))
+        found = StoredObject(key, answer.get("VersionId"), answer.get("ChecksumSHA256", "none"))
+        if (answer["ContentLength"], found.version_id) != (known.size_bytes, known.version_id):
+            about = f"{answer['ContentLength']} bytes in version {found.version_id}"
+            wanted = f"{known.size_bytes} bytes in version {known.version_id}"
+            raise ArchiveError(f"{self.url(key)}: it is {about}, and the manifest says {wanted}")
+        self._compare(found, known)
+        return found
+
+    def _compare(self, found: StoredObject, known: Entry) -> None:
+        """Raise ArchiveError unless S3's checksum is the manifest's: of the whole, or of the parts' checksums."""
+        in_parts = "-" in found.checksum
+        wanted = known.s3_checksum_sha256 if in_parts else _base64(bytes.fromhex(str(known.sha256)))
+        if found.checksum != wanted:
+            what = f"its SHA-256 is {found.checksum}, and the manifest says {wanted}"
+            raise ArchiveError(f"{self.url(found.key)}: {what}")
+
+    def _copy_whole(self, source: StoredObject, key: str, known: Entry) -> StoredObject:
+        answer = self._client.copy_object(
+            Bucket=self._bucket,
+            Key=key,
+            CopySource=self._copy_source(source),
+            ChecksumAlgorithm="SHA256",
+            # Without this S3 would want the permission to read tags, and there are none.
+            TaggingDirective="REPLACE",
+        )
+        checksum, version_id = answer["CopyObjectResult"].get("ChecksumSHA256"), answer.get("VersionId")
+        if checksum is None:  # not every server says it at once
+            return self._proven(key, replace(known, version_id=version_id), version_id)
+        copied = StoredObject(key, version_id, checksum)
+        self._compare(copied, known)
+        return copied
+
+    def _copy_parts(self, source: StoredObject, key: str, known: Entry) -> StoredObject:
+        """Copy in the parts in which it was uploaded, as the checksum depends on where they end."""
+        first = self._client.head_object(
+            Bucket=self._bucket, Key=source.key, PartNumber=1, **_version(source.version_id)
+        )
+        starts = range(0, known.size_bytes, first["ContentLength"])
+        with self._upload(key) as upload_id:
+            parts = []
+            for number, start in enumerate(starts, 1):
+                self._stop.check()
+                end = min(start + starts.step, known.size_bytes) - 1
+                parts.append(self._copy_part(source, key, upload_id, number, f"bytes={start}-{end}"))
+            self._compare(StoredObject(key, None, _composite(parts)), known)
+            return self._complete(key, upload_id, parts)
+
+    def _copy_part(
+        self, source: StoredObject, key: str, upload_id: str, number: int, part: str
+    ) -> "CompletedPartTypeDef":
+        answer = self._client.upload_part_copy(
+            Bucket=self._bucket,
+            Key=key,
+            UploadId=upload_id,
+            PartNumber=number,
+            CopySource=self._copy_source(source),
+            CopySourceRange=part,
+        )["CopyPartResult"]
+        return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": answer.get("ChecksumSHA256", "")}
+
+    def _copy_source(self, source: StoredObject) -> "CopySourceTypeDef":
+        return {"Bucket": self._bucket, "Key": source.key, **_version(source.version_id)}
+
+    # -- the manifest ----------------------------------------------------------------------------
 
     def put_manifest(self, manifest: Manifest) -> None:
         """Write the manifest, which speaks of objects that are there, and read it back. Raises ArchiveError.
@@ -185,3 +301,13 @@ class Archive:
 
 def _base64(digest: bytes) -> str:
     return base64.b64encode(digest).decode()
+
+
+def _composite(parts: "list[CompletedPartTypeDef]") -> str:
+    """Return the checksum of an upload in parts: that of its parts' checksums, with their number behind it."""
+    digests = b"".join(base64.b64decode(part["ChecksumSHA256"]) for part in parts)
+    return f"{_base64(hashlib.sha256(digests).digest())}-{len(parts)}"
+
+
+def _version(version_id: str | None) -> "_Version":
+    return {"VersionId": version_id} if version_id else {}

@@ -28,8 +28,9 @@ from structlog.typing import FilteringBoundLogger
 
 import metrics
 from app_key import AppKeyError, key_from_file, key_from_secret
-from archive import Archive, ArchiveError
+from archive import Archive, ArchiveError, StoredObject
 from bundle import Bundle, BundleError, prove_bundle, write_bundle
+from catalogue import Catalogue, CatalogueError
 from clone import clone
 from configuration import DEFAULT_SERVICE_NAME, SERVICE_NAME, Configuration, ConfigurationError, read_configuration
 from disk import Disk, DiskFullError, estimate
@@ -42,6 +43,7 @@ from program import aws_session, leave, s3_config
 from redaction import Redactor
 from repository import Repository
 from stop import Stop, Stopped
+from unchanged import LastBackup, carry_over
 
 OK, SOME_FAILED, NOT_STARTED, STOPPED = 0, 1, 2, 143
 # After a signal, in seconds: workers come home, the whole process ends, and what did not end is said.
@@ -77,6 +79,7 @@ class Services:
     git: Git
     git_version: str
     archive: Archive
+    last_backup: LastBackup
     disk: Disk
     scratch: Path
     process: Process
@@ -195,6 +198,9 @@ def start(configuration: Configuration, scratch: Path, process: Process) -> tupl
         day = (configuration.bucket, configuration.prefix, process.started_at)
         archive = Archive(s3, *day, process.stop, process.log)
         archive.probe()
+        last_backup = read_last_backup(
+            Catalogue(s3, configuration.bucket, configuration.prefix), configuration, process
+        )
     with collecting(problems, "git"):
         git_version = git.version()
     with collecting(problems, "GitHub"):
@@ -202,7 +208,22 @@ def start(configuration: Configuration, scratch: Path, process: Process) -> tupl
         plan = list_repositories(github, configuration.installation_id)
     if problems:
         raise StartError(*problems)
-    return Services(github, git, git_version, archive, Disk(scratch, process.stop), scratch, process), plan
+    disk = Disk(scratch, process.stop)
+    return Services(github, git, git_version, archive, last_backup, disk, scratch, process), plan
+
+
+def read_last_backup(catalogue: Catalogue, configuration: Configuration, process: Process) -> LastBackup:
+    """Return what the newest complete manifest says; nothing where there is none that can be read."""
+    try:
+        manifest = catalogue.newest_complete()
+        missing = "there is no complete manifest"
+    except CatalogueError as error:
+        manifest, missing = None, str(error)
+    if manifest:
+        process.log.info("comparing with the last backup", date=manifest.date, run_id=manifest.run_id)
+    else:
+        process.log.info("no last backup, cloning every repository", reason=missing)
+    return LastBackup(manifest, process.started_at.date(), configuration.full_backup_days)
 
 
 @contextlib.contextmanager
@@ -224,7 +245,7 @@ def reach_github(configuration: Configuration, process: Process) -> GitHub:
         key = key_from_secret(process.aws.client("secretsmanager"), configuration.key_secret_arn)
     else:
         key = key_from_file(Path(str(configuration.key_file)))
-    session = new_session(os.environ.get("SSL_CERT_FILE"))
+    session = new_session(os.environ.get("SSL_CERT_FILE"), configuration.concurrency + 2)
     app = App(configuration.app_id, key, configuration.api_url, configuration.server_url)
     return GitHub(app, session, process.redactor, process.stop, process.log)
 
@@ -340,6 +361,15 @@ def back_up(listed: Repository, services: Services) -> Outcome:
 
 
 def store(listed: Repository, services: Services, way: Way) -> Entry:
+    """Store the repository: by a copy where nothing changed, by a clone otherwise."""
+    if known := services.last_backup.of(listed):
+        carried = carry_over(listed, known, services.github, services.archive, services.process.log)
+        if carried:
+            return replace(carried, duration_seconds=round(way.seconds(), 3))
+    return store_clone(listed, services, way)
+
+
+def store_clone(listed: Repository, services: Services, way: Way) -> Entry:
     """Store the repository; where GitHub's estimate was too low for the disk, once more alone on it."""
     try:
         return store_within(estimate(listed.size_kb), listed, services, way)
@@ -383,19 +413,17 @@ def store_within(size: int, listed: Repository, services: Services, way: Way) ->
         bundle = prove_bundle(folder / "bundle", mirror)
         shutil.rmtree(mirror.path)
         way.stage = "upload"
-        version_id = services.archive.put_bundle(repository, bundle)
-        stored = stored_bundle(repository, mirror, bundle, services.archive.key(repository), version_id)
-        return entry(repository, "stored", stored, way.seconds())
+        stored = services.archive.put_bundle(repository, bundle)
+        return entry(repository, "stored", stored_bundle(repository, mirror, bundle, stored), way.seconds())
 
 
-def stored_bundle(
-    repository: Repository, mirror: Mirror, bundle: Bundle, key: str, version_id: str | None
-) -> StoredBundle:
+def stored_bundle(repository: Repository, mirror: Mirror, bundle: Bundle, stored: StoredObject) -> StoredBundle:
     """Return what the manifest says of a bundle that S3 holds."""
     sha = mirror.refs.get(f"refs/heads/{repository.default_branch}".encode())
     return StoredBundle(
-        key=key,
-        version_id=version_id,
+        key=stored.key,
+        version_id=stored.version_id,
+        s3_checksum=stored.checksum,
         size=bundle.size,
         sha256=bundle.sha256.hex(),
         ref_count=bundle.ref_count,

@@ -9,6 +9,7 @@ from github import GitHub
 from github_api import GitHubError
 from repository import Repository
 from retry import RetryableError, retrying
+from served_refs import ServedRefsError
 from stop import Stop
 
 CLONE_ATTEMPTS = 4
@@ -68,6 +69,14 @@ def _look_again(repository: Repository, github: GitHub, error: GitError) -> Repo
 def _mirror(repository: Repository, path: Path, github: GitHub, git: Git, token: str) -> Mirror:
     """Clone once. That there is nothing to clone is believed only when the server says so as a git server."""
     mirror = git.mirror(github.clone_url(repository), path, token)
-    if not mirror.refs and (reason := github.why_not_empty(repository, token)):
+    if not mirror.refs and (reason := _why_not_empty(repository, github, token)):
         raise GitError(f"git clone found no refs, and the server did not say that there are none: {reason}")
     return mirror
+
+
+def _why_not_empty(repository: Repository, github: GitHub, token: str) -> str | None:
+    """Return None where the server says that there are no refs. git takes any web page for an empty repository."""
+    try:
+        return "it serves refs" if github.served_refs(repository, token) else None
+    except ServedRefsError as error:
+        return str(error)

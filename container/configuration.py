@@ -14,6 +14,8 @@ DEFAULT_SERVER_URL = "https://github.com"
 # Four git processes a core keep the core busy while others wait for the network.
 WORKERS_PER_CPU = 4
 MOST_WORKERS = 256
+# A repository that does not change is cloned afresh this often. Days.
+DEFAULT_FULL_BACKUP_DAYS, MOST_FULL_BACKUP_DAYS = 7, 365
 LONGEST_SHOWN = 100
 
 APP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -48,6 +50,7 @@ class Configuration:
     server_url: str
     service_name: str
     concurrency: int
+    full_backup_days: int
 
 
 class Reader:
@@ -84,13 +87,13 @@ class Reader:
         scheme, _, rest = value.partition("://")
         return f"{scheme.lower()}://{rest}"
 
-    def workers(self) -> int:
-        name, value = "BACKUP_CONCURRENCY", self.text("BACKUP_CONCURRENCY")
+    def number(self, name: str, default: int, most: int) -> int:
+        value = self.text(name)
         if value is None:
-            return min(MOST_WORKERS, WORKERS_PER_CPU * (os.cpu_count() or 1))
-        if not NUMBER.fullmatch(value) or int(value) > MOST_WORKERS:
-            self.problems.append(f"{name} must be a whole number from 1 to {MOST_WORKERS}, not {_shown(value)}")
-            return 1
+            return default
+        if not NUMBER.fullmatch(value) or int(value) > most:
+            self.problems.append(f"{name} must be a whole number from 1 to {most}, not {_shown(value)}")
+            return default
         return int(value)
 
     def key(self) -> tuple[str | None, Path | None]:
@@ -149,7 +152,10 @@ def read_configuration(environment: Mapping[str, str], region: str | None) -> Co
     server_url = read.url("GITHUB_SERVER_URL", DEFAULT_SERVER_URL)
     service = read.text("SERVICE_NAME") or DEFAULT_SERVICE_NAME
     read.matching("SERVICE_NAME", service, SERVICE_NAME, "1 to 255 printable ASCII characters, the first not a colon")
-    workers = read.workers()
+    workers = read.number(
+        "BACKUP_CONCURRENCY", min(MOST_WORKERS, WORKERS_PER_CPU * (os.cpu_count() or 1)), MOST_WORKERS
+    )
+    full = read.number("FULL_BACKUP_DAYS", DEFAULT_FULL_BACKUP_DAYS, MOST_FULL_BACKUP_DAYS)
     read.file("SSL_CERT_FILE")
     read.folder("TMPDIR")
     if not region:
@@ -159,4 +165,4 @@ def read_configuration(environment: Mapping[str, str], region: str | None) -> Co
     if read.problems or app_id is None or bucket is None:
         raise ConfigurationError(read.problems)
     number = int(installation) if installation else None
-    return Configuration(app_id, number, arn, file, bucket, prefix, api_url, server_url, service, workers)
+    return Configuration(app_id, number, arn, file, bucket, prefix, api_url, server_url, service, workers, full)

@@ -17,6 +17,8 @@ from github_api import GitHubError, new_session
 from redaction import Redactor
 from stop import Stop
 
+# To GitHub's API: it does not like more than a few writers at once.
+CONNECTIONS = 10
 # Workflows: without it GitHub refuses a push that holds a file in .github/workflows.
 READ_AND_WRITE = MappingProxyType(
     {"administration": "write", "contents": "write", "metadata": "read", "workflows": "write"}
@@ -78,7 +80,7 @@ def token_source(
     else:
         key = key_from_file(Path(str(access.key_file)))
     app = App(str(access.app_id), key, access.api_url, access.server_url, READ_AND_WRITE, "RESTORE_APP")
-    github = GitHub(app, new_session(os.environ.get("SSL_CERT_FILE")), redactor, stop, log)
+    github = GitHub(app, new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS), redactor, stop, log)
     installations = {one.owner.lower(): one.id for one in github.installations()}
 
     def token_of(owner: str) -> str:

@@ -32,6 +32,8 @@ SETTINGS = (
     f"http.lowSpeedTime={SILENCE}",
     # Where the remote's HEAD is unborn, ours must not come alive by pointing at some branch by chance.
     "init.defaultBranch=HEAD-of-the-remote-is-unborn",
+    # Version 2 asks for the refs in a request of its own, which saves nothing where every ref is wanted.
+    "protocol.version=0",
     "gc.auto=0",
     "maintenance.auto=false",
     "core.fsync=none",

@@ -4,7 +4,6 @@ https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-githu
 """
 
 import base64
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,16 +11,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 import requests
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from structlog.typing import FilteringBoundLogger
 
+from git import Refs
 from github_api import Api, GitHubError, as_documented
 from redaction import Redactor, printable
 from repository import InvalidRepositoryError, Repository, read_repository
+from served_refs import parse_served_refs
 from stop import Stop
+from version import TOOL_VERSION
 
 PAGE_SIZE = 100
 # GitHub refuses a JWT that lives longer than 10 minutes by its own clock, which may be behind ours.
@@ -30,11 +33,8 @@ JWT_BACKDATED, JWT_LIFE = timedelta(seconds=60), timedelta(minutes=9)
 REFRESH_AHEAD = timedelta(minutes=5)
 # After a token could not be had, so long nobody asks again. Seconds.
 MINT_PAUSE = 60.0
-SMART_TYPE = "application/x-git-upload-pack-advertisement"
-# What a git server answers for a repository without refs: nothing, or capabilities behind a ref that can't be.
-NO_REFS = re.compile(
-    rb"001e# service=git-upload-pack\n0000(0000|[0-9a-f]{4}0{40,64} capabilities\^\{\}\x00[^\n]*\n0000)"
-)
+# GitHub's git server answers only what calls itself git. https://github.com/jelmer/dulwich/issues/562
+GIT_HEADERS = {"User-Agent": f"git/terraform-aws-github-backup/{TOOL_VERSION}", "Accept": "*/*"}
 # No more than a backup needs, whatever the App was granted.
 READ_ONLY = MappingProxyType({"contents": "read", "metadata": "read"})
 # What a refusal of the App's own requests comes from, by its status.
@@ -225,19 +225,17 @@ class GitHub:
     def clone_url(self, repository: Repository) -> str:
         return f"{self._app.server_url}/{repository.full_name}.git"
 
-    def why_not_empty(self, repository: Repository, token: str) -> str | None:
-        """Return None where the git server says that the repository has no refs, and why not otherwise.
+    def served_refs(self, repository: Repository, token: str) -> Refs:
+        """Return the refs that the git server serves, asked for once.
 
-        git takes any page that is not a git server's answer for an empty repository.
-        https://git-scm.com/docs/http-protocol
+        Raises GitHubError, also where the repository has another name now, and ServedRefsError.
         """
         url = f"{self.clone_url(repository)}/info/refs?service=git-upload-pack"
         basic = "Basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()
-        answer = self._api.send("GET", url, lambda: basic)
-        kind = answer.headers.get("Content-Type", "no type")
-        if kind != SMART_TYPE:
-            return f"it answered {answer.status_code} with {kind}, which is no git server's answer"
-        return None if NO_REFS.fullmatch(answer.content) else "its answer is not that of an empty repository"
+        answer = self._api.send_once("GET", url, lambda: basic, headers=GIT_HEADERS)
+        if urlsplit(answer.url).path != urlsplit(url).path:
+            raise GitHubError(f"GitHub redirects {urlsplit(url).path} to {answer.url}", answer.status_code)
+        return parse_served_refs(answer.headers.get("Content-Type", "no type"), answer.content)
 
     # -- authorization -----------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 from structlog.typing import FilteringBoundLogger
 
 from retry import RetryableError, retrying, wait_told
@@ -60,18 +61,19 @@ class Api:
         """Send one request, again after a fault that may pass, and return the successful answer."""
         loop = retrying(API_ATTEMPTS, self._stop, self._log_wait)
         try:
-            return loop(self._send_once, method, url, authorization, **options)
+            return loop(self.send_once, method, url, authorization, **options)
         except GitHubError as error:
             error.final = True  # it was tried often enough
             raise
 
-    def _send_once(self, method: str, url: str, authorization: Authorization, **options: Any) -> requests.Response:
+    def send_once(self, method: str, url: str, authorization: Authorization, **options: Any) -> requests.Response:
+        """Send one request once and return the successful answer."""
         headers = {
             "Accept": "application/vnd.github+json",
             "Authorization": authorization(),
             "User-Agent": f"terraform-aws-github-backup/{TOOL_VERSION}",
             "X-GitHub-Api-Version": "2022-11-28",
-        }
+        } | options.pop("headers", {})
         what = f"{method} {urlsplit(url).path}"
         try:
             answer = self._follow(method, url, headers, options)
@@ -110,9 +112,14 @@ class Api:
         )
 
 
-def new_session(ca_file: str | None) -> requests.Session:
-    """Return a session that takes neither the machine's .netrc nor anything else that it does not name."""
+def new_session(ca_file: str | None, connections: int) -> requests.Session:
+    """Return a session that takes neither the machine's .netrc nor anything else that it does not name.
+
+    It keeps so many connections open to each host.
+    """
     session = requests.Session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
     session.trust_env = False
     session.verify = ca_file or True
     return session

@@ -1,7 +1,7 @@
 """The manifest: what a run stored and what it did not, as docs/manifest.schema.json describes it."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
@@ -40,6 +40,8 @@ class Entry:
     refs_sha256: str | None
     backed_up_at: str
     duration_seconds: float
+    # As S3 has it: for an upload in parts that of the parts' checksums. None: written before there was this field.
+    s3_checksum_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class StoredBundle:
     ref_count: int
     refs_sha256: str
     sha: str | None
+    s3_checksum: str | None
 
 
 NO_REFS_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -93,6 +96,7 @@ def entry(repository: Repository, status: Status, stored: StoredBundle | None, s
         refs_sha256=stored.refs_sha256 if stored else (NO_REFS_SHA256 if status == "empty" else None),
         backed_up_at=utc(datetime.now(UTC)),
         duration_seconds=round(seconds, 3),
+        s3_checksum_sha256=stored.s3_checksum if stored else None,
     )
 
 
@@ -182,7 +186,8 @@ def parse_manifest(body: bytes) -> Manifest:
 
 
 def _parse_entry(document: dict[str, Any]) -> Entry:
-    one = Entry(**{field.name: document[field.name] for field in fields(Entry)})
+    known = [field.name for field in fields(Entry) if field.default is MISSING or field.name in document]
+    one = Entry(**{name: document[name] for name in known})
     # Names become paths on the disk of whoever restores.
     if one.full_name != f"{one.owner}/{one.name}" or not OWNER.fullmatch(one.owner) or not NAME.fullmatch(one.name):
         raise ValueError(f"{one.full_name!r} is no plain owner/name")

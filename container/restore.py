@@ -29,7 +29,7 @@ import metrics
 from app_key import AppKeyError
 from catalogue import Catalogue, CatalogueError
 from configuration import DEFAULT_SERVER_URL, DEFAULT_SERVICE_NAME, ConfigurationError
-from credentials import read_write_access, token_source
+from credentials import CONNECTIONS, read_write_access, token_source
 from differences import Difference, changed_pairs, compare_lists, compare_repository
 from disk import Disk, DiskFullError, readable
 from download import Bundles, DownloadError, OnBytes
@@ -317,7 +317,7 @@ def push(session: Session) -> int:
         target = GitServer(options.url, access.token, git)
     else:
         token_of = token_source(access, session.aws, session.redactor, session.stop, session.log)
-        api = Api(access.api_url, new_session(os.environ.get("SSL_CERT_FILE")), session.stop, session.log)
+        api = Api(access.api_url, new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS), session.stop, session.log)
         target = GitHubTarget(api, access.server_url, token_of, session.log.warning)
     size = options.step_size * 1000**2
     way = Push(session.bundles, git, target, session.scratch, size, options.overwrite, session.stop, session.log)

@@ -449,6 +449,16 @@ run "more_workers_than_there_may_be" {
   expect_failures = [var.concurrency]
 }
 
+run "a_full_backup_never" {
+  command = plan
+
+  variables {
+    full_backup_days = 0
+  }
+
+  expect_failures = [var.full_backup_days]
+}
+
 run "an_unknown_architecture" {
   command = plan
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from archive import Archive, ArchiveError
+from archive import LARGEST_COPY, Archive, ArchiveError, StoredObject
 from bundle import PART_SIZE, Bundle
 from embedded.s3_proxy import S3Fault, S3Proxy
 from logs import new_logger
@@ -21,9 +21,10 @@ REPOSITORY = Repository(1, "acme", "big", True, False, False, "main", 1, 1)
 MOMENT = datetime(2026, 11, 23, 23, 59, 59, tzinfo=UTC)
 
 
-def archive_of(world: World, url: str | None = None) -> Archive:
+def archive_of(world: World, url: str | None = None, largest_copy: int = LARGEST_COPY) -> Archive:
     s3 = world.stack.s3 if url is None else type(world.stack.s3)(url)
-    return Archive(s3.client(), world.bucket, "github-backup", MOMENT, Stop(), new_logger(sys.stdout, Redactor()))
+    log = new_logger(sys.stdout, Redactor())
+    return Archive(s3.client(), world.bucket, "github-backup", MOMENT, Stop(), log, largest_copy)
 
 
 def bundle_of(folder: Path, size: int) -> Bundle:
@@ -39,12 +40,11 @@ def bundle_of(folder: Path, size: int) -> Bundle:
 def test_an_object_arrives_as_it_was_sent_with_its_version(world: World, size: int) -> None:
     bundle = bundle_of(world.folder, size)
     archive = archive_of(world)
-    version = archive.put_bundle(REPOSITORY, bundle)
+    stored = archive.put_bundle(REPOSITORY, bundle)
     key = "github-backup/2026-11-23/acme/big.bundle"
-    answer = world.stack.s3.client().get_object(Bucket=world.bucket, Key=key)
+    answer = world.stack.s3.client().get_object(Bucket=world.bucket, Key=key, ChecksumMode="ENABLED")
     assert hashlib.file_digest(answer["Body"], "sha256").digest() == bundle.sha256  # type: ignore[arg-type]
-    assert answer["VersionId"] == version
-    assert archive.key(REPOSITORY) == key
+    assert stored == StoredObject(key, answer["VersionId"], answer["ChecksumSHA256"])
 
 
 @pytest.mark.parametrize("size", [1000, PART_SIZE + 1000])

@@ -33,6 +33,7 @@ def test_the_defaults_are_those_of_the_contract(sound: dict[str, str]) -> None:
         server_url="https://github.com",
         service_name="github-backup",
         concurrency=4 * (os.cpu_count() or 1),
+        full_backup_days=7,
     )
 
 
@@ -43,6 +44,7 @@ def test_an_empty_variable_is_one_that_is_not_set(sound: dict[str, str]) -> None
         "S3_PREFIX",
         "SERVICE_NAME",
         "BACKUP_CONCURRENCY",
+        "FULL_BACKUP_DAYS",
     )
     assert read_configuration(sound | dict.fromkeys(names, " "), "x") == read_configuration(sound, "x")
 
@@ -60,6 +62,8 @@ def test_an_empty_variable_is_one_that_is_not_set(sound: dict[str, str]) -> None
         ("SERVICE_NAME", "Backup of acme"),
         ("BACKUP_CONCURRENCY", "1"),
         ("BACKUP_CONCURRENCY", "256"),
+        ("FULL_BACKUP_DAYS", "1"),
+        ("FULL_BACKUP_DAYS", "365"),
     ],
 )
 def test_a_sound_value_is_taken(sound: dict[str, str], name: str, value: str) -> None:
@@ -94,6 +98,9 @@ def test_a_sound_value_is_taken(sound: dict[str, str], name: str, value: str) ->
         ("BACKUP_CONCURRENCY", "-1"),
         ("BACKUP_CONCURRENCY", "257"),
         ("BACKUP_CONCURRENCY", "four"),
+        ("FULL_BACKUP_DAYS", "0"),
+        ("FULL_BACKUP_DAYS", "366"),
+        ("FULL_BACKUP_DAYS", "weekly"),
     ],
 )
 def test_a_wrong_value_is_one_problem_that_begins_with_its_name(sound: dict[str, str], name: str, value: str) -> None:

@@ -68,7 +68,7 @@ def test_all_installations_are_backed_up_or_only_the_one_that_is_named(world: Wo
 
 def test_a_second_run_on_the_same_day_writes_new_versions_of_the_same_keys(world: World) -> None:
     world.add("api")
-    first, second = world.run().repos["acme/api"], world.run().repos["acme/api"]
+    first, second = world.run().repos["acme/api"], world.run(FULL_BACKUP_DAYS="1").repos["acme/api"]
     assert first["s3_key"] == second["s3_key"]
     assert first["version_id"] != second["version_id"]
     versions = world.stack.s3.client().list_object_versions(Bucket=world.bucket, Prefix=first["s3_key"])["Versions"]

@@ -13,6 +13,7 @@ WRONG = {
     "concurrency": 257,
     "cpu_architecture": "arm64",
     "existing": {"cluster": {"arn": "shared"}},
+    "full_backup_days": 366,
     "github_app_id": "my-backup-app",
     "github_app_installation_id": "acme",
     "github_app_key_secret_writers": ["arn:aws:sts::123456789012:assumed-role/admin/me"],

@@ -68,15 +68,18 @@ def test_the_environment_is_one_that_the_program_takes(applied: Applied) -> None
     assert read.api_url == configuration.DEFAULT_API_URL
     assert read.server_url == configuration.DEFAULT_SERVER_URL
     assert read.installation_id is None
+    assert read.full_backup_days == configuration.DEFAULT_FULL_BACKUP_DAYS
 
 
 def test_an_option_that_is_set_reaches_the_program(module: Module) -> None:
     urls = {"api": "https://github.example.com/api/v3", "server": "https://github.example.com"}
-    environment = module.apply(github_urls=urls, github_app_installation_id="77", concurrency=3).environment()
+    options = {"github_app_installation_id": "77", "concurrency": 3, "full_backup_days": 30}
+    environment = module.apply(github_urls=urls, **options).environment()
     assert environment["GITHUB_API_URL"] == urls["api"]
     assert environment["GITHUB_SERVER_URL"] == urls["server"]
     assert environment["GITHUB_APP_INSTALLATION_ID"] == "77"
     assert environment["BACKUP_CONCURRENCY"] == "3"
+    assert environment["FULL_BACKUP_DAYS"] == "30"
 
 
 def graphs(applied: Applied) -> dict[str, dict[str, Any]]:

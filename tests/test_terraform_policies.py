@@ -34,7 +34,7 @@ def whole(module: Module) -> Applied:
 
 @pytest.fixture
 def recorded(world: World, s3_proxy: S3Proxy) -> Iterator[list[Call]]:
-    """The calls of two real runs, one of them with an upload in parts that had to be aborted."""
+    """The calls of three real runs: one with an upload in parts that had to be aborted, one that carries over."""
     with S3Proxy(world.stack.aws.url) as control:
         world.variables["AWS_ENDPOINT_URL"] = control.url
         secret = world.stack.aws.new_secret(world.service, world.github.pem())
@@ -42,13 +42,16 @@ def recorded(world: World, s3_proxy: S3Proxy) -> Iterator[list[Call]]:
         world.add("in-parts")
         world.add("api")
         assert world.run(**key).code == 0
+        world.yesterday()
+        assert {one["status"] for one in world.run(**key).repos.values()} == {"unchanged"}
         s3_proxy.faults = [S3Fault("PUT .*partNumber=2", "deny")]
-        assert world.run(**key).code == 1
-        yield [*s3_calls(s3_proxy.requests, world.bucket), *control_calls(control.operations)]
+        assert world.run(FULL_BACKUP_DAYS="1", **key).code == 1
+        copied = [f"GET /{source}" for source in s3_proxy.copy_sources]
+        yield [*s3_calls([*s3_proxy.requests, *copied], world.bucket), *control_calls(control.operations)]
 
 
 S3_ACTIONS = {
-    "HEAD": "ListBucket",
+    "HEAD": "GetObject",
     "GET": "GetObject",
     "PUT": "PutObject",
     "POST": "PutObject",
@@ -59,13 +62,15 @@ S3_ACTIONS = {
 def s3_calls(requests: list[str], bucket: str) -> Iterator[Call]:
     """Return the calls behind S3's requests: which action each needs is S3's documentation's word."""
     for request in requests:
-        method, url = request.split(" ", 1)
+        method, url = request.removesuffix(" copy").split(" ", 1)
         path, query = urlsplit(url).path, parse_qs(urlsplit(url).query, keep_blank_values=True)
         if not f"{path}/".startswith(f"/{bucket}/"):
             continue
         key = re.sub(rf"^/{bucket}/?", "", path)
         action = S3_ACTIONS[method]
-        if method == "GET" and not key:
+        if method == "HEAD" and not key:
+            yield Call("s3:ListBucket", arn_of(bucket))
+        elif method == "GET" and not key:
             listed = {"s3:prefix": query["prefix"][0]}
             yield Call("s3:ListBucketVersions" if "versions" in query else "s3:ListBucket", arn_of(bucket), listed)
         else:
@@ -106,7 +111,7 @@ def test_every_call_of_a_real_run_is_allowed_and_no_statement_is_for_nothing(
         for action, resource, namespace in as_deployed(recorded, applied)
     ]
     assert {call.action for call in calls} == {
-        *("s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"),
+        *("s3:ListBucket", "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:AbortMultipartUpload"),
         *("secretsmanager:GetSecretValue", "cloudwatch:PutMetricData"),
     }
     for call in calls:
@@ -181,7 +186,7 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
         "task": {
             "ReadTheAppsKey": [Call("secretsmanager:GetSecretValue", whole.outputs["github_app_key_secret_arn"])],
             "PutBundlesAndManifest": [Call("s3:PutObject", one)],
-            "ReadBackups": [Call("s3:GetObject", one)],
+            "ReadBackups": [Call("s3:GetObject", one), Call("s3:GetObjectVersion", one)],
             "AbortUploads": [Call("s3:AbortMultipartUpload", one)],
             "SeeWhetherTheBucketIsThere": [Call("s3:ListBucket", bucket)],
             "PublishMetrics": [Call("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "GitHubBackup"})],

@@ -10,7 +10,7 @@ import json
 import subprocess
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +126,15 @@ class World:
         key.write_text(self.github.pem())
         self.scratch.mkdir(exist_ok=True)
         base = self.stack.environment(self.github, self.bucket, self.scratch)
-        base |= {"SERVICE_NAME": self.service, "GITHUB_APP_KEY_FILE": str(key)} | self.variables
+        base |= {"SERVICE_NAME": self.service, "GITHUB_APP_KEY_FILE": str(key), "FULL_BACKUP_DAYS": self.nobodys_day()}
+        base |= self.variables
         return {k: v for k, v in (base | changes).items() if v is not None}
+
+    def nobodys_day(self) -> str:
+        """Return a FULL_BACKUP_DAYS under which no repository is due today."""
+        today = datetime.now(UTC).toordinal()
+        numbers = [today + number for number in self.github.repositories]
+        return next(str(days) for days in range(365, 1, -1) if all(number % days for number in numbers))
 
     def start(self, *prefix: str, **changes: str | None) -> "subprocess.Popen[str]":
         """Start a run and return its process; `prefix` is a command that runs it."""
@@ -183,6 +190,43 @@ class World:
         """Return every key in the bucket."""
         answer = self.stack.s3.client().list_objects_v2(Bucket=self.bucket)
         return {one["Key"] for one in answer.get("Contents", [])}
+
+    def yesterday(self, days: int = 1) -> dict[str, Any]:
+        """Move what the last run stored into the past, as if it had run so many days ago; return its manifest."""
+        manifest = self.read_manifest()
+        assert manifest is not None
+        today = manifest["date"]
+        then = (date.fromisoformat(today) - timedelta(days)).isoformat()
+        manifest["date"] = then
+        for where, name in [(manifest, "started_at"), (manifest, "finished_at")] + [
+            (entry, "backed_up_at") for entry in manifest["repos"]
+        ]:
+            moment = datetime.fromisoformat(where[name]) - timedelta(days)
+            where[name] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        for entry in manifest["repos"]:
+            if entry["s3_key"]:
+                self._move(entry, entry["s3_key"].replace(today, then))
+        self._delete_all(self.key(""))
+        self.put_manifest(manifest)
+        return manifest
+
+    def _move(self, entry: dict[str, Any], key: str) -> None:
+        client = self.stack.s3.client()
+        source = {"Bucket": self.bucket, "Key": entry["s3_key"], "VersionId": entry["version_id"]}
+        answer = client.copy_object(Bucket=self.bucket, Key=key, CopySource=source)  # type: ignore[arg-type]
+        entry["s3_key"], entry["version_id"] = key, answer["VersionId"]
+
+    def _delete_all(self, prefix: str) -> None:
+        """Delete every version below the prefix."""
+        client = self.stack.s3.client()
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix):
+            for one in page.get("Versions", []):
+                client.delete_object(Bucket=self.bucket, Key=one["Key"], VersionId=one["VersionId"])
+
+    def put_manifest(self, manifest: dict[str, Any]) -> None:
+        """Write a manifest under its date."""
+        key = f"github-backup/{manifest['date']}/manifest.json"
+        self.stack.s3.client().put_object(Bucket=self.bucket, Key=key, Body=json.dumps(manifest).encode())
 
     def metrics(self) -> dict[str, list[float]]:
         return self.stack.aws.metrics(self.service)

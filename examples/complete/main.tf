@@ -30,6 +30,7 @@ module "github_backup" {
   task_memory               = 16384
   task_ephemeral_storage_gb = 200
   concurrency               = 24
+  full_backup_days          = 14
 
   s3_bucket_name        = "acme-ghes-backup"
   replica_region        = "eu-west-1"

@@ -78,7 +78,12 @@ def serve_git(
         assert backend.stdout
         try:
             _copy_request(handler, backend.stdin)
-            _copy_answer(handler, _after(push, backend.stdout) if push else backend.stdout, cut_after)
+            _copy_answer(
+                handler,
+                _after(push, backend.stdout) if push else backend.stdout,
+                cut_after,
+                service_path == "info/refs",
+            )
         except (BrokenPipeError, ConnectionError):
             backend.kill()
 
@@ -125,7 +130,8 @@ def _after(push: Push, answer: IO[bytes]) -> IO[bytes]:
     return whole
 
 
-def _copy_answer(handler: BaseHTTPRequestHandler, answer: IO[bytes], cut_after: int | None) -> None:
+def _copy_answer(handler: BaseHTTPRequestHandler, answer: IO[bytes], cut_after: int | None, whole: bool) -> None:
+    """Send on what git answers; as a `whole` with its length, so that the connection can be used again."""
     headers = []
     for line in iter(answer.readline, b"\r\n"):
         if not line:
@@ -138,6 +144,12 @@ def _copy_answer(handler: BaseHTTPRequestHandler, answer: IO[bytes], cut_after: 
     for name, value in headers:
         if name != "Status":
             handler.send_header(name, value)
+    if whole and cut_after is None:
+        body = answer.read()
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+        return
     handler.send_header("Connection", "close")
     handler.end_headers()
     handler.close_connection = True

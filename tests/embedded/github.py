@@ -137,6 +137,8 @@ class Exchange:
     headers: dict[str, str]
     body: Any
     at: float
+    # Of the connection that it came over.
+    port: int
 
 
 @dataclass(frozen=True)
@@ -458,6 +460,8 @@ class FakeGitHub:
         """Return the repository, or None with the status and words of GitHub's git server."""
         found = self.find(owner, name)
         token = self._git_token(headers)
+        if not headers.get("User-Agent", "").startswith("git/"):
+            return None, 404, "Not Found"  # https://github.com/jelmer/dulwich/issues/562
         if found and not found.private and not headers.get("Authorization") and not pushing:
             pass
         elif token is None:
@@ -592,7 +596,11 @@ class FakeGitHub:
 
             def record(self, status: int) -> None:
                 headers = dict(self.headers.items())
-                fake.exchanges.append(Exchange(self.command, self.path, status, headers, self.body, time.monotonic()))
+                fake.exchanges.append(
+                    Exchange(
+                        self.command, self.path, status, headers, self.body, time.monotonic(), self.client_address[1]
+                    )
+                )
 
             def log_message(self, *_: object) -> None:
                 pass

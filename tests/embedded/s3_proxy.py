@@ -14,7 +14,7 @@ DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Err
 
 @dataclass(frozen=True)
 class S3Fault:
-    """What happens to the requests whose `METHOD path?query` matches."""
+    """What happens to the requests whose `METHOD path?query`, ` copy` behind it where one is asked for, matches."""
 
     match: str
     # deny: 403. spoil: one byte of the body is another. slow: 1 MiB a second. hang: no answer for a minute.
@@ -28,8 +28,12 @@ class S3Proxy:
     target: str
     faults: list[S3Fault] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    # What was asked to be copied: `bucket/key?versionId=id`.
+    copy_sources: list[str] = field(default_factory=list)
     # The JSON requests to AWS services that passed: operation and body.
     operations: list[tuple[str, bytes]] = field(default_factory=list)
+    # The SHA-256 that AWS, and not every server, says in its answer to CopyObject, by what the path matches.
+    copy_checksums: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -47,13 +51,25 @@ class S3Proxy:
     def kind(self, what: str) -> str | None:
         return next((fault.kind for fault in self.faults if re.search(fault.match, what)), None)
 
+    def with_checksum(self, what: str, answer: bytes) -> bytes:
+        """Return S3's answer, to a copy with the checksum that is to be in it."""
+        for pattern, checksum in self.copy_checksums.items():
+            if what.endswith(" copy") and re.search(pattern, what):
+                element = f"<ChecksumSHA256>{checksum}</ChecksumSHA256></CopyObjectResult>".encode()
+                return answer.replace(b"</CopyObjectResult>", element)
+        return answer
+
     def _handler(proxy) -> type[BaseHTTPRequestHandler]:  # noqa: N805  (`self` is the request's, below)
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 
             def forward(self) -> None:
-                what = f"{self.command} {self.path}"
+                copies = ""
+                if source := self.headers.get("x-amz-copy-source"):
+                    copies = " copy"
+                    proxy.copy_sources.append(source)
+                what = f"{self.command} {self.path}{copies}"
                 proxy.requests.append(what)
                 kind = proxy.kind(what)
                 body = self.read_body(slowly=kind == "slow")
@@ -70,7 +86,7 @@ class S3Proxy:
                 headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
                 connection.request(self.command, self.path, body, headers)
                 answer = connection.getresponse()
-                self.send(answer.status, answer.getheaders(), answer.read())
+                self.send(answer.status, answer.getheaders(), proxy.with_checksum(what, answer.read()))
                 connection.close()
 
             do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = forward  # noqa: N815

@@ -1,0 +1,443 @@
+"""A repository that did not change is carried over by a copy; whatever is not as it should be is cloned."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from embedded.github import FakeRepository, Fault
+from embedded.real_git import git
+from embedded.s3_proxy import S3Fault, S3Proxy
+from manifest import Entry, entry
+from test_archive import MOMENT, REPOSITORY, archive_of
+from test_stop import stop_when
+from unchanged import is_due
+from world import Run, World
+
+NAMES = ("api", "public", "empty")
+REFS = "GET .*/info/refs"
+FETCH = "POST .*/git-upload-pack"
+
+
+def statuses(run: Run) -> dict[str, str]:
+    return {name: one["status"] for name, one in run.repos.items()}
+
+
+def own_copy(world: World, repository: FakeRepository) -> FakeRepository:
+    """Give the repository a git directory that this test may change."""
+    path = world.folder / f"{repository.name}.git"
+    shutil.copytree(repository.path, path)
+    repository.path = path
+    return repository
+
+
+@pytest.fixture
+def yesterday(world: World) -> dict[str, FakeRepository]:
+    """Three repositories that were backed up yesterday; what has been asked of GitHub is forgotten."""
+    added = {name: own_copy(world, world.add(name)) for name in NAMES}
+    assert world.run().code == 0
+    world.yesterday()
+    world.github.exchanges.clear()
+    return added
+
+
+def run_today(world: World) -> Run:
+    run = world.run()
+    assert run.code == 0, run.output
+    return run
+
+
+def assert_cloned(run: Run, world: World, names: set[str]) -> None:
+    """Assert that these were cloned and no other."""
+    assert {name for name, status in statuses(run).items() if status == "stored"} == names
+    cloned = {one.path.removeprefix("/").split(".git")[0] for one in world.github.requests(FETCH)}
+    assert cloned == names
+
+
+def test_nothing_is_fetched_where_nothing_changed(world: World, yesterday: dict[str, FakeRepository]) -> None:
+    run = run_today(world)
+    assert statuses(run) == {"acme/api": "unchanged", "acme/public": "unchanged", "acme/empty": "empty"}
+    assert [one.status for one in world.github.requests(r"\.git")] == [200, 200, 200]
+    assert len(world.github.requests(REFS)) == len(yesterday)
+    assert run.repos["acme/api"]["s3_key"] == world.key("acme/api.bundle")
+    assert world.stored_keys() >= {world.key(f"acme/{name}.bundle") for name in ("api", "public")}
+    (compared,) = run.named("comparing with the last backup")
+    assert compared["date"] in next(key for key in world.stored_keys() if world.key("") not in key)
+
+
+def test_what_was_carried_over_says_when_it_was_made_and_is_no_upload(
+    world: World, yesterday: dict[str, FakeRepository]
+) -> None:
+    before = {one["full_name"]: one for one in json.loads(last_manifest(world))["repos"]}
+    world.variables["SERVICE_NAME"] = f"{world.service}-today"
+    entry = run_today(world).repos["acme/api"]
+    same = ("sha", "size_bytes", "sha256", "ref_count", "refs_sha256", "backed_up_at", "s3_checksum_sha256")
+    assert {name: entry[name] for name in same} == {name: before["acme/api"][name] for name in same}
+    published = world.stack.aws.metrics(f"{world.service}-today")
+    assert published["RepositoriesUnchanged"] == [2]
+    assert published["BytesUploaded"] == [0]
+    assert published["BackupSuccess"] == [len(yesterday)]
+
+
+def last_manifest(world: World) -> bytes:
+    """Return the newest manifest in the bucket."""
+    key = max(key for key in world.stored_keys() if key.endswith("manifest.json"))
+    return world.stack.s3.client().get_object(Bucket=world.bucket, Key=key)["Body"].read()
+
+
+def point(ref: str, target: str) -> Callable[[FakeRepository], object]:
+    return lambda repository: git(f"--git-dir={repository.path}", "update-ref", ref, target)
+
+
+def head(branch: str) -> Callable[[FakeRepository], object]:
+    def change(repository: FakeRepository) -> None:
+        git(f"--git-dir={repository.path}", "symbolic-ref", "HEAD", f"refs/heads/{branch}")
+        repository.default_branch = branch
+
+    return change
+
+
+CHANGES: dict[str, Callable[[FakeRepository], object]] = {
+    "a branch moved": point("refs/heads/main", "main~1"),
+    "a new branch": point("refs/heads/new", "main"),
+    "a new tag": point("refs/tags/new", "main"),
+    "a pull request": point("refs/pull/7/head", "main"),
+    "a deleted branch": lambda one: git(f"--git-dir={one.path}", "update-ref", "-d", "refs/heads/feature/login"),
+    "another default branch": head("feature/login"),
+    "HEAD that does not resolve": head("nowhere"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changed_is_cloned_and_nothing_else(
+    world: World, yesterday: dict[str, FakeRepository], change: str
+) -> None:
+    CHANGES[change](yesterday["api"])
+    assert_cloned(run_today(world), world, {"acme/api"})
+
+
+def test_a_new_default_branch_at_the_same_commit_is_in_the_manifest(world: World) -> None:
+    trunk = own_copy(world, world.add("shared-commit"))
+    world.run()
+    world.yesterday()
+    head("master")(trunk)
+    entry = run_today(world).repos["acme/shared-commit"]
+    assert (entry["status"], entry["default_branch"]) == ("unchanged", "master")
+
+
+def test_a_repository_that_is_new_or_full_again_is_cloned(world: World, yesterday: dict[str, FakeRepository]) -> None:
+    world.add("fork")
+    git("fetch", "--quiet", yesterday["api"].path, "main:main", cwd=yesterday["empty"].path)
+    assert_cloned(run_today(world), world, {"acme/fork", "acme/empty"})
+
+
+def test_a_repository_that_became_empty_is_empty(world: World, yesterday: dict[str, FakeRepository]) -> None:
+    shutil.rmtree(yesterday["api"].path)
+    git("init", "--quiet", "--bare", yesterday["api"].path)
+    run = run_today(world)
+    assert statuses(run)["acme/api"] == "empty"
+    assert world.github.requests(FETCH) == []
+
+
+def test_a_renamed_repository_is_carried_over_to_its_new_name(
+    world: World, yesterday: dict[str, FakeRepository]
+) -> None:
+    yesterday["api"].name = "interface"
+    run = run_today(world)
+    assert statuses(run)["acme/interface"] == "unchanged"
+    assert run.repos["acme/interface"]["s3_key"] == world.key("acme/interface.bundle")
+    assert_cloned(run, world, set())
+
+
+def test_a_repository_renamed_since_the_listing_is_cloned_under_its_new_name(
+    world: World, yesterday: dict[str, FakeRepository]
+) -> None:
+    def rename() -> None:
+        yesterday["api"].old_name, yesterday["api"].name = "api", "interface"
+
+    world.github.after_listing = rename
+    run = run_today(world)
+    assert statuses(run)["acme/interface"] == "stored"
+    assert "redirects" in run.named("refs not told, cloning")[0]["error"]
+
+
+# -- the object of the last backup -----------------------------------------------------------------
+
+
+def spoil(field: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda entry: entry.__setitem__(field, value)
+
+
+SPOILED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "another version": (spoil("version_id", "0" * 32), "Not Found"),
+    "another size": (spoil("size_bytes", 17), "the manifest says 17 bytes"),
+    "another checksum": (spoil("sha256", "0" * 64), "the manifest says AAAA"),
+    "no such key": (spoil("s3_key", "github-backup/2020-01-01/acme/api.bundle"), "Not Found"),
+}
+
+
+@pytest.mark.parametrize("what", SPOILED)
+@pytest.mark.usefixtures("yesterday")
+def test_an_object_that_is_not_what_the_manifest_says_is_not_carried_over(world: World, what: str) -> None:
+    change, words = SPOILED[what]
+    manifest = json.loads(last_manifest(world))
+    change(next(one for one in manifest["repos"] if one["full_name"] == "acme/api"))
+    world.put_manifest(manifest)
+    run = run_today(world)
+    assert_cloned(run, world, {"acme/api"})
+    (warning,) = run.named("last bundle not copied, cloning")
+    assert words in warning["error"]
+
+
+def test_a_deleted_object_is_not_carried_over(world: World, yesterday: dict[str, FakeRepository]) -> None:
+    entry = next(one for one in json.loads(last_manifest(world))["repos"] if one["name"] == yesterday["api"].name)
+    version = {"Key": entry["s3_key"], "VersionId": entry["version_id"]}
+    world.stack.s3.client().delete_object(Bucket=world.bucket, **version)
+    assert_cloned(run_today(world), world, {"acme/api"})
+
+
+def breaking(change: Callable[[dict[str, Any]], object]) -> Callable[[World], None]:
+    def apply(world: World) -> None:
+        manifest = json.loads(last_manifest(world))
+        change(manifest)
+        world.put_manifest(manifest)
+
+    return apply
+
+
+BROKEN: dict[str, Callable[[World], None]] = {
+    "incomplete": breaking(lambda manifest: manifest.update(complete=False)),
+    "of the future": breaking(lambda manifest: manifest.update(schema_version=2)),
+    "without a field": breaking(lambda manifest: manifest["repos"][0].pop("refs_sha256")),
+    "without a date that can be read": breaking(
+        lambda manifest: [one.update(backed_up_at="yesterday") for one in manifest["repos"]]
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_manifest_that_cannot_be_used_makes_a_full_run(
+    world: World, yesterday: dict[str, FakeRepository], what: str
+) -> None:
+    BROKEN[what](world)
+    assert_cloned(run_today(world), world, {f"acme/{name}" for name in yesterday if name != "empty"})
+
+
+@pytest.mark.usefixtures("yesterday")
+def test_a_manifest_from_before_the_checksum_was_recorded_will_do_for_an_object_in_one_piece(world: World) -> None:
+    breaking(lambda manifest: [one.pop("s3_checksum_sha256") for one in manifest["repos"]])(world)
+    assert_cloned(run_today(world), world, set())
+
+
+def test_a_bucket_whose_manifests_cannot_be_listed_makes_a_full_run(
+    world: World, yesterday: dict[str, FakeRepository], s3_proxy: S3Proxy
+) -> None:
+    s3_proxy.faults = [S3Fault(r"GET .*list-type=2", "deny")]
+    run = run_today(world)
+    assert_cloned(run, world, {f"acme/{name}" for name in yesterday if name != "empty"})
+    assert "AccessDenied" in run.named("no last backup, cloning every repository")[0]["reason"]
+
+
+@pytest.mark.parametrize("match", [r"HEAD .*/acme/api\.bundle", r"PUT .*/acme/api\.bundle\S* copy"])
+@pytest.mark.usefixtures("yesterday")
+def test_a_copy_that_s3_refuses_is_said_and_cloned(world: World, s3_proxy: S3Proxy, match: str) -> None:
+    s3_proxy.faults = [S3Fault(match, "deny")]
+    run = run_today(world)
+    assert_cloned(run, world, {"acme/api"})
+    assert re.search("AccessDenied|Forbidden", run.named("last bundle not copied, cloning")[0]["error"])
+
+
+@pytest.mark.parametrize(
+    ("checksum", "carried"),
+    [("of the source", True), ("of other bytes", False)],
+)
+def test_the_checksum_that_s3_takes_of_the_copy_is_compared(
+    world: World, yesterday: dict[str, FakeRepository], s3_proxy: S3Proxy, checksum: str, carried: bool
+) -> None:
+    """AWS says it in CopyObject's answer. SeaweedFS does not, and is asked with HeadObject: so it is put in here."""
+    entry = next(one for one in json.loads(last_manifest(world))["repos"] if one["name"] == yesterday["api"].name)
+    value = entry["s3_checksum_sha256"] if carried else "A" * 43 + "="
+    s3_proxy.copy_checksums = {r"/acme/api\.bundle": value}
+    run = run_today(world)
+    assert statuses(run)["acme/api"] == ("unchanged" if carried else "stored"), checksum
+    asked = [one for one in s3_proxy.requests if one.startswith("HEAD ") and "api.bundle" in one]
+    assert len(asked) == 1
+
+
+def test_an_object_in_parts_is_carried_over(world: World) -> None:
+    world.add("in-parts")
+    first = world.run().repos["acme/in-parts"]
+    assert re.fullmatch(r".+-\d+", first["s3_checksum_sha256"])
+    world.yesterday()
+    run = run_today(world)
+    assert statuses(run) == {"acme/in-parts": "unchanged"}
+    # On the same day there is nothing to copy.
+    again = run_today(world).repos["acme/in-parts"]
+    assert again["version_id"] == run.repos["acme/in-parts"]["version_id"]
+
+
+def test_an_object_in_parts_whose_checksum_was_not_recorded_is_not_carried_over(world: World) -> None:
+    world.add("in-parts")
+    world.run()
+    world.yesterday()
+    breaking(lambda manifest: [one.update(s3_checksum_sha256=None) for one in manifest["repos"]])(world)
+    assert statuses(run_today(world)) == {"acme/in-parts": "stored"}
+
+
+def test_an_object_too_large_for_one_copy_is_copied_in_its_parts(world: World, s3_proxy: S3Proxy) -> None:
+    world.add("in-parts")
+    world.run()
+    yesterday = world.yesterday()
+    made = Entry(**yesterday["repos"][0])
+    archive = archive_of(world, s3_proxy.url, largest_copy=made.size_bytes - 1)
+    copied = archive.copy_bundle(REPOSITORY, made)
+    assert copied.checksum == made.s3_checksum_sha256
+    assert sum("partNumber" in one and one.endswith(" copy") for one in s3_proxy.requests) >= 2
+    original, copy = (
+        world.stack.s3.client().get_object(Bucket=world.bucket, Key=key)["Body"].read()
+        for key in (str(made.s3_key), copied.key)
+    )
+    assert original == copy
+
+
+def test_a_copy_in_parts_that_fails_leaves_nothing_behind(world: World, s3_proxy: S3Proxy) -> None:
+    world.add("in-parts")
+    world.run()
+    made = Entry(**world.yesterday()["repos"][0])
+    archive = archive_of(world, s3_proxy.url, largest_copy=made.size_bytes - 1)
+    s3_proxy.faults = [S3Fault(r"PUT .*partNumber=2", "deny")]
+    with pytest.raises(Exception, match="AccessDenied"):
+        archive.copy_bundle(REPOSITORY, made)
+    client = world.stack.s3.client()
+    assert client.list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
+    assert f"github-backup/{MOMENT:%Y-%m-%d}/acme/big.bundle" not in world.stored_keys()
+
+
+def test_a_second_run_of_the_day_copies_nothing_and_keeps_the_version(world: World, s3_proxy: S3Proxy) -> None:
+    world.add("api")
+    first = world.run().repos["acme/api"]
+    s3_proxy.requests.clear()
+    run = run_today(world)
+    assert statuses(run) == {"acme/api": "unchanged"}
+    assert run.repos["acme/api"]["version_id"] == first["version_id"]
+    assert not [one for one in s3_proxy.requests if "api.bundle" in one and not one.startswith("HEAD")]
+
+
+def test_a_bundle_replaced_since_the_first_run_of_the_day_is_stored_again(world: World) -> None:
+    world.add("api")
+    first = world.run().repos["acme/api"]
+    world.stack.s3.client().put_object(Bucket=world.bucket, Key=first["s3_key"], Body=b"not a bundle")
+    assert statuses(run_today(world)) == {"acme/api": "stored"}
+
+
+# -- when a full backup is due ---------------------------------------------------------------------
+
+TODAY = date(2026, 11, 23)
+
+
+@pytest.mark.parametrize(
+    ("days", "age", "offset", "due"),
+    [
+        (7, 1, 0, True),  # its day of the seven
+        (7, 1, 1, False),
+        (7, 6, 6, False),
+        (7, 7, 1, True),  # not carried over for longer
+        (7, 30, 1, True),
+        (7, 0, 0, False),  # its day, and it was cloned today
+        (7, -1, 1, True),  # made in the future: a clock was wrong
+        (1, 0, 0, True),  # always
+        (1, 1, 0, True),
+        (365, 364, 1, False),
+        (365, 365, 1, True),
+    ],
+)
+def test_when_a_full_backup_is_due(days: int, age: int, offset: int, due: bool) -> None:
+    number = days * 1000 - TODAY.toordinal() % days + offset
+    assert is_due(known(number, TODAY - timedelta(age)), TODAY, days) == due
+
+
+def known(number: int, backed_up_on: date) -> Entry:
+    """Return a repository's entry in a manifest."""
+    listed = replace(REPOSITORY, id=number)
+    return replace(entry(listed, "stored", None, 0.0), backed_up_at=f"{backed_up_on}T23:59:59Z")
+
+
+def test_within_the_days_each_repository_has_one_day() -> None:
+    days = [TODAY + timedelta(number) for number in range(7)]
+    due = [sum(is_due(known(number, day - timedelta(1)), day, 7) for day in days) for number in range(7)]
+    assert due == [1] * 7
+
+
+def test_a_repository_whose_day_it_is_is_cloned(world: World, yesterday: dict[str, FakeRepository]) -> None:
+    run = world.run(FULL_BACKUP_DAYS="1")
+    assert_cloned(run, world, {f"acme/{name}" for name in yesterday if name != "empty"})
+
+
+def test_a_bundle_as_old_as_the_full_backups_are_apart_is_made_anew(world: World) -> None:
+    world.add("api")
+    world.run()
+    world.yesterday(400)
+    assert statuses(run_today(world)) == {"acme/api": "stored"}
+
+
+# -- what GitHub answers ---------------------------------------------------------------------------
+
+
+def test_one_connection_a_worker_is_used_for_all(world: World) -> None:
+    for number in range(12):
+        world.add("service-001", name=f"copy-{number:02}")
+    world.run()
+    world.yesterday()
+    world.github.exchanges.clear()
+    assert set(statuses(world.run(BACKUP_CONCURRENCY="2")).values()) == {"unchanged"}
+    asked = world.github.requests(REFS)
+    assert len(asked) == 12
+    assert len({one.port for one in asked}) <= 3  # the one that listed the repositories is among them
+
+
+@pytest.mark.usefixtures("yesterday")
+def test_a_token_that_was_revoked_is_replaced_and_nothing_cloned(world: World) -> None:
+    world.github.after_listing = world.github.revoke_tokens
+    run = run_today(world)
+    assert_cloned(run, world, set())
+    assert len(world.github.requests("POST .*/access_tokens")) == 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(r"GET /acme/api\.git", status=500),
+        Fault(r"GET /acme/api\.git", status=429, headers={"Retry-After": "1"}),
+        Fault(r"GET /acme/api\.git", status=404),
+        Fault(r"GET /acme/api\.git", status=200, raw="<html>"),
+        Fault(r"GET /acme/api\.git", status=200, raw=""),
+        Fault(r"GET /acme/api\.git", status=0, cut_after=100),
+        Fault(r"GET /acme/api\.git", status=401, times=2),
+    ],
+    ids=lambda fault: f"{fault.status}{fault.raw or ''}",
+)
+@pytest.mark.usefixtures("yesterday")
+def test_an_answer_that_tells_no_refs_leads_to_a_clone(world: World, fault: Fault) -> None:
+    world.github.faults = [fault]
+    run = run_today(world)
+    assert_cloned(run, world, {"acme/api"})
+    assert len(run.named("refs not told, cloning")) == 1
+
+
+def test_a_repository_that_was_taken_down_fails_as_ever(world: World, yesterday: dict[str, FakeRepository]) -> None:
+    yesterday["api"].blocked = 451
+    run = world.run()
+    assert run.code == 1
+    assert "Repository access blocked (dmca" in run.failures["acme/api"]["error"]
+
+
+@pytest.mark.usefixtures("yesterday")
+def test_a_run_stopped_while_it_copies_ends_in_time(world: World, s3_proxy: S3Proxy) -> None:
+    s3_proxy.faults = [S3Fault(r"PUT .*/acme/(api|public)\.bundle\S* copy", "hang")]
+    run = stop_when(world, lambda: any(one.endswith(" copy") for one in s3_proxy.requests))
+    assert run.failures.keys() == {"acme/api", "acme/public"}
