@@ -24,7 +24,10 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, help="a folder that keeps the generated repositories")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md and its plots")
     options = parser.parse_args()
-    plan = planned(options.sizes, options.full, options.rounds)
+    try:
+        plan = planned(options.sizes, options.full, options.rounds)
+    except ValueError:
+        parser.error(f"--sizes takes numbers with commas in between, not {options.sizes}")
     with tempfile.TemporaryDirectory(prefix="backup-bench-") as name, serve_stack(Path(name) / "s3") as stack:
         results = measure(plan, Path(name), options.cache or Path(name) / "repositories", stack)
     print(report(results))

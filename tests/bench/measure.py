@@ -51,7 +51,11 @@ class Meter:
         begun = time.monotonic()
         with log.open("wb") as output:
             process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
-            memory, disk = watch(process.pid, scratch)
+            try:
+                memory, disk = watch(process.pid, scratch)
+            except BaseException:
+                process.kill()
+                raise
             _, status, own = os.wait4(process.pid, 0)
         wall = time.monotonic() - begun
         process.returncode = os.waitstatus_to_exitcode(status)

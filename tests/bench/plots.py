@@ -12,6 +12,7 @@ from bench.report import NAMES
 from bench.results import Results
 
 GREY = "#808890"
+SECONDS = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000)
 STYLE = Style(
     background="transparent",
     plot_background="transparent",
@@ -25,8 +26,8 @@ STYLE = Style(
     font_family="sans-serif",
     label_font_size=13,
     major_label_font_size=13,
-    value_font_size=13,
-    value_colors=(GREY,) * 4,
+    guide_stroke_color=GREY,
+    major_guide_stroke_color=GREY,
     legend_font_size=13,
     title_font_size=15,
 )
@@ -42,6 +43,7 @@ def without_scripts(svg: Element) -> Element:
 
 def drawn(chart: Any) -> bytes:
     chart.add_xml_filter(without_scripts)
+    chart.uuid = "plot"  # not another one each time
     return bytes(chart.render()) + b"\n"
 
 
@@ -51,23 +53,20 @@ def settings(title: str) -> dict[str, Any]:
 
 def compared(results: Results) -> bytes:
     """Draw the wall clock of each, as many times that of a full run of this product."""
-    chart = pygal.HorizontalBar(
-        **settings("Wall clock against a full run of this product (= 1)"),
-        print_values=True,
-        formatter=lambda value: f"{value:.2f}",
-    )
+    chart = pygal.HorizontalBar(**settings("Wall clock against a full run of this product"))
     for who in (LOOP, GITHUB_BACKUP, FULL, CHANGED):
-        chart.add(NAMES[who], results.ratio(who, "wall"))
+        ratio = results.ratio(who, "wall")
+        chart.add(f"{NAMES[who]}: {ratio:.2f}", ratio)
     return drawn(chart)
 
 
 def grown(results: Results) -> bytes:
     """Draw the wall clock by the number of repositories, a line for each share that changed."""
-    chart = pygal.XY(
-        **settings("Seconds of wall clock by repositories, the day after a full run"), logarithmic=True, dots_size=4
-    )
-    sizes = sorted({row.repositories for row in results.growth})
-    chart.x_labels = sizes
+    title = "Seconds of wall clock by repositories, the day after a full run"
+    chart = pygal.XY(**settings(title), logarithmic=True, dots_size=4, stroke_style={"width": 2})
+    chart.x_labels = sorted({row.repositories for row in results.growth})
+    most = max((row.usage.wall for row in results.growth), default=1)
+    chart.y_labels = [one for one in SECONDS if one < 3 * most]
     for share in sorted({row.share for row in results.growth}):
         rows = [row for row in results.growth if row.share == share]
         chart.add(f"{share} % changed", [(row.repositories, round(row.usage.wall, 2)) for row in rows])

@@ -11,8 +11,8 @@ from bench.plan import MB, Plan
 from embedded.organisation import WHO, Recipe, Stream, make_repository, plain
 from embedded.real_git import ENVIRONMENT, git
 
-# Random content does not get smaller: trying only takes time.
-SETTINGS = ("-c", "fastimport.unpackLimit=0", "-c", "core.compression=0")
+# Random content does not get smaller, and has nothing in common with other content: trying only takes time.
+SETTINGS = ("-c", "fastimport.unpackLimit=0", "-c", "core.compression=0", "-c", "core.bigFileThreshold=1m")
 LARGE_FILE = 10 * MB
 
 
@@ -27,6 +27,7 @@ class Generated:
 
 def compared(folder: Path, plan: Plan) -> list[Generated]:
     """Return small, medium and large repositories, and one with blobs of hundreds of megabytes."""
+    shutil.rmtree(folder / "unfinished", ignore_errors=True)  # what a benchmark that was stopped left behind
     made = [generated(folder, small) for small in plain(plan.small)]
     made += [generated(folder, medium(number, plan.medium_commits)) for number in range(plan.medium)]
     files = [LARGE_FILE] * (plan.large // LARGE_FILE)

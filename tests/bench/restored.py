@@ -52,6 +52,8 @@ class Restorer:
         if len(manifest["repos"]) != len(organisation.repositories):
             raise DifferenceError(f"{len(manifest['repos'])} of {len(organisation.repositories)} are in the manifest")
         sources = {one.id: one.path for one in organisation.github.repositories.values()}
+        if missing := [one["full_name"] for one in manifest["repos"] if one["s3_key"] is None]:
+            raise DifferenceError(f"not stored: {', '.join(missing)}")
         stored = [(one["s3_key"], sources[one["id"]], one["sha256"]) for one in manifest["repos"]]
         self.bundles_of(bucket, stored)
         return manifest
