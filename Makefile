@@ -32,8 +32,9 @@ fmt: $(READY) ## Format the code
 docs: $(READY) ## Write the README's tables from variables.tf and outputs.tf
 	PYTHONPATH=container:tests $(BIN)/python tests/tables.py
 
-bench: $(READY) ## Measure this run against a sequential loop, as ratios
-	PYTHONPATH=container:tests $(BIN)/python tests/bench.py
+bench: $(READY) ## Measure a run beside others and beside its lower bounds (SIZES, ROUNDS, FULL, WRITE: see CONTRIBUTING.md)
+	@PYTHONPATH=container:tests $(BIN)/python -m bench $(if $(filter-out undefined,$(origin SIZES)),--sizes '$(SIZES)') $(if $(FULL),--full) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(BENCH_CACHE),--cache '$(BENCH_CACHE)') $(if $(WRITE),--write)
 
 checkov: ## Lint the module with checkov, in an environment of its own (290 MB)
 	$(PYTHON) -m venv $(VENV)-checkov

@@ -25,9 +25,14 @@ READER = ("backup-reader", "backup-reader-secret")
 
 @dataclass(frozen=True)
 class EmbeddedS3:
-    """A running server. WRITER may do everything, READER may only read."""
+    """A running server. WRITER may do everything, READER may only read.
+
+    `filer_url` serves the folders that the buckets are kept in.
+    """
 
     url: str
+    filer_url: str = ""
+    process: int = 0
 
     def client(self, who: tuple[str, str] = WRITER) -> "S3Client":
         """Return a client for the server."""
@@ -74,7 +79,7 @@ def serve_s3(folder: Path) -> Iterator[EmbeddedS3]:
             stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
-        s3 = EmbeddedS3(f"http://127.0.0.1:{ports[0]}")
+        s3 = EmbeddedS3(f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[3]}", server.pid)
         wait_until(lambda: _write_once(s3), f"SeaweedFS (see {folder / 'weed.log'})")
         yield s3
     finally:

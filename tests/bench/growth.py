@@ -1,0 +1,61 @@
+"""How cost grows with the number of repositories and with the share of them that changed overnight."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from bench.days import a_day_passes
+from bench.measure import Usage
+from bench.organisation import Organisation, organisation
+from bench.plan import Plan
+from bench.repositories import Generated
+from bench.session import Session
+from embedded.github import FakeGitHub
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run on the day after a full one. `uploaded`: bytes that were sent to S3 as bundles."""
+
+    repositories: int
+    share: int
+    changed: int
+    uploaded: int
+    unchanged: int
+    usage: Usage
+
+
+def rehearse(session: Session, small: Organisation) -> None:
+    """Have every content asked for as a new one, as an unchanged one and as a changed one, to record the answers."""
+    session.recorded.set(recording=True)
+    with session.bucket() as bucket:
+        for share in (0, 0, 100):
+            small.change(share)
+            session.product(small, bucket)
+            a_day_passes(session.stack.s3, bucket)
+
+
+def grow(session: Session, tiny: list[Generated], plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
+    """Yield what a day costs at each number of repositories and each share of changed ones."""
+    for number, shares in plan.growth:
+        with FakeGitHub() as github, session.bucket() as bucket:
+            grown = organisation(github, session.recorded, tiny, number)
+            session.recorded.set(recording=True)  # the pages of the listing, which no rehearsal knows
+            usage, _ = session.product(grown, bucket)
+            session.recorded.set(recording=False)
+            session.restorer.product(grown, bucket)
+            say(f"{number} repositories: the first run took {usage.wall:.1f} s")
+            for share in shares:
+                row = a_day(session, grown, bucket, share)
+                say(f"{number} repositories, {share} % changed: {row.usage.wall:.1f} s")
+                yield row
+
+
+def a_day(session: Session, grown: Organisation, bucket: str, share: int) -> Row:
+    """Let a day pass on which a share changes, and measure the run."""
+    a_day_passes(session.stack.s3, bucket)
+    changed = grown.change(share)
+    usage, _ = session.product(grown, bucket)
+    manifest = session.restorer.product(grown, bucket)
+    states = [one["status"] for one in manifest["repos"]]
+    uploaded = sum(one["size_bytes"] for one in manifest["repos"] if one["status"] == "stored")
+    return Row(len(states), share, changed, uploaded, states.count("unchanged"), usage)

@@ -1,0 +1,53 @@
+"""An organisation on the recorded GitHub, of which a share may change overnight."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from bench.recorded import RecordedGitHub
+from bench.repositories import Generated
+from embedded.github import API, FakeGitHub
+from embedded.organisation import OWNER
+
+
+@dataclass
+class Organisation:
+    """Its repositories as they are now. The embedded GitHub is only asked for what is not recorded."""
+
+    github: FakeGitHub
+    recorded: RecordedGitHub
+    repositories: list[Generated]
+
+    def change(self, share: float) -> int:
+        """Let a share (percent) of the repositories, one at least, go over to their other day; return how many."""
+        repositories = list(self.github.repositories.values())
+        number = round(len(repositories) * share / 100) or int(share > 0)
+        for one, generated in list(zip(repositories, self.repositories, strict=True))[:number]:
+            one.path = generated.changed if one.path == generated.path else generated.path
+        self.recorded.set(contents={one.full_name: str(one.path) for one in repositories})
+        return number
+
+
+def organisation(
+    github: FakeGitHub, recorded: RecordedGitHub, repositories: list[Generated], number: int | None = None
+) -> Organisation:
+    """Return an organisation of `number` repositories, which share the contents of those given.
+
+    The embedded GitHub, which must be a new one, gives out the recorded one's URLs.
+    """
+    number = number or len(repositories)
+    contents = [repositories[index % len(repositories)] for index in range(number)]
+    for index, one in enumerate(contents):
+        name = one.name if number == len(repositories) else f"{one.name}-{index:05}"
+        github.add(OWNER, name, one.path, size_kb=size(one.path) // 1024)
+    github.token_life = timedelta(days=30)  # a recorded token must not end before the benchmark does
+    recorded.set(upstream=github.server_url)
+    github.server_url, github.api_url = recorded.url, recorded.url + API
+    made = Organisation(github, recorded, contents)
+    made.change(0)
+    return made
+
+
+def size(path: Path) -> int:
+    """Return the bytes of a repository's packs."""
+    return sum(pack.stat().st_size for pack in (path / "objects" / "pack").glob("*.pack"))

@@ -1,0 +1,38 @@
+"""What is measured: how many repositories of which size, how often."""
+
+from dataclasses import dataclass
+
+MB = 1024**2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run of the benchmark. Sizes in bytes."""
+
+    small: int = 28
+    medium: int = 3
+    medium_commits: int = 4000
+    large: int = 300 * MB
+    blobs: tuple[int, ...] = (500 * MB, 500 * MB, 250 * MB)
+    # How many different repositories the growing organisations are made of.
+    tiny: int = 50
+    rounds: int = 5
+    # Seconds from a request to GitHub to its answer.
+    latency: float = 0.1
+    # The number of repositories, and at which shares of them (percent) a day's changes are measured.
+    growth: tuple[tuple[int, tuple[int, ...]], ...] = (
+        (100, (0, 3, 100)),
+        (1000, (0, 3, 100)),
+        (10_000, (0, 3)),
+    )
+    # How many repositories `git ls-remote` is timed on.
+    listed: int = 400
+
+
+def planned(sizes: str | None, full: bool, rounds: int) -> Plan:
+    """Return the plan for the words of the command line. Raises ValueError."""
+    every = (0, 3, 100)
+    if sizes is not None:
+        return Plan(rounds=rounds, growth=tuple((int(size), every) for size in sizes.split(",") if size))
+    growth = tuple((size, every) for size, _ in Plan.growth) if full else Plan.growth
+    return Plan(rounds=rounds, growth=growth)

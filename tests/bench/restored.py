@@ -1,0 +1,100 @@
+"""Restoring what a run stored, and comparing every ref with its source: one that differs fails the benchmark."""
+
+import hashlib
+import json
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from bench.days import days
+from bench.organisation import Organisation
+from embedded.real_git import git, restore, served_refs
+from embedded.s3 import EmbeddedS3
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+AT_ONCE = 4
+BLOCK = 1024**2
+Refs = dict[str, str]
+
+
+class DifferenceError(Exception):
+    """What was stored restores to something else than its source, or not at all."""
+
+
+@dataclass
+class Restorer:
+    """Restores each content once: a bundle whose bytes were restored before has the same refs again."""
+
+    s3: EmbeddedS3
+    place: Path
+    restored: dict[str, Refs] = field(default_factory=dict)
+    sources: dict[Path, Refs] = field(default_factory=dict)
+    refs: int = 0
+    bundles: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def source(self, path: Path) -> Refs:
+        """Return the refs of a generated repository, without HEAD."""
+        if path not in self.sources:
+            self.sources[path] = {name: oid for name, oid in served_refs(path).items() if name != "HEAD"}
+        return self.sources[path]
+
+    def product(self, organisation: Organisation, bucket: str) -> dict[str, Any]:
+        """Restore all that the newest manifest names and return the manifest. Raises DifferenceError."""
+        key = f"github-backup/{days(self.s3, bucket)[-1]}/manifest.json"
+        manifest: dict[str, Any] = json.loads(self.s3.client().get_object(Bucket=bucket, Key=key)["Body"].read())
+        if len(manifest["repos"]) != len(organisation.repositories):
+            raise DifferenceError(f"{len(manifest['repos'])} of {len(organisation.repositories)} are in the manifest")
+        sources = {one.id: one.path for one in organisation.github.repositories.values()}
+        if missing := [one["full_name"] for one in manifest["repos"] if one["s3_key"] is None]:
+            raise DifferenceError(f"not stored: {', '.join(missing)}")
+        stored = [(one["s3_key"], sources[one["id"]], one["sha256"]) for one in manifest["repos"]]
+        self.bundles_of(bucket, stored)
+        return manifest
+
+    def loop(self, organisation: Organisation, bucket: str) -> None:
+        """Restore all that the loop stored. Raises DifferenceError."""
+        repositories = organisation.github.repositories.values()
+        self.bundles_of(
+            bucket, [(f"github-backup/today/{one.full_name}.bundle", one.path, None) for one in repositories]
+        )
+
+    def mirrors(self, organisation: Organisation, folder: Path) -> None:
+        """Compare the mirrors that github-backup leaves. Raises DifferenceError."""
+        for one in organisation.github.repositories.values():
+            mirror = folder / "repositories" / one.name / "repository"
+            found = {name: oid for name, oid in served_refs(mirror).items() if name != "HEAD"}
+            self.compare(str(mirror), found, one.path)
+            git(f"--git-dir={mirror}", "fsck", "--connectivity-only")
+
+    def bundles_of(self, bucket: str, stored: list[tuple[str, Path, str | None]]) -> None:
+        """Fetch these keys, compare their SHA-256 where one is given, restore them and compare their refs."""
+        client = self.s3.client()
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(lambda one: self.bundle(client, bucket, *one), stored))
+
+    def bundle(self, client: "S3Client", bucket: str, key: str, source: Path, sha256: str | None) -> None:
+        with TemporaryDirectory(dir=self.place) as folder:
+            file = Path(folder) / "bundle"
+            with file.open("wb") as content:
+                shutil.copyfileobj(client.get_object(Bucket=bucket, Key=key)["Body"], content, BLOCK)
+            with file.open("rb") as content:
+                found = hashlib.file_digest(content, "sha256").hexdigest()
+            if sha256 not in (None, found):
+                raise DifferenceError(f"{key} is not what the manifest says it is")
+            if found not in self.restored:
+                self.restored[found] = restore(file, Path(folder) / "restored.git")
+        self.compare(key, self.restored[found], source)
+
+    def compare(self, what: str, found: Refs, source: Path) -> None:
+        with self.lock:
+            if found != self.source(source):
+                raise DifferenceError(f"{what}: the restored refs are not those of {source}")
+            self.refs += len(found)
+            self.bundles += 1

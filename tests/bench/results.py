@@ -1,0 +1,127 @@
+"""The results of one benchmark: figures, ratios, and the bars that they are held to."""
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+import psutil
+
+from bench.bounds import BUNDLE_LABEL, Bounds, Listed
+from bench.compare import CHANGED, FULL, LOOP, Comparison
+from bench.growth import Row
+from bench.plan import MB, Plan
+
+MEASURES = ("wall", "cpu", "memory", "disk")
+UNCHANGED_SIZE, UNCHANGED_MEMORY = 10_000, 512 * MB
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A promise with a number: `value` must be at least, or at most, `limit`. None was not measured."""
+
+    what: str
+    value: float | None
+    limit: float
+    at_least: bool
+    unit: str = "x"
+
+    @property
+    def verdict(self) -> str:
+        if self.value is None:
+            return "not measured"
+        return "met" if (self.value >= self.limit) == self.at_least or self.value == self.limit else "NOT met"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that one benchmark measured."""
+
+    date: str
+    machine: dict[str, str]
+    plan: Plan
+    comparison: Comparison
+    bounds: Bounds
+    listed: Listed
+    growth: list[Row]
+    bundles_restored: int
+    refs_compared: int
+
+    def median(self, who: str, measure: str) -> float:
+        return float(median(getattr(usage, measure) for usage in self.comparison.runs[who]))
+
+    def ratio(self, who: str, measure: str, base: str = FULL) -> float:
+        """Return the median, over the rounds, of what `who` took against what `base` took in the same round."""
+        pairs = zip(self.comparison.runs[who], self.comparison.runs[base], strict=True)
+        return float(median(getattr(a, measure) / max(getattr(b, measure), 1e-9) for a, b in pairs))
+
+    def unchanged(self) -> Row | None:
+        """Return the run with the most repositories, none of them changed."""
+        rows = [row for row in self.growth if row.share == 0]
+        return max(rows, key=lambda row: row.repositories, default=None)
+
+    def to_json(self) -> str:
+        """Return all figures, and the bars."""
+        runs = {who: [asdict(usage) for usage in usages] for who, usages in self.comparison.runs.items()}
+        about = {"date": self.date, "machine": self.machine, "plan": asdict(self.plan)}
+        parts = {"bounds": asdict(self.bounds), "listed": asdict(self.listed)}
+        growth = [asdict(row) for row in self.growth]
+        checked = {"bundles_restored": self.bundles_restored, "refs_compared": self.refs_compared}
+        held = [asdict(bar) | {"verdict": bar.verdict} for bar in bars(self)]
+        return json.dumps(about | {"runs": runs} | parts | {"growth": growth} | checked | {"bars": held}, indent=2)
+
+
+def bars(results: Results) -> list[Bar]:
+    """Return the promises and what was measured of them."""
+    row, bounds = results.unchanged(), results.bounds
+    unchanged = row.usage.wall / row.repositories / results.listed.plain if row else None
+    many = [one.usage.memory for one in results.growth if (one.repositories, one.share) == (UNCHANGED_SIZE, 0)]
+    disk = results.median(FULL, "disk") / bounds.largest_mirrors
+    return [
+        Bar("a full run is faster than the sequential loop", results.ratio(LOOP, "wall"), 2.5, True),
+        Bar("a run with 3 % changed is faster than the loop", results.ratio(LOOP, "wall", CHANGED), 25, True),
+        Bar("wall clock of an unchanged repository against `git ls-remote`", unchanged, 1.5, False),
+        Bar(
+            f"a bundle written by {BUNDLE_LABEL} against `cp` of its pack",
+            bounds.bundle / bounds.bundle_cp,
+            1.15,
+            False,
+        ),
+        Bar("peak disk against the largest mirrors in flight", disk, 1.1, False),
+        Bar(
+            f"peak memory of a run with {UNCHANGED_SIZE:,} unchanged repositories",
+            many[0] / MB if many else None,
+            UNCHANGED_MEMORY / MB,
+            False,
+            "MiB",
+        ),
+    ]
+
+
+def machine() -> dict[str, str]:
+    """Return what the figures depend on."""
+    git = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout.split()[-1]
+    memory = psutil.virtual_memory().total / 1024**3
+    return {
+        "cores": str(os.cpu_count()),
+        "memory": f"{memory:.0f} GiB",
+        "processor": platform.machine(),
+        "git": git,
+        "Python": platform.python_version(),
+    }
+
+
+def today() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d}"
+
+
+def write(results: Results, folder: Path) -> Path:
+    """Write the figures to `folder` and return the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "results.json"
+    path.write_text(results.to_json() + "\n")
+    return path

@@ -1,0 +1,172 @@
+"""The benchmark measures what it says: on a handful of tiny repositories, through the real program."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+import requests
+
+from bench.benchmark import measure
+from bench.compare import CHANGED, FULL, GITHUB_BACKUP, LOOP
+from bench.days import DAY, a_day_passes, days
+from bench.organisation import Organisation, organisation
+from bench.page import write_page
+from bench.plan import MB, Plan, planned
+from bench.recorded import UnrecordedError, serve_recorded
+from bench.report import report
+from bench.repositories import compared, tiny
+from bench.restored import DifferenceError, Restorer
+from bench.results import Bar
+from bench.session import Session
+from embedded.github import FakeGitHub
+from embedded.real_git import git, served_refs
+from embedded.stack import Stack
+
+SMALL = Plan(
+    small=2, medium=0, large=10 * MB, blobs=(300_000,), tiny=2, rounds=1, latency=0.02, growth=((3, (100,)),), listed=2
+)
+
+
+@pytest.fixture
+def session(stack: Stack, tmp_path: Path) -> Iterator[Session]:
+    with serve_recorded(tmp_path / "recorded") as recorded:
+        yield Session(tmp_path, stack, recorded, Restorer(stack.s3, tmp_path))
+
+
+@pytest.fixture
+def served(session: Session, tmp_path: Path) -> Iterator[Organisation]:
+    with FakeGitHub() as github:
+        yield organisation(github, session.recorded, tiny(tmp_path / "repositories", SMALL))
+
+
+@pytest.mark.timeout(600)  # a dozen runs
+def test_everything_is_measured_printed_and_written(stack: Stack, tmp_path: Path) -> None:
+    results = measure(SMALL, tmp_path, tmp_path / "repositories", stack)
+    assert {who: len(usages) for who, usages in results.comparison.runs.items()} == {
+        FULL: 1,
+        LOOP: 1,
+        GITHUB_BACKUP: 1,
+        CHANGED: 1,
+    }
+    for usages in results.comparison.runs.values():
+        assert usages[0].wall > 0.1
+        assert usages[0].cpu > 0.05
+        assert usages[0].memory > 10 * 1024**2
+        assert usages[0].requests >= 3 * 4
+        assert usages[0].received > 300_000
+    assert results.comparison.runs[GITHUB_BACKUP][0].disk > 300_000
+    assert [(row.repositories, row.share, row.changed) for row in results.growth] == [(3, 100, 3)]
+    assert results.growth[0].uploaded > 0
+    assert results.bundles_restored == 2 * (4 * 4) + 2 * 3
+    assert re.search(r"peak memory of a run with 10,000 .* not measured", report(results))
+    assert json.loads(results.to_json())["bars"][0]["limit"] == 2.5
+    page = write_page(results, tmp_path).read_text()
+    assert "$" not in page
+    for plot in tmp_path.glob("*.svg"):
+        assert f"({plot.name})" in page
+        assert "<script" not in plot.read_text()
+    assert len(list(tmp_path.glob("*.svg"))) == 2
+
+
+def test_what_restores_to_something_else_fails_the_benchmark(session: Session, served: Organisation) -> None:
+    with session.bucket() as bucket:
+        session.product(served, bucket)
+        assert session.restorer.product(served, bucket)["total_repos"] == 2
+        served.change(50)
+        with pytest.raises(DifferenceError, match="the restored refs are not those of"):
+            session.restorer.product(served, bucket)
+        served.change(50)
+        client = session.stack.s3.client()
+        one, other = (f"github-backup/{days(session.stack.s3, bucket)[0]}/acme/tiny-00{n}.bundle" for n in range(2))
+        client.copy_object(Bucket=bucket, Key=one, CopySource={"Bucket": bucket, "Key": other})
+        with pytest.raises(DifferenceError, match="is not what the manifest says"):
+            session.restorer.product(served, bucket)
+
+
+@pytest.mark.usefixtures("served")
+def test_what_was_never_recorded_fails_a_measured_run(session: Session) -> None:
+    url = f"{session.recorded.url}/acme/tiny-000.git/info/refs?service=git-upload-pack"
+    session.recorded.set(recording=False)
+    assert requests.get(url, timeout=10).status_code == 500
+    with pytest.raises(UnrecordedError, match="GET /acme/tiny-000"):
+        session.recorded.take()
+    session.recorded.set(recording=True)
+    first = requests.get(url, timeout=10)
+    session.recorded.set(recording=False)
+    again = requests.get(url, timeout=10)
+    assert (again.status_code, again.content) == (first.status_code, first.content) == (401, again.content)
+    assert again.headers["WWW-Authenticate"] == 'Basic realm="GitHub"'
+    assert requests.get(url, auth=("x-access-token", "t"), timeout=10).status_code == 500
+
+
+@pytest.mark.parametrize("protocol", ["0", "2"])
+def test_git_clones_from_recordings_in_either_protocol(session: Session, served: Organisation, protocol: str) -> None:
+    one = served.github.repositories[min(served.github.repositories)]
+    one.private = False
+    clone = (
+        "-c",
+        f"protocol.version={protocol}",
+        "clone",
+        "--quiet",
+        "--mirror",
+        f"{session.recorded.url}/{one.full_name}.git",
+    )
+    git(*clone, session.place / "recorded.git")
+    session.recorded.set(recording=False)
+    git(*clone, session.place / "replayed.git")
+    assert served_refs(session.place / "replayed.git") == served_refs(one.path)
+    assert len(session.recorded.take().asked) == 2 * (2 if protocol == "0" else 3)
+
+
+def test_a_repository_that_changed_is_served_with_another_commit(served: Organisation) -> None:
+    paths = [one.path for one in served.github.repositories.values()]
+    assert served.change(3) == 1
+    changed = [one.path for one in served.github.repositories.values()]
+    assert [served_refs(a) == served_refs(b) for a, b in zip(paths, changed, strict=True)] == [False, True]
+    assert served.change(3) == 1
+    assert [one.path for one in served.github.repositories.values()] == paths
+
+
+def test_a_day_that_passed_leaves_everything_a_day_older(session: Session, served: Organisation) -> None:
+    with session.bucket() as bucket:
+        session.product(served, bucket)
+        today = session.restorer.product(served, bucket)
+        a_day_passes(session.stack.s3, bucket)
+        yesterday = session.restorer.product(served, bucket)
+    assert date.fromisoformat(yesterday["date"]) + DAY == date.fromisoformat(today["date"])
+    assert yesterday["repos"][0]["backed_up_at"] < today["repos"][0]["backed_up_at"]
+    assert yesterday["repos"][0]["version_id"] == today["repos"][0]["version_id"]
+    assert yesterday["repos"][0]["s3_key"] == today["repos"][0]["s3_key"].replace(today["date"], yesterday["date"])
+
+
+def test_repositories_are_the_same_bytes_each_time(tmp_path: Path) -> None:
+    made = [compared(tmp_path / name, replace(SMALL, medium=1, medium_commits=3)) for name in ("one", "two")]
+    refs = [[served_refs(one.path) for one in each] for each in made]
+    assert refs[0] == refs[1]
+    assert len(refs[0]) == 5
+    assert all("refs/heads/main" in one for one in refs[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "at_least", "verdict"),
+    [
+        (2.5, True, "met"),
+        (2.4, True, "NOT met"),
+        (2.6, False, "NOT met"),
+        (2.5, False, "met"),
+        (None, True, "not measured"),
+    ],
+)
+def test_a_bar_is_met_at_its_limit(value: float | None, at_least: bool, verdict: str) -> None:
+    assert Bar("", value, 2.5, at_least).verdict == verdict
+
+
+def test_the_sizes_that_are_asked_for_are_measured_at_every_share() -> None:
+    assert planned(None, False, 5).growth[-1] == (10_000, (0, 3))
+    assert planned(None, True, 5).growth[-1] == (10_000, (0, 3, 100))
+    assert planned("100,1000", False, 5).growth == ((100, (0, 3, 100)), (1000, (0, 3, 100)))
+    assert planned("", False, 5).growth == ()
