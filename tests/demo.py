@@ -93,7 +93,10 @@ def add_organisation(github: FakeGitHub, place: Path) -> None:
     if checkout is None or (checkout / "shallow").exists():
         print("   this project's own checkout has no full git history, so it is not among the repositories")
     else:
-        add_existing(github, OWNER, "terraform-aws-github-backup", checkout)
+        # A copy, as somebody may commit while the demo runs.
+        copy = place / "checkout.git"
+        git("-c", "safe.directory=*", "clone", "--quiet", "--mirror", checkout, copy)
+        add_existing(github, OWNER, "terraform-aws-github-backup", copy)
 
 
 def add_folder(github: FakeGitHub, folder: Path) -> None:

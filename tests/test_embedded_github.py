@@ -32,16 +32,17 @@ def test_a_sound_jwt_is_accepted(github: FakeGitHub) -> None:
 @pytest.mark.parametrize(
     ("changes", "status"),
     [
-        ({"exp": int(time.time()) + 700}, 401),
-        ({"exp": int(time.time()) - 1}, 401),
-        ({"iat": int(time.time()) + 300}, 401),
+        ({"exp": lambda: time.time() + 700}, 401),
+        ({"exp": lambda: time.time() - 1}, 401),
+        ({"iat": lambda: time.time() + 300}, 401),
         ({"iss": "999"}, 404),
         ({"key": "somebody else's secret, long enough to sign with"}, 401),
     ],
     ids=["lives too long", "expired", "from the future", "another App", "another key"],
 )
 def test_a_wrong_jwt_is_refused(github: FakeGitHub, changes: dict[str, Any], status: int) -> None:
-    assert ask(github, "GET", "/app/installations", app_jwt(github, **changes)).status_code == status
+    now = {name: int(value()) if callable(value) else value for name, value in changes.items()}
+    assert ask(github, "GET", "/app/installations", app_jwt(github, **now)).status_code == status
 
 
 def test_tokens_expire_and_see_only_their_installation(world: World) -> None:
