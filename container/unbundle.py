@@ -12,8 +12,8 @@ from manifest import Entry
 BADLY_WRITTEN = re.compile(r"(error|warning) in (commit|tree|tag|blob) [0-9a-f]+: .*")
 # What it says of refs besides, and what is as it was at GitHub: a default branch without commits, no branch at all.
 NOTICE = "notice: "
-# fsck's exit code adds up: 1 for what it says of single objects, 2 for missing ones, 4 for a broken pack.
-BAD_OBJECTS_ONLY = 1
+# fsck's exit code adds up: 1 for what it says of loose objects, 4 of those in a pack, 2 where one is missing.
+BAD_OBJECTS_ONLY = (1, 4, 5)
 
 
 class UnbundleError(Exception):
@@ -72,7 +72,7 @@ def check_objects(git: Git, path: Path) -> list[str]:
         git.run(f"--git-dir={path}", "fsck", "--full", "--no-dangling", "--no-progress")
     except GitError as error:
         remarks = [line for line in error.lines if not line.startswith(NOTICE)]
-        if error.returncode != BAD_OBJECTS_ONLY or not all(BADLY_WRITTEN.fullmatch(line) for line in remarks):
+        if error.returncode not in BAD_OBJECTS_ONLY or not all(BADLY_WRITTEN.fullmatch(line) for line in remarks):
             raise UnbundleError(str(error)) from None
         return remarks
     return []
