@@ -6,6 +6,7 @@ import io
 import json
 import os
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -126,7 +127,7 @@ class Vault:
     bucket: str
     folder: Path
     service: str
-    variables: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str | None] = field(default_factory=dict)
     log_lines: io.StringIO = field(default_factory=io.StringIO)
 
     def __post_init__(self) -> None:
@@ -251,7 +252,7 @@ class Vault:
         return Bundles(self.client, self.bucket, self.stop, self.log)
 
     def git(self) -> Git:
-        return Git(self.folder, "file:///", self.stop, "file")
+        return Git(Path(tempfile.mkdtemp(dir=self.folder)), "file:///", self.stop, "file")
 
     @property
     def events(self) -> list[dict[str, Any]]:
