@@ -6,6 +6,7 @@ at once; then the summary and the exit code. What fails is said by name, and eve
 """
 
 import argparse
+import io
 import json
 import os
 import resource
@@ -94,6 +95,8 @@ def main() -> int:
     """Run one command and return the exit code."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the token
     options = parse(sys.argv[1:])
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a branch's name may hold what this machine's terminal can't show
+        sys.stdout.reconfigure(errors="backslashreplace")
     redactor, stop = Redactor(), Stop()
     log = new_logger(BesideBar(sys.stderr), redactor)
     try:

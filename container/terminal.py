@@ -55,5 +55,5 @@ class BesideBar:
 
 def new_bar(title: str, total: int) -> "tqdm[NoReturn]":
     """Return a bar that counts bytes on a terminal, and shows nothing elsewhere."""
-    quiet = not sys.stderr.isatty()
+    quiet = not (total and sys.stderr.isatty())
     return tqdm(total=total, desc=title, unit="B", unit_scale=True, file=sys.stderr, disable=quiet, dynamic_ncols=True)
