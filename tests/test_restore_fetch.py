@@ -1,6 +1,7 @@
 """`fetch`: bundles, mirrors and working clones of everything awkward, whatever lies in their way."""
 
 import hashlib
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -399,6 +400,21 @@ def test_as_many_are_fetched_at_once_as_asked_for(vault: Vault, vault_proxy: S3P
     into = str(vault.folder / "out")
     assert vault.restore("fetch", "--all", "--into", into, "--concurrency", str(workers)).code == 0
     assert vault_proxy.most_at_once == workers
+
+
+def test_a_person_at_a_terminal_sees_a_bar_and_whole_lines(vault: Vault, vault_proxy: S3Proxy) -> None:
+    vault.store(FIRST, API, HEAVY, failures=[{"full_name": "acme/huge", "stage": "clone", "error": "too big"}])
+    vault_proxy.faults = [S3Fault(r"GET .*/heavy\.bundle", "slow")]
+    code, output = vault.on_terminal("fetch", "--all", "--into", vault.folder / "out")
+    assert code == 1, output
+    assert "Traceback" not in output
+    assert re.search(r"fetching: +\d+%\|", output)
+    lines = [line.rpartition("\r")[2] for line in output.replace("\r\n", "\n").splitlines()]
+    said = [re.sub(r"\x1b\[\d*[mA-Z]", "", line)[9:] for line in lines if re.match(r"(\x1b\[\d+m)?\d\d:", line)]
+    assert said[0].startswith("fetched acme/api: 11.4 kB, 7 refs")
+    assert said[1].startswith("fetched acme/heavy: 5.0 MB, 1 refs")
+    assert said[2] == "failed acme/huge: error=this backup does not hold it: clone: too big"
+    assert said[3].startswith("fetch finished: ")
 
 
 # -- wrong usage ---------------------------------------------------------------------------------

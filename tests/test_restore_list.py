@@ -144,6 +144,15 @@ def test_control_characters_reach_no_terminal(vault: Vault) -> None:
         assert r"\x1b[2J" in run.stdout + run.stderr
 
 
+def test_a_name_that_the_terminal_can_not_show_is_escaped(vault: Vault) -> None:
+    manifest = vault.store(FIRST, API)
+    manifest["repos"][0]["default_branch"] = "größe"
+    vault.write(FIRST, manifest)
+    run = vault.restore("list", "--date", FIRST, PYTHONIOENCODING="ascii")
+    assert run.code == 0, run.stderr
+    assert r"gr\xf6\xdfe" in run.stdout
+
+
 # -- which backup --------------------------------------------------------------------------------
 
 

@@ -1,12 +1,15 @@
 """Backups to restore from: an organisation backed up once, and buckets with copies of it that a test may spoil."""
 
+import contextlib
 import copy
 import hashlib
 import io
 import json
 import os
+import pty
 import subprocess
 import tempfile
+import termios
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -228,6 +231,21 @@ class Vault:
     def restore(self, *arguments: str | Path, prefix: tuple[str, ...] = (), **changes: str | None) -> Restored:
         """Run the restore program to its end and check what always holds."""
         return self.end(self.start(*arguments, prefix=prefix, **changes))
+
+    def on_terminal(self, *arguments: str | Path) -> tuple[int, str]:
+        """Run the restore program at a terminal; return its exit code and all that the terminal got."""
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (24, 100))
+        command = [*RESTORE, *map(str, arguments)]
+        with subprocess.Popen(command, env=self.environment(), stdout=theirs, stderr=theirs) as process:
+            os.close(theirs)
+            output = b""
+            with contextlib.suppress(OSError):  # the end: nobody has the other side any more
+                while block := os.read(ours, 4096):
+                    output += block
+        os.close(ours)
+        assert list(self.scratch.iterdir()) == []
+        return process.returncode, output.decode()
 
     def end(self, process: "subprocess.Popen[str]") -> Restored:
         """Wait for the restore program to end and check what always holds."""
