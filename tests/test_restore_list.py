@@ -44,7 +44,7 @@ def test_the_dates_are_listed_the_newest_first_and_what_they_lack_is_shown(vault
     first = vault.store(FIRST, API, FORK)
     vault.store(SECOND, API, failures=[failure(FORK)], complete=False)
     vault.write_bytes(THIRD, b"{")
-    vault.client.put_object(Bucket=vault.bucket, Key="github-backup/2026-11-23/acme/api.bundle", Body=b"on its way")
+    vault.client.put_object(Bucket=vault.bucket, Key="github-backup/2025-11-23/acme/api.bundle", Body=b"on its way")
     vault.client.put_object(Bucket=vault.bucket, Key="github-backup/drills/x", Body=b"no date")
     run = vault.restore("list", "--json")
     assert run.code == 1
@@ -67,7 +67,7 @@ def test_the_dates_are_listed_the_newest_first_and_what_they_lack_is_shown(vault
             "finished_at": f"{FIRST}T04:10:00Z",
         },
     ]
-    assert [one["date"] for one in run.named("no manifest: the run is on its way, or was killed")] == ["2026-11-23"]
+    assert [one["date"] for one in run.named("no manifest: the run is on its way, or was killed")] == ["2025-11-23"]
     lines = vault.restore("list", "--limit", "3").stdout.splitlines()
     assert lines[0].split() == ["date", "complete", "repositories", "failed", "size", "age"]
     assert lines[1].split()[:4] == [SECOND, "no", "1", "1"]

@@ -150,7 +150,7 @@ def test_a_drill_that_can_not_begin_raises_its_alarm(vault: Vault) -> None:
     run = vault.restore("verify", "--all", "--publish", "--bucket", f"{vault.bucket}-missing")
     assert run.code == 1
     assert "NoSuchBucket" in run.problems[0]
-    assert vault.stack.aws.metrics(vault.service) == {"RestoreFailed": [1]}
+    assert vault.stack.aws.metrics(vault.service) == {"RestoreVerified": [0], "RestoreFailed": [1]}
 
 
 def test_a_report_that_can_not_be_written_is_a_failure(vault: Vault) -> None:

@@ -31,7 +31,7 @@ from world import Restored, World, events_of
 
 PREFIX = "github-backup"
 # Three days in a row, the newest last.
-FIRST, SECOND, THIRD = "2026-11-20", "2026-11-21", "2026-11-22"
+FIRST, SECOND, THIRD = "2025-11-20", "2025-11-21", "2025-11-22"
 SECRETS = (WRITER[1],)
 
 
