@@ -14,6 +14,7 @@ from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
 from manifest import parse_manifest
 from selection import LATEST, Selection, matches, select
+from terminal import table
 from vault import FIRST, SECOND, THIRD, Vault
 
 API, FORK, PUBLIC = "acme/api", "acme/fork", "acme/public"
@@ -144,6 +145,10 @@ def test_control_characters_reach_no_terminal(vault: Vault) -> None:
         assert r"\x1b[2J" in run.stdout + run.stderr
 
 
+def test_a_table_holds_nothing_that_a_terminal_obeys() -> None:
+    assert table(["ref"], [["\x1b[2J"]]) == "ref\n\\x1b[2J"
+
+
 def test_a_name_that_the_terminal_can_not_show_is_escaped(vault: Vault) -> None:
     manifest = vault.store(FIRST, API)
     manifest["repos"][0]["default_branch"] = "größe"
@@ -196,6 +201,15 @@ def test_a_short_list_of_an_owner_whose_repositories_are_all_there_is_settled_by
     vault.store(SECOND, API, failures=[failure("acme/*", "list")])
     selection = selected(vault)
     assert dates(selection) == {API: SECOND}
+    assert selection.missing == ()
+
+
+def test_a_short_list_settles_no_list_that_failed(vault: Vault) -> None:
+    vault.store(FIRST, API, FORK)
+    vault.store(SECOND, API, failures=[failure("acme/*", "list")])
+    vault.store(THIRD, failures=[failure("acme/*", "list")])
+    selection = selected(vault)
+    assert dates(selection) == {API: SECOND, FORK: FIRST}
     assert selection.missing == ()
 
 
