@@ -292,13 +292,27 @@ def test_the_right_bytes_are_found_under_another_version(vault: Vault) -> None:
     assert {one["event"] for one in vault.events} == {"trying another version of the object"}
 
 
-@pytest.mark.parametrize("names_right", [True, False], ids=["the manifest's", "another"])
+def test_a_header_counts_only_if_its_refs_are_those_of_the_manifest(vault: Vault) -> None:
+    manifest = vault.store(FIRST, API)
+    other = vault.store(FIRST, "acme/fork")["repos"][0]
+    (entry,) = manifest["repos"]
+    vault.client.put_object(Bucket=vault.bucket, Key=entry["s3_key"], Body=vault.read(other))
+    entry["version_id"] = entry["version_id"][::-1]
+    refs = vault.bundles().header(next(entries_of(manifest))).refs
+    assert {name.decode(): oid.decode() for name, oid in refs.items()} == vault.organisation.refs(API)
+    vault.destroy(entry)
+    vault.client.put_object(Bucket=vault.bucket, Key=entry["s3_key"], Body=vault.read(other))
+    with pytest.raises(DownloadError, match="not those of the manifest"):
+        vault.bundles().header(next(entries_of(manifest)))
+
+
+@pytest.mark.parametrize("versions_denied", [True, False], ids=["versions too", "objects alone"])
 def test_a_denied_object_is_said_and_the_others_are_fetched(
-    vault: Vault, vault_proxy: S3Proxy, names_right: bool
+    vault: Vault, vault_proxy: S3Proxy, versions_denied: bool
 ) -> None:
     vault.store(FIRST, API, "acme/fork")
     vault_proxy.faults = [S3Fault(r"GET .*/api\.bundle", "deny"), S3Fault(r"GET .*\?.*versions", "deny")]
-    vault_proxy.faults = vault_proxy.faults[: 2 if names_right else 1]
+    vault_proxy.faults = vault_proxy.faults[: 2 if versions_denied else 1]
     run = vault.restore("fetch", "--all", "--into", vault.folder / "out")
     assert run.code == 1
     assert run.failures.keys() == {API}
