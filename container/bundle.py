@@ -113,10 +113,13 @@ def read_header(file: IO[bytes]) -> Header:
         if line.startswith(b"-"):
             raise BundleError("the bundle needs objects that are not in it")
         if line.startswith(b"@object-format="):
-            object_format = line.decode().strip().removeprefix("@object-format=")
+            object_format = line.decode(errors="replace").strip().removeprefix("@object-format=")
         elif not line.startswith(b"@"):
             lines.append(line)
-    return Header(object_format, parse_refs(b"".join(lines)), file.tell())
+    try:
+        return Header(object_format, parse_refs(b"".join(lines)), file.tell())
+    except ValueError:
+        raise BundleError("a line of the header is no ref") from None
 
 
 def _hash_all(file: IO[bytes], header: Header) -> tuple[bytes, tuple[bytes, ...]]:

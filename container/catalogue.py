@@ -1,7 +1,7 @@
 """The backups that a bucket holds, for whoever reads them: dates, manifests, their versions."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -72,7 +72,8 @@ class Catalogue:
         key = self._key(date)
         url = f"s3://{self.bucket}/{key}"
         try:
-            return parse_manifest(self._read(key, version_id))
+            body, version_id = self._read(key, version_id)
+            return replace(parse_manifest(body), version_id=version_id)
         except ManifestError as error:
             raise CatalogueError(f"{url} can't be used: {error}") from None
         except (ClientError, BotoCoreError) as error:
@@ -101,9 +102,10 @@ class Catalogue:
                 return manifest
         return None
 
-    def _read(self, key: str, version_id: str | None) -> bytes:
+    def _read(self, key: str, version_id: str | None) -> tuple[bytes, str | None]:
         version = {"VersionId": version_id} if version_id else {}
-        return self._client.get_object(Bucket=self.bucket, Key=key, **version)["Body"].read()  # type: ignore[arg-type]
+        answer = self._client.get_object(Bucket=self.bucket, Key=key, **version)  # type: ignore[arg-type]
+        return answer["Body"].read(), answer.get("VersionId")
 
     def _key(self, date: str) -> str:
         return f"{self.prefix}/{date}/manifest.json"

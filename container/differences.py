@@ -47,7 +47,7 @@ def compare_lists(old: Manifest, new: Manifest) -> Iterator[Difference]:
         elif before[one.id].full_name != one.full_name:
             yield Difference(one.full_name, "renamed", f"was {before[one.id].full_name}")
     for one in before.values():
-        if one.id not in after and one.full_name not in failed:
+        if one.id not in after and not {one.full_name, f"{one.owner}/*"} & failed.keys():
             yield Difference(one.full_name, "vanished", f"not in the backup of {new.date}")
     for failure in failed.values():
         yield Difference(failure.full_name, "failed", f"{failure.stage}: {failure.error}")

@@ -4,13 +4,14 @@ import hashlib
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from structlog.typing import FilteringBoundLogger
 
 from bundle import BLOCK_SIZE, BundleError, Header, read_header
 from catalogue import ABSENT, error_code, explain
+from git import fingerprint
 from manifest import Entry
 from retry import RetryableError, retrying
 from stop import Stop
@@ -24,6 +25,7 @@ FIRST_HEADER_SIZE = 64 * 1024
 UNKNOWN_VERSION = (*ABSENT, "InvalidArgument", "400")
 
 OnBytes = Callable[[int], None]
+Got = TypeVar("Got")
 
 
 class DownloadError(Exception):
@@ -49,37 +51,30 @@ class Bundles:
 
         What an interrupted download left behind is continued. `on_bytes` gets the bytes that have arrived.
         """
-        if path.exists() and path.stat().st_size == entry.size_bytes and _sha256(path) == entry.sha256:
+        if is_bundle_of(entry, path):
             on_bytes(entry.size_bytes)
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.part")
-        refusals = []
-        for version_id in self._versions(entry):
-            try:
-                self._complete(entry, version_id, part, on_bytes)
-            except DownloadError as error:
-                refusals.append(error)
-                continue
-            part.replace(path)
-            return True
-        raise refusals[-1]
+        self._from_any_version(entry, lambda version_id: self._complete(entry, version_id, part, on_bytes))
+        part.replace(path)
+        return True
 
     def header(self, entry: Entry) -> Header:
         """Return the header of the entry's bundle, read without the rest. Raises DownloadError."""
-        size = FIRST_HEADER_SIZE
-        while True:
-            try:
-                answer = self._get(entry, entry.version_id, f"bytes=0-{size - 1}")
-                return read_header(io.BytesIO(answer["Body"].read()))
-            except BundleError as error:
-                if size >= entry.size_bytes:
-                    raise DownloadError("checksum", f"{self._url(entry)}: {error}") from None
-                size *= 8
-            except (ClientError, BotoCoreError) as error:
-                raise DownloadError("download", explain(error, self._url(entry))) from None
+        return self._from_any_version(entry, lambda version_id: self._header(entry, version_id))
 
     # -- versions --------------------------------------------------------------------------------
+
+    def _from_any_version(self, entry: Entry, get: Callable[[str | None], Got]) -> Got:
+        """Return what the first version gives that is what the manifest says. Raises DownloadError."""
+        refusals = []
+        for version_id in self._versions(entry):
+            try:
+                return get(version_id)
+            except DownloadError as error:
+                refusals.append(error)
+        raise refusals[0]
 
     def _versions(self, entry: Entry) -> Iterator[str | None]:
         """Yield the version that the manifest names; then, for it may be gone or spoiled, all others of that size."""
@@ -98,6 +93,23 @@ class Bundles:
 
     # -- one version -----------------------------------------------------------------------------
 
+    def _header(self, entry: Entry, version_id: str | None) -> Header:
+        size = FIRST_HEADER_SIZE
+        while True:
+            try:
+                answer = self._get(entry, version_id, f"bytes=0-{size - 1}")
+                header = read_header(io.BytesIO(answer["Body"].read()))
+                break
+            except BundleError as error:
+                if size >= entry.size_bytes:
+                    raise DownloadError("checksum", f"{self._url(entry)}: {error}") from None
+                size *= 8
+            except (ClientError, BotoCoreError) as error:
+                raise DownloadError("download", explain(error, self._url(entry))) from None
+        if fingerprint(header.refs) != entry.refs_sha256:
+            raise DownloadError("checksum", f"{self._url(entry)}: its refs are not those of the manifest")
+        return header
+
     def _complete(self, entry: Entry, version_id: str | None, part: Path, on_bytes: OnBytes) -> None:
         """Bring `part` to its full size and compare it; once anew if what was there before spoiled it."""
         continued = part.exists()
@@ -114,22 +126,28 @@ class Bundles:
         if part.exists() and part.stat().st_size > entry.size_bytes:
             part.unlink()
         on_bytes(part.stat().st_size if part.exists() else 0)
-        for attempt in retrying(ATTEMPTS, self._stop, self._log_wait):
-            with attempt:
-                try:
+        try:
+            for attempt in retrying(ATTEMPTS, self._stop, self._log_wait):
+                with attempt:
                     self._append(entry, version_id, part, on_bytes)
-                except ClientError as error:
-                    raise DownloadError("download", explain(error, self._url(entry))) from None
-                except BotoCoreError as error:
-                    raise _InterruptedError(explain(error, self._url(entry))) from None
+        except _InterruptedError as error:
+            raise DownloadError("download", str(error)) from None
         return _sha256(part)
 
     def _append(self, entry: Entry, version_id: str | None, part: Path, on_bytes: OnBytes) -> None:
-        with part.open("ab") as file:
-            start = file.tell()
-            if start == entry.size_bytes:
-                return
+        start = part.stat().st_size if part.exists() else 0
+        if start == entry.size_bytes:
+            return
+        try:
             body = self._get(entry, version_id, f"bytes={start}-{entry.size_bytes - 1}")["Body"]
+            self._write(body, part, on_bytes)
+        except ClientError as error:
+            raise DownloadError("download", explain(error, self._url(entry))) from None
+        except BotoCoreError as error:
+            raise _InterruptedError(explain(error, self._url(entry))) from None
+
+    def _write(self, body: Any, part: Path, on_bytes: OnBytes) -> None:
+        with part.open("ab") as file:
             for block in iter(lambda: body.read(BLOCK_SIZE), b""):
                 self._stop.check()
                 file.write(block)
@@ -150,6 +168,11 @@ class Bundles:
 
     def _log_wait(self, fault: RetryableError, seconds: float, attempt: int) -> None:
         self._log.warning("trying again", seconds=round(seconds, 1), attempt=attempt, error=str(fault))
+
+
+def is_bundle_of(entry: Entry, path: Path) -> bool:
+    """Return whether the file is there and is the entry's bundle, by size and SHA-256."""
+    return path.exists() and path.stat().st_size == entry.size_bytes and _sha256(path) == entry.sha256
 
 
 def _sha256(path: Path) -> str:

@@ -8,7 +8,8 @@ report: a drill that fell out is made up for by the next.
 import hashlib
 import json
 import math
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,20 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 REPORT_VERSION = 1
-# By the id of a repository, when it was proven last.
-Proven = dict[int, datetime]
+
+
+@dataclass(frozen=True)
+class History:
+    """By the id of a repository: when it was proven last, and since when it waits for the first time."""
+
+    proven: dict[int, datetime] = field(default_factory=dict)
+    waiting: dict[int, datetime] = field(default_factory=dict)
+
+    def after(self, seen: Iterable[int], good: Iterable[int], now: datetime) -> "History":
+        """Return the history with one more verification. What a later one may know again stays in it."""
+        proven = self.proven | dict.fromkeys(good, now)
+        waiting = dict.fromkeys(seen, now) | self.waiting
+        return History(proven, {number: since for number, since in waiting.items() if number not in proven})
 
 
 class ReportError(Exception):
@@ -32,16 +45,18 @@ class ReportError(Exception):
 
 
 def sample(
-    chosen: tuple[Chosen, ...], proven: Proven, now: datetime, within: timedelta, every: timedelta
+    chosen: tuple[Chosen, ...], history: History, now: datetime, within: timedelta, every: timedelta
 ) -> list[Chosen]:
     """Return what to prove now, so that with a drill `every` so often each is proven `within` that time."""
     if not chosen:
         return []
     turns = max(1, within // every)
-    queue = sorted(chosen, key=lambda one: (proven.get(one.entry.id, datetime.min.replace(tzinfo=UTC)), _mixed(one)))
+    never = datetime.min.replace(tzinfo=UTC)
+    queue = sorted(chosen, key=lambda one: (history.proven.get(one.entry.id, never), _mixed(one)))
     quota = math.ceil(len(queue) / turns)
     # What would be too old before the next drill comes can't wait its turn.
-    late = [one for one in queue[quota:] if one.entry.id in proven and proven[one.entry.id] + within < now + every]
+    since = {one.entry.id: now for one in chosen} | history.waiting | history.proven
+    late = [one for one in queue[quota:] if since[one.entry.id] + within < now + every]
     largest = max(chosen, key=lambda one: one.entry.size_bytes)
     picked = {one.entry.id: one for one in [*queue[:quota], *late, largest]}
     return list(picked.values())
@@ -53,19 +68,19 @@ def _mixed(one: Chosen) -> str:
 
 
 def new_report(
-    bucket: str, selection: Selection, results: list[Verified], started_at: datetime, proven: Proven
+    bucket: str, selection: Selection, results: list[Verified], started_at: datetime, history: History
 ) -> dict[str, Any]:
     """Return the report of a verification, as JSON can hold it."""
     now = datetime.now(UTC)
     good = [one for one in results if one.status == "verified"]
-    last = {chosen.entry.id: proven[chosen.entry.id] for chosen in selection.chosen if chosen.entry.id in proven}
-    last |= {one.id: now for one in good}
+    known = history.after((one.entry.id for one in selection.chosen), (one.id for one in good), now)
     newest = selection.manifest.finished_at
     return {
         "schema_version": REPORT_VERSION,
         "command": "verify",
         "bucket": bucket,
         "date": selection.manifest.date,
+        "manifest_version": selection.manifest.version_id,
         "started_at": utc(started_at),
         "finished_at": utc(now),
         "duration_seconds": round((now - started_at).total_seconds(), 3),
@@ -77,8 +92,17 @@ def new_report(
         "backup_age_seconds": round((now - newest).total_seconds()),
         "repositories": [asdict(one) for one in sorted(results, key=lambda one: one.full_name)],
         "missing": [asdict(one) for one in selection.missing],
-        "last_proven": {str(number): utc(moment) for number, moment in sorted(last.items())},
+        "last_proven": _write(known.proven),
+        "waiting_since": _write(known.waiting),
     }
+
+
+def _write(moments: dict[int, datetime]) -> dict[str, str]:
+    return {str(number): utc(moment) for number, moment in sorted(moments.items())}
+
+
+def _read(moments: dict[str, str]) -> dict[int, datetime]:
+    return {int(number): datetime.fromisoformat(moment) for number, moment in moments.items()}
 
 
 class Reports:
@@ -87,8 +111,8 @@ class Reports:
     def __init__(self, client: "S3Client", bucket: str, prefix: str) -> None:
         self._client, self._bucket, self._prefix = client, bucket, prefix.strip("/")
 
-    def proven(self) -> Proven:
-        """Return when each repository was proven last, as the newest report says. Raises ReportError."""
+    def history(self) -> History:
+        """Return what the newest report knows of each repository. Raises ReportError."""
         try:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=f"{self._prefix}/", Delimiter="/"
@@ -96,10 +120,10 @@ class Reports:
             folders = [one["Prefix"].rstrip("/") for page in pages for one in page.get("CommonPrefixes", [])]
             dates = [folder.rpartition("/")[2] for folder in folders if DATE.fullmatch(folder.rpartition("/")[2])]
             if not dates:
-                return {}
+                return History()
             body = self._client.get_object(Bucket=self._bucket, Key=self._key(max(dates)))["Body"].read()
-            last = json.loads(body)["last_proven"]
-            return {int(number): datetime.fromisoformat(moment) for number, moment in last.items()}
+            report = json.loads(body)
+            return History(_read(report["last_proven"]), _read(report["waiting_since"]))
         except (ClientError, BotoCoreError) as error:
             raise ReportError(explain(error, f"s3://{self._bucket}/{self._prefix}/")) from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:

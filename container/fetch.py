@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from download import Bundles, OnBytes
+from download import Bundles, OnBytes, is_bundle_of
 from git import Git, GitError, Refs
 from manifest import Entry
 from unbundle import local_refs, make_empty, make_mirror
@@ -14,6 +14,9 @@ from unbundle import local_refs, make_empty, make_mirror
 Form = Literal["bundles", "mirrors", "clones"]
 # Half-made things, on the same disk as the whole ones; gone when the last of them is whole.
 WORKSHOP = ".restoring"
+
+# Whatever a clone does not bring along by itself; refs/remotes is its own.
+EVERY_OTHER_REF = ("refs/*:refs/*", "^refs/heads/*", "^refs/tags/*", "^refs/remotes/*")
 
 
 class FetchError(Exception):
@@ -41,6 +44,8 @@ class Fetch:
         if self.form == "bundles":
             if entry.status == "empty":
                 return "empty, has no bundle"
+            if place.exists() and not is_bundle_of(entry, place):
+                raise FetchError(f"{place} is there already and is not the bundle of this backup: move it away")
             return "fetched" if self.bundles.download(entry, place, on_bytes) else "was there already"
         if place.exists():
             self._compare(entry, place)
@@ -78,7 +83,7 @@ class Fetch:
         shutil.rmtree(clone, ignore_errors=True)
         self.git.run("clone", "--quiet", "--template=", "--", str(mirror), str(clone))
         inside = ("-C", str(clone))
-        self.git.run(*inside, "fetch", "--quiet", "origin", "refs/notes/*:refs/notes/*", "refs/pull/*:refs/pull/*")
+        self.git.run(*inside, "fetch", "--quiet", "origin", *EVERY_OTHER_REF)
         self.git.run(*inside, "remote", "set-url", "origin", f"{self.server_url}/{entry.full_name}.git")
 
     def _compare(self, entry: Entry, place: Path) -> None:
@@ -89,6 +94,8 @@ class Fetch:
         except GitError as error:
             raise FetchError(f"{place} is there already and can't be read as a repository: {error}") from None
         wrong = [name for name in wanted if found.get(name) != wanted[name]]
+        if entry.status == "empty":  # nothing it lacks could tell it from another one
+            wrong = list(found)
         if wrong:
             names = ", ".join(sorted(name.decode(errors="replace") for name in wrong)[:5])
             raise FetchError(f"{place} is there already and is another repository ({names}): move it away")
@@ -97,11 +104,12 @@ class Fetch:
         """Return the refs that a finished repository has here, from the bundle's header alone."""
         if entry.status == "empty":
             return {}
-        refs = self.bundles.header(entry).refs
+        refs = {name: oid for name, oid in self.bundles.header(entry).refs.items() if name != b"HEAD"}
+        if self.form != "clones":
+            return refs
         head, remote = b"refs/heads/", b"refs/remotes/origin/"
-        renamed = self.form == "clones"
         return {
-            (remote + name.removeprefix(head) if renamed and name.startswith(head) else name): oid
+            (remote + name.removeprefix(head) if name.startswith(head) else name): oid
             for name, oid in refs.items()
-            if name != b"HEAD"
+            if name != b"refs/heads/HEAD" and not name.startswith(b"refs/remotes/")  # a clone uses these names itself
         }

@@ -32,12 +32,12 @@ SETTINGS = (
     f"http.lowSpeedTime={SILENCE}",
     # Where the remote's HEAD is unborn, ours must not come alive by pointing at some branch by chance.
     "init.defaultBranch=HEAD-of-the-remote-is-unborn",
-    # Version 2 asks for the refs in a request of its own, which saves nothing where every ref is wanted.
-    "protocol.version=0",
     "gc.auto=0",
     "maintenance.auto=false",
     "core.fsync=none",
 )
+# Version 2 asks for the refs in a request of its own, which saves nothing where every ref is wanted.
+MIRROR = ("-c", "protocol.version=0", "clone", "--mirror", "--quiet", "--template=")
 LONGEST_ERROR = 2000
 # git replaces credentials in a trace by <redacted>.
 TRACE_HEADERS_ONLY = {"GIT_TRACE_CURL_NO_DATA": "1", "GIT_TRACE_REDACT": "1"}
@@ -197,7 +197,7 @@ class Git:
         trace = path.with_suffix(".trace")
         trace.unlink(missing_ok=True)
         try:
-            self.run("clone", "--mirror", "--quiet", "--template=", "--", url, str(path), token=token, trace=trace)
+            self.run(*MIRROR, "--", url, str(path), token=token, trace=trace)
         except GitError as error:
             error.wait, error.told_by = wait_told(*_last_answer(trace))
             raise

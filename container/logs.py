@@ -80,7 +80,7 @@ def _terminal_line(_logger: WrappedLogger, _method: str, event: EventDict) -> st
         raise structlog.DropEvent
     exception = event.pop("exception", None)
     title = [str(what)]
-    if "done" in event:
+    if "total" in event:
         total = str(event.pop("total"))
         title.insert(0, f"[{event.pop('done'):>{len(total)}}/{total}]")
     if "full_name" in event:

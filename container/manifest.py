@@ -3,8 +3,9 @@
 import json
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_type_hints
 
+from redaction import printable
 from repository import NAME, OWNER, Repository
 from version import TOOL_VERSION
 
@@ -111,6 +112,8 @@ class Manifest:
     git_version: str
     entries: tuple[Entry, ...]
     failures: tuple[Failure, ...]
+    # Of the object that it was read from.
+    version_id: str | None = None
 
     @property
     def date(self) -> str:
@@ -174,26 +177,48 @@ def parse_manifest(body: bytes) -> Manifest:
             raise ManifestError(f"it has schema version {version} and this program knows {SCHEMA_VERSION}: use a newer")
         return Manifest(
             run_id=document["run_id"],
-            started_at=datetime.fromisoformat(document["started_at"]),
-            finished_at=datetime.fromisoformat(document["finished_at"]),
+            started_at=_parse_moment(document["started_at"]),
+            finished_at=_parse_moment(document["finished_at"]),
             complete=document["complete"] is True,
             git_version=document["git_version"],
             entries=tuple(_parse_entry(one) for one in document["repos"]),
-            failures=tuple(Failure(one["full_name"], one["stage"], one["error"]) for one in document["failures"]),
+            failures=tuple(_parse_failure(one) for one in document["failures"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestError(f"it is not a manifest: {type(error).__name__} {error}") from None
 
 
 def _parse_entry(document: dict[str, Any]) -> Entry:
     known = [field.name for field in fields(Entry) if field.default is MISSING or field.name in document]
     one = Entry(**{name: document[name] for name in known})
+    for name, kind in get_type_hints(Entry).items():
+        if not _fits(getattr(one, name), kind):
+            raise ValueError(f"the {name} of {one.full_name!r} is {getattr(one, name)!r}")
     # Names become paths on the disk of whoever restores.
     if one.full_name != f"{one.owner}/{one.name}" or not OWNER.fullmatch(one.owner) or not NAME.fullmatch(one.name):
         raise ValueError(f"{one.full_name!r} is no plain owner/name")
-    if one.status not in get_args(Status):
-        raise ValueError(f"{one.full_name} has the status {one.status!r}")
     stored = one.status in ("stored", "unchanged")
-    if stored and not (isinstance(one.s3_key, str) and isinstance(one.sha256, str) and isinstance(one.size_bytes, int)):
+    if stored and not (one.s3_key and one.sha256 and one.refs_sha256 and one.size_bytes > 0):
         raise ValueError(f"{one.full_name} is {one.status} and has no object")
+    _parse_moment(one.backed_up_at)
     return one
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Return whether a value is of the kind that a field is declared with, and fit to be shown and passed on."""
+    if kind is Status:
+        return value in get_args(Status)
+    if isinstance(value, str) and printable(value) != value:
+        return False
+    return isinstance(value, int | float if kind is float else kind) and isinstance(value, bool) == (kind is bool)
+
+
+def _parse_failure(document: dict[str, Any]) -> Failure:
+    return Failure(printable(document["full_name"]), document["stage"], printable(document["error"]))
+
+
+def _parse_moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment

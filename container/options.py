@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 from catalogue import DATE
@@ -10,6 +11,7 @@ from selection import LATEST
 
 # GitHub refuses a push of more than 2 GiB; the size of a push is an estimate. MB.
 STEP_SIZE = 1000
+REPORT_PLACE = re.compile(r"s3://[^/]+/+[^/].*")
 
 PUSH_NOTES = """\
 environment:
@@ -52,9 +54,12 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     if options.version and options.date in (None, LATEST):
         problems.append("--version needs the --date of the manifest that it is a version of")
     if options.command == "verify":
+        report = str(options.report or "")
+        if report.startswith("s3://") and not REPORT_PLACE.fullmatch(report):
+            problems.append(f"--report s3://BUCKET/PREFIX/ is the form of a place in S3; got {report}")
         if bool(options.within_days) != bool(options.every_hours):
             problems.append("--within-days and --every-hours belong together")
-        if options.within_days and not str(options.report or "").startswith("s3://"):
+        if options.within_days and not report.startswith("s3://"):
             problems.append("--within-days needs --report s3://BUCKET/PREFIX/: there stands what was proven when")
     if problems:
         parser.error("; ".join(problems))

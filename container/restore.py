@@ -6,9 +6,11 @@ at once; then the summary and the exit code. What fails is said by name, and eve
 """
 
 import argparse
+import io
 import json
 import os
 import resource
+import shutil
 import sys
 import tempfile
 import threading
@@ -93,11 +95,13 @@ def main() -> int:
     """Run one command and return the exit code."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the token
     options = parse(sys.argv[1:])
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a branch's name may hold what this machine's terminal can't show
+        sys.stdout.reconfigure(errors="backslashreplace")
     redactor, stop = Redactor(), Stop()
     log = new_logger(BesideBar(sys.stderr), redactor)
     try:
         with tempfile.TemporaryDirectory(prefix="github-restore-", ignore_cleanup_errors=True) as name:
-            stop.listen(DEADLINE, lambda: os._exit(STOPPED))
+            stop.listen(DEADLINE, lambda: give_up(Path(name)))
             session = new_session_of(options, Path(name), redactor, stop, log)
             return COMMANDS[options.command](session)
     except CAN_NOT_START as error:
@@ -114,6 +118,12 @@ def main() -> int:
         publish(aws_session()[0], {metrics.RESTORE_VERIFIED: 0, metrics.RESTORE_FAILED: 1}, log)
     log.error("restore could not be done", exit_code=SOME_FAILED)
     return SOME_FAILED
+
+
+def give_up(scratch: Path) -> NoReturn:
+    """Leave without whoever does not answer in time."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    os._exit(STOPPED)
 
 
 def new_session_of(
@@ -150,9 +160,12 @@ def list_backups(session: Session) -> int:
     manifests, unreadable = [], []
     for date in session.catalogue.dates()[: options.limit]:
         try:
-            manifests.append(session.catalogue.manifest(date))
+            manifests.append(manifest_of(session.catalogue, date, None, session.log))
         except CatalogueError as error:
-            unreadable.append(Missing(date, str(error)))
+            if not error.absent:
+                unreadable.append(Missing(date, str(error)))
+                continue
+            session.log.warning("no manifest: the run is on its way, or was killed", date=date)
     if not manifests and not unreadable:
         raise CatalogueError(session.catalogue.nothing_here())
     rows = [about_manifest(one) for one in manifests]
@@ -181,6 +194,10 @@ def list_versions(session: Session) -> int:
             rows.append({"version": version.version_id, **about_manifest(manifest)})
         except CatalogueError as error:
             unreadable.append(Missing(version.version_id, str(error)))
+    if not rows and not unreadable:
+        raise CatalogueError(
+            f"there is no manifest of {date}: `list` shows the dates" if date else session.catalogue.nothing_here()
+        )
     show(session.options, rows, session.started_at)
     return finish(session, unreadable, len(rows))
 
@@ -272,16 +289,17 @@ def verify(session: Session) -> int:
     """Prove that the selected repositories, or a drill's sample, can be restored."""
     options = session.options
     reports = drill_reports(session)
-    proven: drill.Proven = {}
+    history = drill.History()
     selection = selection_of(session)
     chosen = list(selection.chosen)
-    if options.within_days and reports:
+    if reports:
         try:
-            proven = reports.proven()
+            history = reports.history()
         except drill.ReportError as error:
             session.log.warning("rotation begins anew", error=str(error))
+    if options.within_days:
         within, every = timedelta(days=options.within_days), timedelta(hours=options.every_hours)
-        chosen = drill.sample(selection.chosen, proven, session.started_at, within, every)
+        chosen = drill.sample(selection.chosen, history, session.started_at, within, every)
     session.log.info("verifying", repositories=len(chosen), of=len(selection.chosen), date=selection.manifest.date)
     way = Verify(session.bundles, session.git(), Disk(session.scratch, session.stop), session.scratch)
 
@@ -292,7 +310,7 @@ def verify(session: Session) -> int:
         return result
 
     done, failed = each(chosen, do, "verifying", session)
-    report = drill.new_report(options.bucket, selection, done, session.started_at, proven)
+    report = drill.new_report(options.bucket, selection, done, session.started_at, history)
     failed = [*drill.failures(report), *failed]
     failed += put_report(session, report, reports)
     if options.publish:

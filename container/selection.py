@@ -1,6 +1,7 @@
 """Which repositories of which backup are to be restored."""
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -89,38 +90,53 @@ def manifest_of(catalogue: Catalogue, date: str, version_id: str | None, log: Fi
 
 def _latest(catalogue: Catalogue, log: FilteringBoundLogger, settled_by: datetime) -> Selection:
     dates = catalogue.dates()[:NEWEST_LOOKED_AT]
-    manifest, broken, older = _newest(catalogue, dates, log)
+    manifest, broken, dates = _newest(catalogue, dates, log)
     if manifest.finished_at > settled_by:
         with contextlib.suppress(CatalogueError):  # the first backup of all has none before it
-            manifest, more, older = _newest(catalogue, older, log)
+            manifest, more, dates = _newest(catalogue, dates[1:], log)
             broken += more
     chosen, wanted = list(_stored(manifest)), list(manifest.failures)
-    for date in older:
-        if not wanted:
-            break
-        try:
-            earlier = catalogue.manifest(date)
-        except CatalogueError as error:
-            log.warning("backup left out", date=date, error=str(error))
-            continue
-        found = _recovered(earlier, wanted, {one.entry.id for one in chosen})
+    earlier = _earlier(catalogue, manifest, dates, log)
+    while wanted and (older := next(earlier, None)):
+        found = _recovered(older, wanted, {one.entry.id for one in chosen})
         for one in found:
             log.warning("taken from an older backup", full_name=one.entry.full_name, date=one.date)
         chosen.extend(found)
         names = {one.entry.full_name for one in found}
-        owners = {f"{one.entry.owner}/*" for one in found}
-        wanted = [one for one in wanted if one.full_name not in names | owners]
+        listed = {f"{one.owner}/*" for one in older.entries} - {one.full_name for one in older.failures}
+        wanted = [one for one in wanted if one.full_name not in names | listed]
     return Selection(manifest, tuple(chosen), (*broken, *(_missing(one) for one in wanted)))
+
+
+def _earlier(catalogue: Catalogue, newest: Manifest, dates: list[str], log: FilteringBoundLogger) -> Iterator[Manifest]:
+    """Yield the manifests of the other runs of these days, the newest first."""
+    for date in dates:
+        for version_id in _version_ids(catalogue, date):
+            try:
+                manifest = catalogue.manifest(date, version_id)
+            except CatalogueError as error:
+                log.warning("backup left out", date=date, error=str(error))
+                continue
+            if manifest.run_id != newest.run_id:
+                yield manifest
+
+
+def _version_ids(catalogue: Catalogue, date: str) -> list[str | None]:
+    """Return the versions of a day's manifest, the newest first; None, the newest, where listing is forbidden."""
+    try:
+        return [one.version_id for one in catalogue.versions(date)]
+    except CatalogueError:
+        return [None]
 
 
 def _newest(
     catalogue: Catalogue, dates: list[str], log: FilteringBoundLogger
 ) -> tuple[Manifest, list[Missing], list[str]]:
-    """Return the newest manifest that can be read, those that can't, and the dates before it."""
+    """Return the newest manifest that can be read, those that can't, and the dates from its own on."""
     broken: list[Missing] = []
     for number, date in enumerate(dates):
         try:
-            return manifest_of(catalogue, date, None, log), broken, dates[number + 1 :]
+            return manifest_of(catalogue, date, None, log), broken, dates[number:]
         except CatalogueError as error:
             # A run that is still on its way, or was killed, has no manifest: no fault of the backups.
             log.warning("backup left out", date=date, error=str(error))
@@ -154,6 +170,10 @@ def _matching(selection: Selection, patterns: list[str]) -> Selection:
     names = [*(one.entry.full_name for one in chosen), *(one.full_name for one in missing)]
     for pattern in patterns:
         if not any(matches(name, pattern) for name in names):
+            unlisted = [one.error for one in selection.missing if matches(pattern, one.full_name)]
+            if unlisted:
+                missing.append(Missing(pattern, unlisted[0]))
+                continue
             hint = f"`list --date {selection.manifest.date}` shows what it holds; another day has it perhaps (`list`)"
             missing.append(
                 Missing(pattern, f"the backup of {selection.manifest.date} holds no such repository: {hint}")

@@ -7,10 +7,12 @@ from typing import Any, NoReturn, TextIO
 
 from tqdm import tqdm
 
+from redaction import printable
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Return rows as columns; numbers and what has a unit stand at the right."""
-    lines = [[str(cell) for cell in row] for row in (head, *rows)]
+    lines = [[printable(str(cell)) for cell in row] for row in (head, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     right = [
         all(line[column][:1].isdigit() or line[column] == "-" for line in lines[1:]) for column in range(len(head))
@@ -53,5 +55,5 @@ class BesideBar:
 
 def new_bar(title: str, total: int) -> "tqdm[NoReturn]":
     """Return a bar that counts bytes on a terminal, and shows nothing elsewhere."""
-    quiet = not sys.stderr.isatty()
+    quiet = not (total and sys.stderr.isatty())
     return tqdm(total=total, desc=title, unit="B", unit_scale=True, file=sys.stderr, disable=quiet, dynamic_ncols=True)

@@ -10,8 +10,10 @@ from manifest import Entry
 
 # What `git fsck` says of an object that is whole and was written by a careless program: GitHub serves many.
 BADLY_WRITTEN = re.compile(r"(error|warning) in (commit|tree|tag|blob) [0-9a-f]+: .*")
-# fsck's exit code adds up: 1 for what it says of single objects, 2 for missing ones, 4 for a broken pack.
-BAD_OBJECTS_ONLY = 1
+# What it says of refs besides, and what is as it was at GitHub: a default branch without commits, no branch at all.
+NOTICE = "notice: "
+# fsck's exit code adds up: 1 for what it says of loose objects, 4 of those in a pack, 2 where one is missing.
+BAD_OBJECTS_ONLY = (1, 4, 5)
 
 
 class UnbundleError(Exception):
@@ -69,7 +71,8 @@ def check_objects(git: Git, path: Path) -> list[str]:
     try:
         git.run(f"--git-dir={path}", "fsck", "--full", "--no-dangling", "--no-progress")
     except GitError as error:
-        if error.returncode != BAD_OBJECTS_ONLY or not all(BADLY_WRITTEN.fullmatch(line) for line in error.lines):
+        remarks = [line for line in error.lines if not line.startswith(NOTICE)]
+        if error.returncode not in BAD_OBJECTS_ONLY or not all(BADLY_WRITTEN.fullmatch(line) for line in remarks):
             raise UnbundleError(str(error)) from None
-        return list(error.lines)
+        return remarks
     return []

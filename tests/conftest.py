@@ -12,6 +12,7 @@ from embedded.s3_proxy import S3Proxy
 from embedded.stack import Stack, serve_stack
 from terraform.module import REGION, TERRAFORM, Applied, Module, copy_module
 from terraform.standin.mirror import serve
+from vault import Organisation, Vault, back_up
 from world import Repositories, World
 
 NUMBERS = itertools.count(1)
@@ -78,3 +79,33 @@ def world(stack: Stack, github: FakeGitHub, repositories: Repositories, tmp_path
     number = next(NUMBERS)
     bucket = stack.s3.new_bucket(f"backup-{number}")
     return World(stack, github, repositories, tmp_path, bucket, f"service-{number}")
+
+
+@pytest.fixture(scope="session")
+def organisation(stack: Stack, repositories: Repositories, tmp_path_factory: pytest.TempPathFactory) -> Organisation:
+    """Every awkward repository in a bucket, made once and only read."""
+    with FakeGitHub() as github:
+        bucket = stack.s3.new_bucket("organisation")
+        return back_up(World(stack, github, repositories, tmp_path_factory.mktemp("backup"), bucket, "organisation"))
+
+
+@pytest.fixture
+def vault(organisation: Organisation, tmp_path: Path) -> Vault:
+    """A bucket of the test's own, nothing in it yet."""
+    number = next(NUMBERS)
+    bucket = organisation.stack.s3.new_bucket(f"vault-{number}")
+    return Vault(organisation, bucket, tmp_path, f"service-{number}")
+
+
+@pytest.fixture
+def whole(organisation: Organisation, tmp_path: Path) -> Vault:
+    """The bucket of the whole organisation, which is only read."""
+    return Vault(organisation, organisation.bucket, tmp_path, f"service-{next(NUMBERS)}")
+
+
+@pytest.fixture
+def vault_proxy(vault: Vault) -> Iterator[S3Proxy]:
+    """A proxy through which the vault's restores reach S3."""
+    with S3Proxy(vault.stack.s3.url) as proxy:
+        vault.variables["AWS_ENDPOINT_URL_S3"] = proxy.url
+        yield proxy

@@ -154,7 +154,7 @@ class World:
         """Wait for a run to end and check what always holds."""
         before = self.read_manifest_version()
         output, _ = process.communicate(timeout=seconds)
-        run = Run(process.returncode, output, _events(output), self.read_manifest())
+        run = Run(process.returncode, output, events_of(output), self.read_manifest())
         if process.returncode == 2:
             assert self.read_manifest_version() == before, "a run that could not start wrote a manifest"
         self._check(run)
@@ -165,7 +165,7 @@ class World:
         done = subprocess.run(
             [*RESTORE, *arguments], env=self.environment(**changes), capture_output=True, text=True, check=False
         )
-        run = Restored(done.returncode, done.stdout, done.stderr, _events(done.stderr))
+        run = Restored(done.returncode, done.stdout, done.stderr, events_of(done.stderr))
         assert "Traceback" not in done.stderr, done.stderr
         assert list(self.scratch.iterdir()) == []
         self.check_no_secret(done.stdout + done.stderr)
@@ -284,5 +284,5 @@ class World:
         assert restore(bundle, place) == {name: oid for name, oid in source.items() if name != "HEAD"}
 
 
-def _events(output: str) -> list[dict[str, Any]]:
+def events_of(output: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines() if line.startswith("{")]

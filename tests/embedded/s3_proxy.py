@@ -12,13 +12,15 @@ from urllib.parse import urlsplit
 DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 
 
-@dataclass(frozen=True)
+@dataclass
 class S3Fault:
-    """What happens to the requests whose `METHOD path?query`, ` copy` behind it where one is asked for, matches."""
+    """What happens to the first `times` requests whose `METHOD path?query` matches; a copy has ` copy` behind it."""
 
     match: str
-    # deny: 403. spoil: one byte of the body is another. slow: 1 MiB a second. hang: no answer for a minute.
-    kind: Literal["deny", "spoil", "slow", "hang"]
+    # deny: 403. spoil: one byte of the body is another. slow: 1 MiB a second, there and back.
+    # hang: no answer for a minute. cut: the connection ends in the middle of the answer.
+    kind: Literal["deny", "spoil", "slow", "hang", "cut"]
+    times: int = 1_000_000
 
 
 @dataclass
@@ -34,10 +36,13 @@ class S3Proxy:
     operations: list[tuple[str, bytes]] = field(default_factory=list)
     # The SHA-256 that AWS, and not every server, says in its answer to CopyObject, by what the path matches.
     copy_checksums: dict[str, str] = field(default_factory=dict)
+    at_once: int = 0
+    most_at_once: int = 0
 
     def __post_init__(self) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        self.lock = threading.Lock()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> "S3Proxy":
@@ -49,7 +54,11 @@ class S3Proxy:
         self._server.server_close()
 
     def kind(self, what: str) -> str | None:
-        return next((fault.kind for fault in self.faults if re.search(fault.match, what)), None)
+        for fault in self.faults:
+            if fault.times > 0 and re.search(fault.match, what):
+                fault.times -= 1
+                return fault.kind
+        return None
 
     def with_checksum(self, what: str, answer: bytes) -> bytes:
         """Return S3's answer, to a copy with the checksum that is to be in it."""
@@ -86,10 +95,20 @@ class S3Proxy:
                 headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
                 connection.request(self.command, self.path, body, headers)
                 answer = connection.getresponse()
-                self.send(answer.status, answer.getheaders(), proxy.with_checksum(what, answer.read()))
+                self.send(answer.status, answer.getheaders(), proxy.with_checksum(what, answer.read()), kind)
                 connection.close()
 
-            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = forward  # noqa: N815
+            def counted(self) -> None:
+                with proxy.lock:
+                    proxy.at_once += 1
+                    proxy.most_at_once = max(proxy.most_at_once, proxy.at_once)
+                try:
+                    self.forward()
+                finally:
+                    with proxy.lock:
+                        proxy.at_once -= 1
+
+            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = counted  # noqa: N815
 
             def read_body(self, slowly: bool) -> bytes:
                 left, parts = int(self.headers.get("Content-Length", 0)), []
@@ -101,7 +120,7 @@ class S3Proxy:
                         raise ConnectionError("the client went away")
                 return b"".join(parts)
 
-            def send(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+            def send(self, status: int, headers: list[tuple[str, str]], body: bytes, kind: str | None = None) -> None:
                 self.send_response(status)
                 for name, value in headers:
                     if name.lower() not in ("content-length", "transfer-encoding", "date", "server"):
@@ -109,7 +128,12 @@ class S3Proxy:
                 length = {name.lower(): value for name, value in headers}.get("content-length", "0")
                 self.send_header("Content-Length", length if self.command == "HEAD" else str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                end = len(body) // 2 if kind == "cut" else len(body)
+                for start in range(0, end, 128 * 1024):
+                    self.wfile.write(body[start : min(end, start + 128 * 1024)])
+                    time.sleep(0.125 if kind == "slow" else 0)
+                if kind == "cut":
+                    raise ConnectionError("cut")
 
             def handle_one_request(self) -> None:
                 try:

@@ -1,0 +1,159 @@
+"""The restore drill: whatever comes, goes or falls out, every repository is proven in time."""
+
+import functools
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drill import History, sample
+from manifest import StoredBundle, entry
+from repository import Repository
+from selection import Chosen
+from vault import FIRST, SECOND, Vault
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@functools.cache
+def chosen(number: int, size: int | None = None) -> Chosen:
+    repository = Repository(number, "acme", f"r{number}", True, False, False, "main", 1, 1)
+    stored = StoredBundle(f"key-{number}", None, size or number + 1, "a" * 64, 1, "b" * 64, None, None)
+    return Chosen(entry(repository, "stored", stored, 1), "2026-01-01")
+
+
+def numbers(picked: list[Chosen]) -> list[int]:
+    return sorted(one.entry.id for one in picked)
+
+
+# -- the rotation --------------------------------------------------------------------------------
+
+
+@settings(max_examples=100, deadline=None)
+@given(count=st.integers(1, 60), days=st.integers(1, 20), every=st.integers(1, 72))
+def test_every_repository_is_proven_within_the_days_and_no_drill_is_larger_than_it_must_be(
+    count: int, days: int, every: int
+) -> None:
+    repositories = tuple(chosen(number) for number in range(count))
+    within, step = timedelta(days=days), timedelta(hours=every)
+    history, sizes = History(), []
+    for turn in range(3 * (within // step) + 3):
+        now = START + turn * step
+        picked = numbers(sample(repositories, history, now, within, step))
+        assert count - 1 in picked, "the largest is in every drill"
+        sizes.append(len(picked))
+        history = history.after(range(count), picked, now)
+        if turn + 1 >= max(1, within // step):
+            assert len(history.proven) == count
+            assert min(history.proven.values()) >= now - within
+    assert max(sizes) <= -(-count // max(1, within // step)) + 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), turns=st.integers(1, 8))
+def test_repositories_may_come_go_and_fail_and_the_others_are_proven_in_time(data: st.DataObject, turns: int) -> None:
+    """One drill a day, `turns` days: nobody waits longer, whoever is broken for good and however many are new."""
+    within = turns * DAY
+    here, broken, history, next_number = set(range(5)), {1}, History(), 5
+    since = dict.fromkeys(here, START)
+    for day in range(20):
+        now = START + day * DAY
+        new = data.draw(st.integers(0, 12))
+        here |= set(range(next_number, next_number + new))
+        since |= dict.fromkeys(range(next_number, next_number + new), now)
+        next_number += new
+        gone = data.draw(st.sets(st.sampled_from(sorted(here)), max_size=4))
+        here -= gone
+        broken |= data.draw(st.sets(st.sampled_from(sorted(here) or [0]), max_size=1))
+        picked = numbers(sample(tuple(map(chosen, sorted(here))), history, now, within, DAY))
+        good = set(picked) - broken
+        history = history.after(here, good, now)
+        since |= dict.fromkeys(picked, now)
+        for number in here:
+            assert since[number] + within >= now + DAY or number in picked, (number, day)
+
+
+@settings(max_examples=100, deadline=None)
+@given(held=st.lists(st.booleans(), min_size=30, max_size=30), turns=st.integers(1, 8), count=st.integers(1, 30))
+def test_a_drill_that_falls_out_is_made_up_for_by_the_next(held: list[bool], turns: int, count: int) -> None:
+    repositories, history, within = tuple(map(chosen, range(count))), History(), turns * DAY
+    history = history.after(range(count), (), START)
+    for day, takes_place in enumerate(held):
+        now = START + day * DAY
+        if not takes_place:
+            continue
+        history = history.after(range(count), numbers(sample(repositories, history, now, within, DAY)), now)
+        for number in range(count):
+            last = history.proven.get(number, START)
+            assert last + within >= now + DAY or last == now
+
+
+def test_the_oldest_proof_comes_first_and_the_never_proven_before_it() -> None:
+    proven = {number: START + number * timedelta(hours=1) for number in range(9)}
+    picked = sample(tuple(map(chosen, range(10))), History(proven), START + DAY, 5 * DAY, DAY)
+    assert numbers(picked) == [0, 9]
+
+
+def test_nothing_to_prove_is_no_fault() -> None:
+    assert sample((), History(), START, DAY, DAY) == []
+
+
+def test_a_drill_rarer_than_the_days_proves_everything_each_time() -> None:
+    assert len(sample(tuple(map(chosen, range(10))), History(), START, DAY, 7 * DAY)) == 10
+
+
+# -- real drills ---------------------------------------------------------------------------------
+
+NAMES = ("acme/api", "acme/archived", "acme/fork", "acme/public", "acme/gitlinks", "acme/empty")
+
+
+def drill(vault: Vault, *more: str, code: int = 0) -> dict[str, Any]:
+    place = f"s3://{vault.bucket}/drills/"
+    rotation = () if more else ("--within-days", "3", "--every-hours", "24")
+    run = vault.restore("verify", *rotation, *more, "--report", place)
+    assert run.code == code, run.stderr
+    (written,) = run.named("report written")
+    key = written["report"].removeprefix(f"s3://{vault.bucket}/")
+    assert key == f"drills/{datetime.now(UTC):%Y-%m-%d}/report.json"
+    report: dict[str, Any] = json.loads(vault.client.get_object(Bucket=vault.bucket, Key=key)["Body"].read())
+    return report
+
+
+def test_each_drill_goes_on_where_the_last_one_ended(vault: Vault) -> None:
+    manifest = vault.store(FIRST, *NAMES)
+    largest = max(manifest["repos"], key=lambda one: one["size_bytes"])
+    reports = [drill(vault) for _ in range(3)]
+    picked = [{one["full_name"] for one in report["repositories"]} for report in reports]
+    assert all(largest["full_name"] in one and 2 <= len(one) <= 3 for one in picked)
+    assert set.union(*picked) == set(NAMES)
+    assert len(reports[0]["last_proven"]) + len(reports[0]["waiting_since"]) == len(NAMES)
+    assert len(reports[2]["last_proven"]) == len(NAMES)
+    assert reports[2]["waiting_since"] == {}
+    # A look at one repository in between forgets none of the others.
+    by_hand = drill(vault, "acme/api")
+    assert [one["full_name"] for one in by_hand["repositories"]] == ["acme/api"]
+    assert by_hand["last_proven"].keys() == reports[2]["last_proven"].keys()
+
+
+def test_what_fails_in_a_drill_is_tried_in_the_next_and_a_report_that_nobody_can_read_begins_anew(vault: Vault) -> None:
+    manifest = vault.store(FIRST, *NAMES)
+    vault.store(SECOND, *NAMES)
+    api = manifest["repos"][0]
+    broken = {**api, "sha256": "0" * 64}
+    vault.write(SECOND, manifest | {"date": SECOND, "repos": [broken, *manifest["repos"][1:]]})
+    vault.client.put_object(Bucket=vault.bucket, Key="drills/2025-01-01/report.json", Body=b"{")
+    run = vault.restore(
+        "verify", "--within-days", "1", "--every-hours", "24", "--report", f"s3://{vault.bucket}/drills/", "--publish"
+    )
+    assert run.code == 1
+    assert "can't be read" in run.named("rotation begins anew")[0]["error"]
+    assert run.failures.keys() == {"acme/api"}
+    again = drill(vault, code=1)
+    assert "acme/api" in {one["full_name"] for one in again["repositories"]}
+    assert again["waiting_since"].keys() == {str(api["id"])}
+    metrics = vault.stack.aws.metrics(vault.service)
+    assert metrics["RestoreFailed"] == [1]
+    assert metrics["RestoreVerified"] == [len(NAMES) - 1]

@@ -1,0 +1,378 @@
+"""`list` and `diff`, and which backup a repository is taken from when something is wrong with the newest."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from catalogue import CatalogueError
+from differences import compare_lists
+from embedded.organisation import SECOND_OWNER
+from embedded.real_git import git
+from embedded.s3 import READER
+from embedded.s3_proxy import S3Fault, S3Proxy
+from manifest import parse_manifest
+from selection import LATEST, Selection, matches, select
+from terminal import table
+from vault import FIRST, SECOND, THIRD, Vault
+
+API, FORK, PUBLIC = "acme/api", "acme/fork", "acme/public"
+NEVER = "2020-02-30"
+EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+
+def failure(name: str, stage: str = "clone") -> dict[str, str]:
+    return {"full_name": name, "stage": stage, "error": f"no {name}"}
+
+
+def selected(vault: Vault, *patterns: str, date: str = LATEST, version: str | None = None) -> Selection:
+    return select(vault.catalogue(), date, version, list(patterns) or ["*/*"], vault.log)
+
+
+def dates(selection: Selection) -> dict[str, str]:
+    return {one.entry.full_name: one.date for one in selection.chosen}
+
+
+def missing(selection: Selection) -> dict[str, str]:
+    return {one.full_name: one.error for one in selection.missing}
+
+
+# -- list ----------------------------------------------------------------------------------------
+
+
+def test_the_dates_are_listed_the_newest_first_and_what_they_lack_is_shown(vault: Vault) -> None:
+    first = vault.store(FIRST, API, FORK)
+    vault.store(SECOND, API, failures=[failure(FORK)], complete=False)
+    vault.write_bytes(THIRD, b"{")
+    vault.client.put_object(Bucket=vault.bucket, Key="github-backup/2025-11-23/acme/api.bundle", Body=b"on its way")
+    vault.client.put_object(Bucket=vault.bucket, Key="github-backup/drills/x", Body=b"no date")
+    run = vault.restore("list", "--json")
+    assert run.code == 1
+    assert run.failures.keys() == {THIRD}
+    assert json.loads(run.stdout) == [
+        {
+            "date": SECOND,
+            "complete": False,
+            "repositories": 1,
+            "failed": 1,
+            "size_bytes": first["repos"][0]["size_bytes"],
+            "finished_at": f"{SECOND}T04:10:00Z",
+        },
+        {
+            "date": FIRST,
+            "complete": True,
+            "repositories": 2,
+            "failed": 0,
+            "size_bytes": sum(one["size_bytes"] for one in first["repos"]),
+            "finished_at": f"{FIRST}T04:10:00Z",
+        },
+    ]
+    assert [one["date"] for one in run.named("no manifest: the run is on its way, or was killed")] == ["2025-11-23"]
+    lines = vault.restore("list", "--limit", "3").stdout.splitlines()
+    assert lines[0].split() == ["date", "complete", "repositories", "failed", "size", "age"]
+    assert lines[1].split()[:4] == [SECOND, "no", "1", "1"]
+    assert len(lines) == 2
+
+
+def test_the_repositories_of_a_day_are_listed(whole: Vault) -> None:
+    rows = {one["repository"]: one for one in whole.rows("list", "--date", whole.organisation.date)}
+    assert rows.keys() == whole.organisation.entries.keys()
+    for name, entry in whole.organisation.entries.items():
+        assert rows[name] == {
+            "repository": name,
+            "date": whole.organisation.date,
+            "status": entry["status"],
+            "size_bytes": entry["size_bytes"],
+            "refs": entry["ref_count"],
+            "default_branch": entry["default_branch"],
+            "backed_up_at": entry["backed_up_at"],
+        }
+
+
+def test_whoever_may_only_read_sees_the_table(whole: Vault) -> None:
+    run = whole.restore(
+        "list", "ACME/[af]*", "experiments", SECOND_OWNER, AWS_ACCESS_KEY_ID=READER[0], AWS_SECRET_ACCESS_KEY=READER[1]
+    )
+    assert run.code == 1
+    assert run.failures.keys() == {"experiments"}
+    head, *lines = run.stdout.splitlines()
+    assert head.split() == ["repository", "date", "status", "size", "refs", "default", "branch", "age"]
+    assert [line.split()[0] for line in lines] == [
+        f"{SECOND_OWNER}/experiments",
+        "acme/ambiguous-refs",
+        API,
+        "acme/archived",
+        FORK,
+    ]
+    assert lines[2].split()[5:] == ["7", "main", *lines[2].split()[-2:]]
+
+
+def test_every_version_of_a_days_manifest_is_listed_and_can_be_chosen(vault: Vault) -> None:
+    vault.store(FIRST, API, FORK)
+    vault.store(FIRST, API)
+    vault.write_bytes(FIRST, b"overwritten")
+    run = vault.restore("list", "--versions", "--date", FIRST, "--json")
+    assert run.code == 1
+    assert len(run.failures) == 1
+    rows = json.loads(run.stdout)
+    assert [one["repositories"] for one in rows] == [1, 2]
+    found = vault.rows("list", "--date", FIRST, "--version", rows[1]["version"])
+    assert [one["repository"] for one in found] == [API, FORK]
+    with pytest.raises(CatalogueError, match="list --versions"):
+        selected(vault, date=FIRST, version=rows[0]["version"][::-1])
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("list", "--versions"), ("list", "--versions", "--date", NEVER)])
+def test_nothing_where_one_looks_is_said(vault: Vault, arguments: tuple[str, ...]) -> None:
+    run = vault.restore(*arguments, "--prefix", "elsewhere")
+    assert run.code == 1
+    assert "elsewhere" in run.problems[0] or NEVER in run.problems[0]
+
+
+def test_a_manifest_of_another_schema_asks_for_a_newer_program(vault: Vault) -> None:
+    vault.store(FIRST, API, schema_version=2)
+    with pytest.raises(CatalogueError, match="schema version 2"):
+        selected(vault, date=FIRST)
+
+
+def test_control_characters_reach_no_terminal(vault: Vault) -> None:
+    vault.store(FIRST, API)
+    vault.store(SECOND, API, failures=[failure("acme/\x1b[2J\x07")])
+    for command in (("diff", FIRST, SECOND), ("list", "--date", SECOND)):
+        run = vault.restore(*command)
+        assert "\x1b" not in run.stdout + run.stderr
+        assert r"\x1b[2J" in run.stdout + run.stderr
+
+
+def test_a_table_holds_nothing_that_a_terminal_obeys() -> None:
+    assert table(["ref"], [["\x1b[2J"]]) == "ref\n\\x1b[2J"
+
+
+def test_a_name_that_the_terminal_can_not_show_is_escaped(vault: Vault) -> None:
+    manifest = vault.store(FIRST, API)
+    manifest["repos"][0]["default_branch"] = "größe"
+    vault.write(FIRST, manifest)
+    run = vault.restore("list", "--date", FIRST, PYTHONIOENCODING="ascii")
+    assert run.code == 0, run.stderr
+    assert r"gr\xf6\xdfe" in run.stdout
+
+
+# -- which backup --------------------------------------------------------------------------------
+
+
+def test_what_failed_today_is_taken_from_yesterday_and_it_is_said(vault: Vault) -> None:
+    vault.store(FIRST, API, FORK, "acme/gitlinks")
+    vault.store(SECOND, API, PUBLIC, failures=[failure(FORK), failure("acme/gitlinks")])
+    vault.store(THIRD, API, failures=[failure(FORK), failure(PUBLIC), failure("acme/never")])
+    selection = selected(vault)
+    assert dates(selection) == {API: THIRD, PUBLIC: SECOND, FORK: FIRST}
+    assert missing(selection).keys() == {"acme/never"}
+    assert "no acme/never" in missing(selection)["acme/never"]
+    said = [(one["full_name"], one["date"]) for one in vault.events if one["event"] == "taken from an older backup"]
+    assert sorted(said) == [(FORK, FIRST), (PUBLIC, SECOND)]
+    # gitlinks is in no newer list: it vanished, and that takes a date.
+    assert "acme/gitlinks" in dates(selected(vault, date=FIRST))
+    assert missing(selected(vault, date=THIRD)).keys() == {FORK, PUBLIC, "acme/never"}
+
+
+def test_what_a_second_run_lost_is_taken_from_the_first_of_that_day(vault: Vault) -> None:
+    vault.store(FIRST, API, FORK)
+    morning = vault.store(SECOND, API, FORK)
+    vault.store(SECOND, API, failures=[failure(FORK)], complete=False)
+    selection = selected(vault)
+    assert dates(selection) == {API: SECOND, FORK: SECOND}
+    fork = next(one.entry for one in selection.chosen if one.entry.full_name == FORK)
+    assert fork.version_id == morning["repos"][1]["version_id"]
+
+
+def test_an_owner_that_could_not_be_listed_is_taken_from_the_last_day_he_could_be(vault: Vault) -> None:
+    labs = f"{SECOND_OWNER}/experiments"
+    vault.store(FIRST, API, labs)
+    vault.store(SECOND, API, failures=[failure(f"{SECOND_OWNER}/*", "list")])
+    assert dates(selected(vault)) == {API: SECOND, labs: FIRST}
+    assert dates(selected(vault, SECOND_OWNER)) == {labs: FIRST}
+    (error,) = missing(selected(vault, labs, date=SECOND)).values()
+    assert "list: no acme-labs/*" in error
+
+
+def test_a_short_list_of_an_owner_whose_repositories_are_all_there_is_settled_by_an_older_one(vault: Vault) -> None:
+    vault.store(FIRST, API)
+    vault.store(SECOND, API, failures=[failure("acme/*", "list")])
+    selection = selected(vault)
+    assert dates(selection) == {API: SECOND}
+    assert selection.missing == ()
+
+
+def test_a_short_list_settles_no_list_that_failed(vault: Vault) -> None:
+    vault.store(FIRST, API, FORK)
+    vault.store(SECOND, API, failures=[failure("acme/*", "list")])
+    vault.store(THIRD, failures=[failure("acme/*", "list")])
+    selection = selected(vault)
+    assert dates(selection) == {API: SECOND, FORK: FIRST}
+    assert selection.missing == ()
+
+
+def test_a_broken_manifest_is_a_failure_and_the_newest_whole_one_is_used(vault: Vault) -> None:
+    vault.store(FIRST, API)
+    vault.write_bytes(SECOND, b"<html>")
+    selection = selected(vault)
+    assert dates(selection) == {API: FIRST}
+    assert missing(selection).keys() == {f"manifest of {SECOND}"}
+
+
+def test_a_run_on_its_way_is_no_failure(vault: Vault) -> None:
+    vault.store(FIRST, API)
+    vault.copy(SECOND, API)
+    selection = selected(vault)
+    assert (dates(selection), selection.missing) == ({API: FIRST}, ())
+
+
+def test_a_deleted_manifest_is_found_by_its_version(vault: Vault) -> None:
+    manifest = vault.store(FIRST, API)
+    vault.client.delete_object(Bucket=vault.bucket, Key=vault.manifest_key(FIRST))
+    vault.client.delete_object(Bucket=vault.bucket, Key=manifest["repos"][0]["s3_key"])
+    assert dates(selected(vault, date=FIRST)) == {API: FIRST}
+    assert [one["event"] for one in vault.events] == ["manifest was deleted, its newest version is used"]
+    with pytest.raises(CatalogueError, match="no backup"):
+        selected(vault)
+
+
+def test_a_day_that_is_not_there_is_said(vault: Vault) -> None:
+    vault.store(FIRST, API)
+    with pytest.raises(CatalogueError, match=f"{NEVER}.*`list`"):
+        selected(vault, date=NEVER)
+
+
+def test_gone_repositories_are_not_restored_and_need_no_older_backup(vault: Vault) -> None:
+    manifest = vault.store(FIRST, API, FORK)
+    manifest["repos"][1] |= {"status": "gone", "s3_key": None, "sha256": None, "refs_sha256": None}
+    vault.write(FIRST, manifest)
+    assert dates(selected(vault)) == {API: FIRST}
+    assert missing(selected(vault, FORK)).keys() == {FORK}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "means"),
+    [("acme/api", True), ("ACME/Api", True), ("acme", True), ("acme/*", True), ("*/a?i", True), ("acme/[a-b]*", True),
+     ("*", True), ("acm", False), ("acme/ap", False), ("api", False), ("", False), ("acme-labs", False)],
+)  # fmt: skip
+def test_a_pattern_means_a_repository_or_an_owner(pattern: str, means: bool) -> None:
+    assert matches("acme/api", pattern) is means
+
+
+# -- no permission -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"S3_BUCKET": "there-is-no-such-bucket"}, "NoSuchBucket"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "SignatureDoesNotMatch"),
+        ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None, "AWS_EC2_METADATA_DISABLED": "1"}, "credentials"),
+        ({"AWS_REGION": None}, "--region"),
+        ({"AWS_PROFILE": "nobody"}, "AWS_PROFILE"),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
+)
+def test_a_bucket_that_can_not_be_read_is_explained(vault: Vault, changes: dict[str, str | None], said: str) -> None:
+    vault.variables |= changes
+    run = vault.restore("list")
+    assert run.code == 1
+    assert said in run.problems[0]
+
+
+def test_a_denied_list_is_explained(vault: Vault, vault_proxy: S3Proxy) -> None:
+    vault.store(FIRST, API)
+    vault_proxy.faults = [S3Fault("GET .*list-type", "deny")]
+    run = vault.restore("list")
+    assert run.code == 1
+    assert "s3:ListBucket" in run.problems[0]
+    # A day that one knows can be read without it.
+    assert [one["repository"] for one in vault.rows("list", "--date", FIRST)] == [API]
+
+
+def test_denied_versions_keep_nobody_from_older_days(vault: Vault, vault_proxy: S3Proxy) -> None:
+    vault.store(FIRST, API)
+    vault.store(SECOND, FORK, failures=[failure(API)])
+    vault_proxy.faults = [S3Fault(r"GET .*\?.*versions", "deny")]
+    assert [(one["repository"], one["date"]) for one in vault.rows("list", "*/*")] == [(API, FIRST), (FORK, SECOND)]
+
+
+# -- diff ----------------------------------------------------------------------------------------
+
+
+def moved(vault: Vault, name: str, *commands: tuple[str, ...]) -> dict[str, Any]:
+    """Return the entry of a repository in which git has done something since."""
+    path = vault.folder / f"{name.replace('/', '-')}.git"
+    git("clone", "--quiet", "--mirror", vault.organisation.sources[name], path)
+    for command in commands:
+        tree = git(f"--git-dir={path}", "rev-parse", "HEAD^{tree}").decode().strip()
+        parent = git(f"--git-dir={path}", "rev-parse", "HEAD").decode().strip()
+        words = [word.format(tree=tree, parent=parent) for word in command]
+        output = git(f"--git-dir={path}", *words).decode().strip()
+        if words[0] == "commit-tree":
+            git(f"--git-dir={path}", "update-ref", "HEAD", output)
+    bundle = path.with_suffix(".bundle")
+    git(f"--git-dir={path}", "bundle", "create", "--quiet", bundle, "--all")
+    lines = sorted(line + b"\n" for line in git("bundle", "list-heads", bundle).splitlines())
+    entry = vault.put(SECOND, name, bundle.read_bytes(), hashlib.sha256(b"".join(lines)).hexdigest())
+    return entry | {"sha": git(f"--git-dir={path}", "rev-parse", "HEAD").decode().strip()}
+
+
+def test_diff_says_what_changed_from_one_day_to_another(vault: Vault) -> None:
+    names = (API, FORK, PUBLIC, "acme/archived", "acme/gitlinks", "acme/.github", "acme/odd-tags", "acme/heavy")
+    vault.store(FIRST, *names, f"{SECOND_OWNER}/experiments")
+    failures = [failure("acme/odd-tags"), failure(f"{SECOND_OWNER}/*", "list")]
+    second = vault.store(SECOND, "acme/.github", "acme/_under.score-", failures=failures)
+    renamed = next(one for one in second["repos"] if one["full_name"] == "acme/.github")
+    renamed |= {"full_name": "acme/renamed", "name": "renamed"}
+    small = (("update-ref", "-d", "refs/heads/feature/login"), ("update-ref", "-d", "refs/pull/7/head"))
+    second["repos"] += [
+        moved(vault, API, *small),
+        moved(vault, FORK, ("commit-tree", "-m", "forced", "{tree}")),
+        moved(vault, PUBLIC, ("commit-tree", "-m", "on top", "-p", "{parent}", "{tree}")),
+        moved(vault, "acme/archived") | {"default_branch": "trunk"},
+        moved(vault, "acme/heavy", ("mktree",), ("commit-tree", "-m", "emptied", EMPTY_TREE)),
+    ]
+    vault.write(SECOND, second)
+    found = [(one["full_name"], one["kind"]) for one in vault.rows("diff", FIRST, SECOND)]
+    expected = [
+        ("acme/_under.score-", "appeared"),
+        (API, "refs deleted"),
+        ("acme/archived", "default branch renamed"),
+        (FORK, "default branch rewritten"),
+        ("acme/gitlinks", "vanished"),
+        ("acme/heavy", "default branch rewritten"),
+        ("acme/heavy", "shrank"),
+        ("acme/odd-tags", "failed"),
+        ("acme/renamed", "renamed"),
+        (f"{SECOND_OWNER}/*", "failed"),
+    ]
+    assert sorted(found) == sorted(expected)
+    quick = vault.rows("diff", FIRST, SECOND, FORK, PUBLIC, "acme/vanished", "--quick")
+    assert [(one["full_name"], one["kind"]) for one in quick] == [
+        (FORK, "default branch moved"),
+        (PUBLIC, "default branch moved"),
+    ]
+    table = vault.restore("diff", FIRST, "latest", API)
+    assert table.code == 0
+    assert "1: refs/heads/feature/login" in table.stdout
+
+
+def test_diff_names_a_bundle_that_is_not_there_and_goes_on(vault: Vault) -> None:
+    vault.store(FIRST, API, FORK)
+    second = vault.store(SECOND)
+    second["repos"] = [moved(vault, name, ("commit-tree", "-m", "forced", "{tree}")) for name in (API, FORK)]
+    vault.write(SECOND, second)
+    vault.destroy(second["repos"][0])
+    run = vault.restore("diff", FIRST, SECOND, "--json")
+    assert run.code == 1
+    assert run.failures.keys() == {API}
+    assert [(one["full_name"], one["kind"]) for one in json.loads(run.stdout)] == [(FORK, "default branch rewritten")]
+
+
+def test_a_day_compared_with_itself_has_no_differences(whole: Vault) -> None:
+    manifest = parse_manifest(json.dumps(whole.organisation.manifest).encode())
+    assert list(compare_lists(manifest, manifest)) == []
+    assert whole.rows("diff", whole.organisation.date, "latest") == []

@@ -1,0 +1,180 @@
+"""`verify`: what restores is proven, what does not is named with the stage, and the report and metrics say both."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from disk import Disk
+from embedded.organisation import Stream
+from embedded.real_git import git
+from embedded.s3 import READER
+from embedded.s3_proxy import S3Fault, S3Proxy
+from git import fingerprint
+from selection import Chosen
+from vault import FIRST, SECOND, Vault, entries_of
+from verify import Verified, Verify
+
+API = "acme/api"
+
+
+def verify(vault: Vault, entry: dict[str, Any]) -> Verified:
+    """Verify one repository with the parts of the program alone."""
+    scratch = vault.folder / "parts"
+    scratch.mkdir()
+    way = Verify(vault.bundles(), vault.git(), Disk(scratch, vault.stop), scratch)
+    (one,) = entries_of(vault.organisation.manifest | {"repos": [entry]})
+    result = way.verify(Chosen(one, FIRST), lambda _: None)
+    assert list(scratch.iterdir()) == []
+    return result
+
+
+def bundle_of(folder: Path, *damage: str) -> bytes:
+    """Return a bundle of a small repository; `damage`: files of which it lacks the object."""
+    path = folder / "source.git"
+    git("init", "--quiet", "--bare", "--initial-branch=main", path)
+    stream = Stream()
+    stream.commit("refs/heads/main", {"kept": b"kept", "lost": b"lost"})
+    git(f"--git-dir={path}", "fast-import", "--quiet", stdin=bytes(stream.data))
+    objects = {
+        line.split()[0] for line in git(f"--git-dir={path}", "rev-list", "--objects", "--all").decode().splitlines()
+    }
+    lost = {git(f"--git-dir={path}", "rev-parse", f"main:{name}").decode().strip() for name in damage}
+    pack = git(f"--git-dir={path}", "pack-objects", "--stdout", stdin="\n".join(objects - lost).encode() + b"\n")
+    oid = git(f"--git-dir={path}", "rev-parse", "main").strip()
+    return b"# v2 git bundle\n" + oid + b" refs/heads/main\n" + oid + b" HEAD\n\n" + pack
+
+
+def refs_of(bundle: bytes) -> str:
+    lines = bundle.split(b"\n\n", 1)[0].splitlines()[1:]
+    return fingerprint({name: oid for oid, name in (line.split(b" ", 1) for line in lines)})
+
+
+def test_everything_awkward_is_proven_and_the_report_says_so(whole: Vault) -> None:
+    run = whole.restore("verify", "--all", "--publish", AWS_ACCESS_KEY_ID=READER[0], AWS_SECRET_ACCESS_KEY=READER[1])
+    assert run.code == 0, run.stderr
+    report = json.loads(run.stdout)
+    entries = whole.organisation.entries
+    manifest = whole.client.head_object(Bucket=whole.bucket, Key=whole.manifest_key(whole.organisation.date))
+    assert {key: report[key] for key in ("schema_version", "command", "bucket", "date", "manifest_version")} == {
+        "schema_version": 1,
+        "command": "verify",
+        "bucket": whole.bucket,
+        "date": whole.organisation.date,
+        "manifest_version": manifest["VersionId"],
+    }
+    assert (report["verified"], report["failed"]) == (len(entries), 0)
+    assert report["size_bytes"] == sum(one["size_bytes"] for one in entries.values())
+    assert report["newest_backup_finished_at"] == whole.organisation.manifest["finished_at"]
+    assert 0 <= report["backup_age_seconds"] < 3600
+    by_name = {one["full_name"]: one for one in report["repositories"]}
+    assert by_name.keys() == entries.keys()
+    assert report["restore_seconds"] == max(one["seconds"] for one in by_name.values()) > 0
+    for name, entry in entries.items():
+        one = by_name[name]
+        assert (one["status"], one["stage"], one["error"]) == ("verified", None, None)
+        for field in ("s3_key", "version_id", "size_bytes", "ref_count", "id"):
+            assert one[field] == entry[field]
+    remarked = {name: one["remarks"] for name, one in by_name.items() if one["remarks"]}
+    assert remarked.keys() == {"acme/careless", "acme/careless-headless"}
+    assert "missingSpaceBeforeDate" in str(remarked["acme/careless"])
+    metrics = whole.stack.aws.metrics(whole.service)
+    assert metrics["RestoreVerified"] == [len(entries)]
+    assert metrics["RestoreFailed"] == [0]
+    assert metrics["RestoreSeconds"] == [pytest.approx(report["restore_seconds"])]
+    assert run.events[-1]["event"] == "verify finished"
+
+
+def test_what_does_not_restore_is_named_with_its_stage_and_the_others_are_proven(vault: Vault) -> None:
+    names = (API, "acme/fork", "acme/public", "acme/archived", "acme/gitlinks", "acme/empty")
+    manifest = vault.store(FIRST, *names)
+    by_name = {one["full_name"]: one for one in manifest["repos"]}
+    vault.destroy(by_name["acme/fork"])
+    by_name["acme/public"]["sha256"] = "0" * 64
+    by_name["acme/archived"]["refs_sha256"] = "0" * 64
+    body = bytearray(vault.read(by_name["acme/gitlinks"]))
+    body[-40] ^= 1
+    by_name["acme/gitlinks"] |= vault.put(FIRST, "acme/gitlinks", bytes(body))
+    vault.write(FIRST, manifest | {"failures": [{"full_name": "acme/huge", "stage": "clone", "error": "too big"}]})
+    file = vault.folder / "report.json"
+    run = vault.restore("verify", "--all", "--report", file, "--publish")
+    assert run.code == 1
+    assert run.stdout == ""
+    report = json.loads(file.read_text())
+    assert {one["full_name"]: one["stage"] for one in report["repositories"]} == {
+        API: None,
+        "acme/empty": None,
+        "acme/fork": "download",
+        "acme/public": "checksum",
+        "acme/archived": "refs",
+        "acme/gitlinks": "clone",
+    }
+    assert (report["verified"], report["failed"]) == (2, 5)
+    assert [one["full_name"] for one in report["missing"]] == ["acme/huge"]
+    assert run.failures.keys() == {"acme/fork", "acme/public", "acme/archived", "acme/gitlinks", "acme/huge"}
+    assert "clone: too big" in run.failures["acme/huge"]
+    metrics = vault.stack.aws.metrics(vault.service)
+    assert (metrics["RestoreVerified"], metrics["RestoreFailed"]) == ([2], [5])
+
+
+def test_a_missing_object_is_found(vault: Vault) -> None:
+    whole, hollow = bundle_of(vault.folder / "a"), bundle_of(vault.folder / "b", "lost")
+    good = verify(vault, vault.put(FIRST, API, whole, refs_of(whole)))
+    assert (good.status, good.error) == ("verified", None)
+    shutil.rmtree(vault.folder / "parts")
+    bad = verify(vault, vault.put(FIRST, API, hollow, refs_of(hollow)))
+    assert (bad.status, bad.stage) == ("failed", "clone")
+    assert bad.error
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"garbage", b"# v2 git bundle\n", b"# v2 git bundle\nno-ref\n\nPACK", b"# v2 git bundle\n\xff\xfe\n\n"],
+    ids=repr,
+)
+def test_what_is_no_bundle_is_found_though_its_checksum_is_right(vault: Vault, body: bytes) -> None:
+    result = verify(vault, vault.put(FIRST, API, body or b"\n"))
+    assert (result.status, result.stage) == ("failed", "refs")
+
+
+def test_a_repository_larger_than_the_disk_fails_and_says_what_helps(vault: Vault) -> None:
+    (entry,) = vault.store(FIRST, API)["repos"]
+    result = verify(vault, entry | {"size_bytes": 10**15})
+    assert (result.status, result.stage) == ("failed", "download")
+    assert "TMPDIR" in str(result.error)
+
+
+def test_a_drill_that_can_not_begin_raises_its_alarm(vault: Vault) -> None:
+    run = vault.restore("verify", "--all", "--publish", "--bucket", f"{vault.bucket}-missing")
+    assert run.code == 1
+    assert "NoSuchBucket" in run.problems[0]
+    assert vault.stack.aws.metrics(vault.service) == {"RestoreVerified": [0], "RestoreFailed": [1]}
+
+
+def test_a_report_that_can_not_be_written_is_a_failure(vault: Vault) -> None:
+    vault.store(FIRST, API)
+    run = vault.restore("verify", API, "--report", "/nowhere/report.json")
+    assert run.code == 1
+    assert run.failures.keys() == {"report"}
+    assert run.events[-1]["done"] == 1
+
+
+def test_a_verification_without_cloudwatch_is_one_all_the_same(vault: Vault) -> None:
+    vault.store(FIRST, API)
+    run = vault.restore("verify", API, "--publish", AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert run.code == 0, run.stderr
+    assert len(run.named("metrics not published")) == 1
+
+
+def test_a_denied_object_is_a_failed_download(vault: Vault, vault_proxy: S3Proxy) -> None:
+    vault.store(FIRST, API, "acme/fork")
+    vault.store(SECOND, API, "acme/fork")
+    vault_proxy.faults = [S3Fault(rf"GET .*{SECOND}/acme/api\.bundle", "deny")]
+    run = vault.restore("verify", "--all")
+    assert run.code == 1
+    assert {one["full_name"]: one["stage"] for one in json.loads(run.stdout)["repositories"]} == {
+        API: "download",
+        "acme/fork": None,
+    }

@@ -1,0 +1,283 @@
+"""Backups to restore from: an organisation backed up once, and buckets with copies of it that a test may spoil."""
+
+import contextlib
+import copy
+import hashlib
+import io
+import json
+import os
+import pty
+import subprocess
+import tempfile
+import termios
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from catalogue import Catalogue
+from download import Bundles
+from embedded.organisation import AWKWARD, LARGE, Recipe, Stream
+from embedded.real_git import git, served_refs
+from embedded.s3 import REGION, WRITER
+from embedded.stack import RESTORE, Stack
+from git import Git
+from logs import new_logger
+from manifest import Entry, parse_manifest
+from redaction import Redactor
+from stop import Stop
+from world import Restored, World, events_of
+
+PREFIX = "github-backup"
+# Three days in a row, the newest last.
+FIRST, SECOND, THIRD = "2025-11-20", "2025-11-21", "2025-11-22"
+SECRETS = (WRITER[1],)
+
+
+# -- repositories that only a restore finds awkward ----------------------------------------------
+
+
+def _write(path: Path, kind: str, content: bytes) -> str:
+    """Write an object that git itself would refuse to write."""
+    arguments = ("hash-object", "-w", "--literally", "-t", kind, "--stdin")
+    return git(f"--git-dir={path}", *arguments, stdin=content).decode().strip()
+
+
+def careless_commit(path: Path) -> str:
+    """Write a commit without a space before its date, on a tree with a zero-padded mode: whole, and badly written."""
+    blob = _write(path, "blob", b"content")
+    subtree = _write(path, "tree", b"100644 file\0" + bytes.fromhex(blob))
+    tree = _write(path, "tree", b"040000 folder\0" + bytes.fromhex(subtree))
+    who = "A U Thor <author@example.com>1700000000 +0000"
+    return _write(path, "commit", f"tree {tree}\nauthor {who}\ncommitter {who}\n\ncareless\n".encode())
+
+
+def _careless(path: Path) -> None:
+    git(f"--git-dir={path}", "update-ref", "refs/heads/careless", careless_commit(path))
+
+
+def _main_only(stream: Stream) -> None:
+    stream.history("refs/heads/main", 3)
+
+
+def _strange_refs(stream: Stream) -> None:
+    """Refs outside of the usual places, one that a clone has a use of its own for, and a branch HEAD of its own."""
+    base = stream.history("refs/heads/main", 2)
+    stream.commit("refs/keep-around/1", {"kept": b"kept"}, base)
+    stream.commit("refs/remotes/origin/main", {"remote": b"somebody's"}, base)
+    stream.commit("refs/heads/HEAD", {"head": b"a branch"}, base)
+
+
+def _heavy(stream: Stream) -> None:
+    stream.commit("refs/heads/main", {"noise.bin": os.urandom(5_000_000)})
+
+
+SPECIAL = (
+    Recipe("careless", _main_only, after=_careless),
+    Recipe("careless-headless", _main_only, after=_careless, head="refs/heads/gone", about={"default_branch": "gone"}),
+    Recipe("strange-refs", _strange_refs),
+    Recipe("heavy", _heavy),
+)
+MANY_REFS = next(one for one in LARGE if one.name == "many-refs")
+
+
+@dataclass(frozen=True)
+class Organisation:
+    """Everything awkward, backed up once. Nobody writes to its bucket."""
+
+    stack: Stack
+    bucket: str
+    manifest: dict[str, Any]
+    sources: dict[str, Path]
+
+    @property
+    def entries(self) -> dict[str, dict[str, Any]]:
+        return {one["full_name"]: one for one in self.manifest["repos"]}
+
+    @property
+    def date(self) -> str:
+        return str(self.manifest["date"])
+
+    def refs(self, full_name: str) -> dict[str, str]:
+        """Return the refs of the source, HEAD included where it resolves."""
+        return served_refs(self.sources[full_name])
+
+
+def back_up(world: World) -> Organisation:
+    """Back up every awkward repository."""
+    for recipe in (*AWKWARD, MANY_REFS):
+        world.add(recipe.name)
+    for recipe in SPECIAL:
+        path = world.repositories.path(recipe)
+        world.github.add(recipe.owner, recipe.name, path, **recipe.about)
+    output, _ = world.start().communicate(timeout=100)
+    manifest = world.read_manifest()
+    assert manifest, output
+    assert manifest["failures"] == [], output
+    sources = {f"{one.owner}/{one.name}": one.path for one in world.github.repositories.values()}
+    return Organisation(world.stack, world.bucket, manifest, sources)
+
+
+# -- a bucket of backups -------------------------------------------------------------------------
+
+
+@dataclass
+class Vault:
+    """A bucket with backups in it, and the restore program as one runs it."""
+
+    organisation: Organisation
+    bucket: str
+    folder: Path
+    service: str
+    variables: dict[str, str | None] = field(default_factory=dict)
+    log_lines: io.StringIO = field(default_factory=io.StringIO)
+
+    def __post_init__(self) -> None:
+        self.stack = self.organisation.stack
+        self.client = self.stack.s3.client()
+        self.stop = Stop()
+        self.log = new_logger(self.log_lines, Redactor())
+        self.scratch = self.folder / "scratch"
+        self.scratch.mkdir()
+
+    # -- what is in it ---------------------------------------------------------------------------
+
+    def store(self, date: str, *names: str, **about: Any) -> dict[str, Any]:
+        """Put a day's backup of these repositories into the bucket and return its manifest; `about`: other fields."""
+        manifest = copy.deepcopy(self.organisation.manifest) | {
+            "date": date,
+            "run_id": str(uuid.uuid4()),
+            "started_at": f"{date}T04:00:00Z",
+            "finished_at": f"{date}T04:10:00Z",
+            "repos": [self.copy(date, name) for name in names],
+        }
+        return self.write(date, manifest | about)
+
+    def copy(self, date: str, name: str) -> dict[str, Any]:
+        """Copy a repository's bundle into a day's folder and return its entry."""
+        entry = dict(self.organisation.entries[name])
+        if entry["s3_key"]:
+            key = f"{PREFIX}/{date}/{name}.bundle"
+            source = {"Bucket": self.organisation.bucket, "Key": entry["s3_key"], "VersionId": entry["version_id"]}
+            answer = self.client.copy_object(Bucket=self.bucket, Key=key, CopySource=source)  # type: ignore[arg-type]
+            entry |= {"s3_key": key, "version_id": answer["VersionId"]}
+        return entry
+
+    def put(self, date: str, name: str, body: bytes, refs_sha256: str | None = None) -> dict[str, Any]:
+        """Store bytes as the bundle of a repository, and return an entry that is right about them."""
+        key = f"{PREFIX}/{date}/{name}.bundle"
+        answer = self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
+        entry = dict(self.organisation.entries[name]) | {"s3_key": key, "version_id": answer["VersionId"]}
+        entry |= {"sha256": hashlib.sha256(body).hexdigest(), "size_bytes": len(body)}
+        return entry | ({"refs_sha256": refs_sha256} if refs_sha256 else {})
+
+    def write(self, date: str, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Write a day's manifest, its counts made right."""
+        gone = sum(one["status"] == "gone" for one in manifest["repos"])
+        manifest |= {"gone_count": gone, "success_count": len(manifest["repos"]) - gone}
+        manifest |= {"failure_count": len(manifest["failures"])}
+        manifest |= {"total_repos": len(manifest["repos"]) + len(manifest["failures"])}
+        self.write_bytes(date, json.dumps(manifest).encode())
+        return manifest
+
+    def write_bytes(self, date: str, body: bytes) -> str:
+        """Write anything in the place of a day's manifest and return its version."""
+        return self.client.put_object(Bucket=self.bucket, Key=self.manifest_key(date), Body=body)["VersionId"]
+
+    def manifest_key(self, date: str) -> str:
+        return f"{PREFIX}/{date}/manifest.json"
+
+    def read(self, entry: dict[str, Any]) -> bytes:
+        """Return the bundle of an entry."""
+        answer = self.client.get_object(Bucket=self.bucket, Key=entry["s3_key"], VersionId=entry["version_id"])
+        return answer["Body"].read()
+
+    def destroy(self, entry: dict[str, Any]) -> None:
+        """Delete every version of an entry's bundle."""
+        pages = self.client.list_object_versions(Bucket=self.bucket, Prefix=entry["s3_key"])
+        for one in pages.get("Versions", []):
+            self.client.delete_object(Bucket=self.bucket, Key=one["Key"], VersionId=one["VersionId"])
+
+    # -- the program, and its parts --------------------------------------------------------------
+
+    def environment(self, **changes: str | None) -> dict[str, str]:
+        base = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "TMPDIR": str(self.scratch),
+            "S3_BUCKET": self.bucket,
+            "SERVICE_NAME": self.service,
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": WRITER[0],
+            "AWS_SECRET_ACCESS_KEY": WRITER[1],
+            "AWS_ENDPOINT_URL": self.stack.aws.url,
+            "AWS_ENDPOINT_URL_S3": self.stack.s3.url,
+        }
+        return {name: value for name, value in (base | self.variables | changes).items() if value is not None}
+
+    def start(
+        self, *arguments: str | Path, prefix: tuple[str, ...] = (), **changes: str | None
+    ) -> "subprocess.Popen[str]":
+        """Start the restore program; `prefix` is a command that runs it."""
+        return subprocess.Popen(
+            [*prefix, *RESTORE, *map(str, arguments)],
+            env=self.environment(**changes),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def restore(self, *arguments: str | Path, prefix: tuple[str, ...] = (), **changes: str | None) -> Restored:
+        """Run the restore program to its end and check what always holds."""
+        return self.end(self.start(*arguments, prefix=prefix, **changes))
+
+    def on_terminal(self, *arguments: str | Path) -> tuple[int, str]:
+        """Run the restore program at a terminal; return its exit code and all that the terminal got."""
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (24, 100))
+        command = [*RESTORE, *map(str, arguments)]
+        with subprocess.Popen(command, env=self.environment(), stdout=theirs, stderr=theirs) as process:
+            os.close(theirs)
+            output = b""
+            with contextlib.suppress(OSError):  # the end: nobody has the other side any more
+                while block := os.read(ours, 4096):
+                    output += block
+        os.close(ours)
+        assert list(self.scratch.iterdir()) == []
+        return process.returncode, output.decode()
+
+    def end(self, process: "subprocess.Popen[str]") -> Restored:
+        """Wait for the restore program to end and check what always holds."""
+        stdout, stderr = process.communicate(timeout=100)
+        assert "Traceback" not in stdout + stderr, stderr
+        assert list(self.scratch.iterdir()) == []
+        for secret in SECRETS:
+            assert secret not in stdout + stderr
+        return Restored(process.returncode, stdout, stderr, events_of(stderr))
+
+    def rows(self, *arguments: str, code: int = 0) -> list[dict[str, Any]]:
+        """Return what a command prints as JSON."""
+        run = self.restore(*arguments, "--json")
+        assert run.code == code, run.stderr
+        rows: list[dict[str, Any]] = json.loads(run.stdout)
+        return rows
+
+    def catalogue(self) -> Catalogue:
+        return Catalogue(self.client, self.bucket, PREFIX)
+
+    def bundles(self) -> Bundles:
+        return Bundles(self.client, self.bucket, self.stop, self.log)
+
+    def git(self) -> Git:
+        return Git(Path(tempfile.mkdtemp(dir=self.folder)), "file:///", self.stop, "file")
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What the parts have logged."""
+        return events_of(self.log_lines.getvalue())
+
+
+def entries_of(manifest: dict[str, Any]) -> Iterator[Entry]:
+    """Yield the entries of a manifest as the program reads them."""
+    yield from parse_manifest(json.dumps(manifest).encode()).entries
