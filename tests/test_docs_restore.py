@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
 
 FIRST = "Before you begin"
+# Complete in themselves: the page begins at the primary bucket, which is gone then.
+ALONE = (FIRST, "From the replica")
 PUSHED = ("refs/heads/", "refs/tags/", "refs/notes/")
 RESTORE = PROJECT / "container" / "restore.py"
 PAGES = {page: sections(page) for page in ("restore.md", "disaster-recovery.md")}
@@ -39,7 +41,7 @@ def place(stack: Stack, github: FakeGitHub, days: tuple[Day, Day], tmp_path: Pat
 def blocks(page: str, heading: str) -> list[str]:
     """Return what a person types who reads a section: on the restore page what comes before all sections too."""
     found = PAGES[page]
-    first = found[FIRST] if page == "restore.md" and heading != FIRST else []
+    first = found[FIRST] if page == "restore.md" and heading not in ALONE else []
     return [*first, *found[heading]]
 
 
