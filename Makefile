@@ -32,7 +32,7 @@ fmt: $(READY) ## Format the code
 docs: $(READY) ## Write the tables and the diagram, and build the site into build/site
 	PYTHONPATH=container:docs:tests $(BIN)/python tests/tables.py
 	PYTHONPATH=container:tests $(BIN)/python tests/diagram.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The site is in build/site: open build/site/index.html"
 
 bench: $(READY) ## Measure a run beside others and beside its lower bounds (SIZES, ROUNDS, FULL, WRITE: see CONTRIBUTING.md)
