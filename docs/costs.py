@@ -94,7 +94,9 @@ def options() -> argparse.ArgumentParser:
     add("--cold-after", type=int, default=0, help="days until storage_transitions moves bundles; 0: never")
     add("--runs-a-day", type=float, default=1.0, help="from schedule_expression")
     add("--changed", type=float, default=1.0, help="share of the bytes that a run has to clone; 1 is all")
-    add("--nat", type=float, default=1.0, help="how often each GB passes NAT: 1 with an S3 endpoint, 2 without, 0: none")
+    add(
+        "--nat", type=float, default=1.0, help="how often each GB passes NAT: 1 with an S3 endpoint, 2 without, 0: none"
+    )
     add("--vcpu", type=float, default=1.0, help="task_cpu / 1024")
     add("--memory", type=float, default=4.0, help="task_memory in GB")
     add("--disk", type=float, default=50.0, help="task_ephemeral_storage_gb")
@@ -125,14 +127,16 @@ def printed(given: argparse.Namespace) -> str:
         "a month": found.total,
     }
     lines = [f"{name:<24}{dollars(amount):>12}" for name, amount in rows.items()]
-    lines.append(f"\n{found.held_gb:,.0f} GB in each bucket, {found.run_hours:.1f} hours a run, by the assumptions given")
+    lines.append(
+        f"\n{found.held_gb:,.0f} GB in each bucket, {found.run_hours:.1f} hours a run, by the assumptions given"
+    )
     return "\n".join(lines)
 
 
 def table() -> str:
     """Return the examples as a table: the default, and with the two inputs that matter most."""
     rows = [
-        "| repositories, size | held in each bucket | storage | all else | **a month** | 30 days kept | cold after 30 days |",
+        "| repositories, size | held in each bucket | storage | all else | a month | 30 days kept | cold after 30 days |",
         "|---|---|---|---|---|---|---|",
     ]
     for repositories, gigabytes in EXAMPLES:

@@ -76,7 +76,7 @@ ARROWS = (
 )
 # Colours come from the site's palette; where there is none, from the reader's system.
 STYLE = """
-.gb { color: var(--md-typeset-color, #1f2328); font: 13px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif; }
+.gb { color: var(--md-typeset-color, #1f2328); font: 13px system-ui, "Segoe UI", Roboto, Arial, sans-serif; }
 @media (prefers-color-scheme: dark) { .gb { color: var(--md-typeset-color, #e6edf3); } }
 .gb text { fill: currentColor; }
 .gb .title { font-size: 14px; font-weight: 600; }

@@ -31,7 +31,9 @@ def sections(page: str) -> dict[str, list[str]]:
     """Return the shell blocks below each second heading of a page."""
     text = (PROJECT / "docs" / page).read_text()
     parts = re.split(r"^## (.*)\n", text, flags=re.MULTILINE)[1:]
-    found = {heading: re.findall(r"^```sh\n(.*?)^```", body, re.MULTILINE | re.DOTALL) for heading, body in _pairs(parts)}
+    found = {
+        heading: re.findall(r"^```sh\n(.*?)^```", body, re.MULTILINE | re.DOTALL) for heading, body in _pairs(parts)
+    }
     return {heading: blocks for heading, blocks in found.items() if blocks}
 
 
