@@ -136,7 +136,7 @@ def printed(given: argparse.Namespace) -> str:
 def table() -> str:
     """Return the examples as a table: the default, and with the two inputs that matter most."""
     rows = [
-        "| repositories, size | held in each bucket | storage | all else | a month | 30 days kept | cold after 30 days |",
+        "| repositories, size | held in each bucket | storage | all else | a month | 30 days kept | cold after 30 |",
         "|---|---|---|---|---|---|---|",
     ]
     for repositories, gigabytes in EXAMPLES:

@@ -96,7 +96,7 @@ def find_the_last_good_day(place: Place) -> Check:
     def check(output: str) -> None:
         for day in place.days:
             (entry,) = (one for one in day.manifest["repos"] if one["full_name"] == "acme/api")
-            (line,) = re.findall(rf"^{day.date} .*", output, re.MULTILINE)
+            (line,) = re.findall(rf'^{day.date} .*"sha".*', output, re.MULTILINE)
             for name in ("sha", "size_bytes", "ref_count"):
                 assert f'"{name}": {json.dumps(entry[name])},' in line
         assert VANISHED in output
