@@ -93,7 +93,7 @@ def options() -> argparse.ArgumentParser:
     add("--retention", type=int, default=365, help="backup_retention_days")
     add("--cold-after", type=int, default=0, help="days until storage_transitions moves bundles; 0: never")
     add("--runs-a-day", type=float, default=1.0, help="from schedule_expression")
-    add("--changed", type=float, default=0.17, help="share of the bytes that a run clones: 3 in 100 change, a 7th is due")
+    add("--changed", type=float, default=0.17, help="share of the bytes that a run clones: changed, or due")
     add(
         "--nat", type=float, default=1.0, help="how often each GB passes NAT: 1 with an S3 endpoint, 2 without, 0: none"
     )
