@@ -29,8 +29,11 @@ fmt: $(READY) ## Format the code
 	$(BIN)/ruff format
 	if command -v terraform > /dev/null; then terraform fmt -recursive; fi
 
-docs: $(READY) ## Write the README's tables from variables.tf and outputs.tf
-	PYTHONPATH=container:tests $(BIN)/python tests/tables.py
+docs: $(READY) ## Write the tables and the diagram, and build the site into build/site
+	PYTHONPATH=container:docs:tests $(BIN)/python tests/tables.py
+	PYTHONPATH=container:tests $(BIN)/python tests/diagram.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "The site is in build/site: open build/site/index.html"
 
 bench: $(READY) ## Measure a run beside others and beside its lower bounds (SIZES, ROUNDS, FULL, WRITE: see CONTRIBUTING.md)
 	@PYTHONPATH=container:tests $(BIN)/python -m bench $(if $(filter-out undefined,$(origin SIZES)),--sizes '$(SIZES)') $(if $(FULL),--full) \

@@ -1,12 +1,14 @@
-"""The README's tables of inputs and outputs, made from variables.tf and outputs.tf.
+"""The tables of the README and the site, made from variables.tf, outputs.tf and docs/costs.py.
 
 make docs      # write them
-tests/test_docs.py compares them
+tests/test_docs.py and tests/test_docs_site.py compare them
 """
 
 import re
 import sys
+from collections.abc import Callable
 
+import costs
 from embedded.stack import PROJECT
 
 README = PROJECT / "README.md"
@@ -52,15 +54,35 @@ def outputs() -> str:
     return "\n".join(rows)
 
 
+def copied(first: str) -> str:
+    """Return the README's table whose first column is called `first`: it is written there and nowhere else."""
+    found = re.search(rf"^\| {first} \|.*\n\|[-|]+\n(?:\|.*\n)+", README.read_text(), re.MULTILINE)
+    assert found, first
+    return found[0].strip()
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "inputs": inputs,
+    "outputs": outputs,
+    "environment": lambda: copied("variable"),
+    "exit codes": lambda: copied("code"),
+    "metrics": lambda: copied("metric"),
+    "costs": costs.table,
+    "prices": costs.price_table,
+}
+PAGES = (README, PROJECT / "docs" / "configuration.md", PROJECT / "docs" / "costs.md")
+
+
 def filled(text: str) -> str:
-    """Return the README with both tables between their marks."""
-    for name, table in (("inputs", inputs()), ("outputs", outputs())):
+    """Return a page with the tables between their marks."""
+    for name in re.findall(r"^<!-- end of (.*) -->$", text, re.MULTILINE):
         before, rest = text.split(f"<!-- {name} -->\n")
         after = rest.split(f"<!-- end of {name} -->", 1)[1]
-        text = f"{before}<!-- {name} -->\n{table}\n<!-- end of {name} -->{after}"
+        text = f"{before}<!-- {name} -->\n{TABLES[name]()}\n<!-- end of {name} -->{after}"
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text()))
+    for page in PAGES:
+        page.write_text(filled(page.read_text()))
     sys.exit(0)

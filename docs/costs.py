@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""What the backup costs a month, from a few assumptions that are all options.
+
+python3 docs/costs.py --repositories 500 --gigabytes 40
+python3 docs/costs.py --help
+
+Every price is an assumption of this script: the default is a round number near the list price of us-east-1, and none is
+looked up. Replace what differs in your region's price list.
+"""
+
+import argparse
+from dataclasses import dataclass
+from math import ceil
+
+DAYS_A_MONTH, HOURS_A_MONTH = 30, 730
+PART_MB = 64  # an upload's parts
+LOG_BYTES = 900  # lines of one repository in one run
+EXAMPLES = ((50, 2.0), (500, 40.0), (10_000, 500.0))
+
+# Name, default, what it is: prices in US dollars.
+PRICES = (
+    ("s3-standard", 0.023, "a GB and month in S3 Standard"),
+    ("s3-cold", 0.004, "a GB and month in the class of --cold-after (S3 Glacier Instant Retrieval)"),
+    ("s3-put", 0.005, "1,000 PUT requests, here and in the replica"),
+    ("s3-transition", 0.02, "1,000 objects moved to the class of --cold-after"),
+    ("transfer", 0.02, "a GB replicated to the other region"),
+    ("nat", 0.045, "a GB through the NAT gateway"),
+    ("cpu", 0.0324, "a vCPU and hour of Fargate, ARM64"),
+    ("memory", 0.00356, "a GB of memory and hour of Fargate, ARM64"),
+    ("disk", 0.000111, "a GB of temporary disk and hour of Fargate, beyond 20 GB"),
+    ("logs", 0.50, "a GB of logs"),
+    ("fixed", 9.0, "a month: the secret, two keys for the topics, 7 alarms, about 10 metrics, the dashboard"),
+)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Dollars a month once the retention is reached, and what they come from."""
+
+    held_gb: float
+    run_hours: float
+    storage: float
+    requests: float
+    transfer: float
+    network: float
+    task: float
+    logs: float
+    fixed: float
+
+    @property
+    def total(self) -> float:
+        parts = (self.storage, self.requests, self.transfer, self.network, self.task, self.logs, self.fixed)
+        return sum(parts)
+
+
+def costs(given: argparse.Namespace) -> Costs:
+    """Return the costs of what was given."""
+    runs = given.runs_a_day * DAYS_A_MONTH
+    stored_gb = given.gigabytes * runs
+    # An expired bundle stays for up to 30 days more, to undo it.
+    days = given.retention + min(given.retention, 30)
+    held_gb = given.gigabytes * given.runs_a_day * days
+    warm_days = min(given.cold_after or days, days)
+    storage = held_gb * (warm_days * given.price_s3_standard + (days - warm_days) * given.price_s3_cold) / days
+    puts = runs * (given.repositories + ceil(given.gigabytes * 1000 / PART_MB))
+    moved = runs * given.repositories if warm_days < days else 0
+    run_hours = (
+        given.repositories * given.seconds_a_repository + given.changed * given.gigabytes * given.seconds_a_gigabyte
+    ) / (3600 * given.vcpu)
+    hour = given.vcpu * given.price_cpu + given.memory * given.price_memory + max(0, given.disk - 20) * given.price_disk
+    return Costs(
+        held_gb=held_gb,
+        run_hours=run_hours,
+        storage=2 * storage,
+        requests=2 * (puts * given.price_s3_put + moved * given.price_s3_transition) / 1000,
+        transfer=stored_gb * given.price_transfer,
+        network=given.nat * given.changed * stored_gb * given.price_nat,
+        task=runs * run_hours * hour,
+        logs=runs * given.repositories * LOG_BYTES / 1e9 * given.price_logs,
+        fixed=given.price_fixed,
+    )
+
+
+def options() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(
+        description="Estimate the monthly costs, once the retention is reached.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--repositories", type=int, default=500, help="how many")
+    add("--gigabytes", type=float, default=40.0, help="all bundles of one day together")
+    add("--retention", type=int, default=365, help="backup_retention_days")
+    add("--cold-after", type=int, default=0, help="days until storage_transitions moves bundles; 0: never")
+    add("--runs-a-day", type=float, default=1.0, help="from schedule_expression")
+    add("--changed", type=float, default=0.17, help="share of the bytes that a run clones: changed, or due")
+    add(
+        "--nat", type=float, default=1.0, help="how often each GB passes NAT: 1 with an S3 endpoint, 2 without, 0: none"
+    )
+    add("--vcpu", type=float, default=1.0, help="task_cpu / 1024")
+    add("--memory", type=float, default=4.0, help="task_memory in GB")
+    add("--disk", type=float, default=50.0, help="task_ephemeral_storage_gb")
+    add("--seconds-a-repository", type=float, default=1.0, help="of one vCPU, whatever its size")
+    add("--seconds-a-gigabyte", type=float, default=60.0, help="of one vCPU, to clone, bundle and upload")
+    for name, price, meaning in PRICES:
+        add(f"--price-{name}", type=float, default=price, metavar="DOLLARS", help=f"assumed price of {meaning}")
+    add("--table", action="store_true", help="print the examples of docs/costs.md instead")
+    return parser
+
+
+def dollars(amount: float) -> str:
+    """Return an amount as a person reads it."""
+    return f"${amount:,.2f}" if amount < 10 else f"${amount:,.0f}"
+
+
+def printed(given: argparse.Namespace) -> str:
+    """Return the estimate, a line for each part."""
+    found = costs(given)
+    rows = {
+        "storage, both buckets": found.storage,
+        "requests": found.requests,
+        "replication": found.transfer,
+        "NAT": found.network,
+        "Fargate": found.task,
+        "logs": found.logs,
+        "fixed": found.fixed,
+        "a month": found.total,
+    }
+    lines = [f"{name:<24}{dollars(amount):>12}" for name, amount in rows.items()]
+    lines.append(
+        f"\n{found.held_gb:,.0f} GB in each bucket, {found.run_hours:.1f} hours a run, by the assumptions given"
+    )
+    return "\n".join(lines)
+
+
+def table() -> str:
+    """Return the examples as a table: the default, and with the two inputs that matter most."""
+    rows = [
+        "| repositories, size | held in each bucket | storage | all else | a month | 30 days kept | cold after 30 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for repositories, gigabytes in EXAMPLES:
+        size = ["--repositories", str(repositories), "--gigabytes", str(gigabytes)]
+        found, short, cold = (
+            costs(options().parse_args([*size, *more])) for more in ([], ["--retention", "30"], ["--cold-after", "30"])
+        )
+        rest = dollars(found.total - found.storage)
+        rows.append(
+            f"| {repositories:,}, {gigabytes:,.0f} GB | {found.held_gb:,.0f} GB | {dollars(found.storage)} | {rest} "
+            f"| **{dollars(found.total)}** | {dollars(short.total)} | {dollars(cold.total)} |"
+        )
+    return "\n".join(rows)
+
+
+def price_table() -> str:
+    """Return the assumed prices as a table."""
+    rows = ["| option | assumed, in dollars | for |", "|---|---|---|"]
+    rows += [f"| `--price-{name}` | {price:g} | {meaning} |" for name, price, meaning in PRICES]
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    arguments = options().parse_args()
+    print(table() if arguments.table else printed(arguments))

@@ -1,0 +1,302 @@
+"""The docs site: it builds without a warning, needs nothing from elsewhere, and says what the code does."""
+
+import argparse
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import costs
+import diagram
+import github
+import tables
+from embedded.stack import PROJECT
+
+DOCS = PROJECT / "docs"
+CONTAINER = PROJECT / "container"
+MKDOCS = [str(Path(sys.executable).parent / "mkdocs"), "build", "--strict"]
+TROUBLESHOOTING = (DOCS / "troubleshooting.md").read_text()
+# What a browser would fetch by itself.
+FETCHED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
+# In the theme's own script, which asks there on pages with a repository's URL, a Mermaid diagram or an old browser.
+THEMES_OWN = re.compile(r"https://(unpkg\.com|api\.github\.com|clipboardjs\.com|\$\{e\}/api/v4)/")
+
+
+def build(project: Path, site: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*MKDOCS, "--site-dir", str(site)],
+        cwd=project,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    """Return a copy of what the site is built from."""
+    shutil.copytree(DOCS, folder / "docs")
+    for name in ("mkdocs.yml", "CONTRIBUTING.md"):
+        shutil.copy(PROJECT / name, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    done = build(PROJECT, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "WARNING" not in done.stdout + done.stderr
+    return folder
+
+
+class Elements(HTMLParser):
+    """The elements of a page, each with its attributes."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.feed(page.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+
+    def values(self, tag: str, attribute: str) -> list[str]:
+        return [one[attribute] for name, one in self.found if name == tag and attribute in one]
+
+
+# -- the site ------------------------------------------------------------------------------------
+
+
+def test_every_page_is_built_and_can_be_searched(site: Path) -> None:
+    pages = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")}
+    assert pages <= {path.relative_to(site) for path in site.rglob("*.html")}
+    index = json.loads((site / "search" / "search_index.json").read_text())
+    assert any("--overwrite" in one["text"] for one in index["docs"] if one["location"].startswith("restore.html"))
+
+
+@pytest.mark.parametrize(
+    ("name", "link"), [("page", "nowhere.md"), ("anchor", "restore.md#nowhere"), ("own anchor", "#nowhere")]
+)
+def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path, name: str, link: str) -> None:
+    project = copy_of_the_project(tmp_path / "project")
+    with (project / "docs" / "index.md").open("a") as file:
+        file.write(f"\n[{name}]({link})\n")
+    done = build(project, tmp_path / "site")
+    assert done.returncode != 0
+    assert link in done.stdout + done.stderr
+
+
+def test_a_page_that_is_not_in_the_navigation_fails_the_build(tmp_path: Path) -> None:
+    project = copy_of_the_project(tmp_path / "project")
+    (project / "docs" / "forgotten.md").write_text("# Forgotten\n")
+    done = build(project, tmp_path / "site")
+    assert done.returncode != 0
+    assert "forgotten.md" in done.stdout + done.stderr
+
+
+def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        elements = Elements(page)
+        fetched = [value for tag, attribute in FETCHED.items() for value in elements.values(tag, attribute)]
+        assert [one for one in fetched if re.match(r"(https?:)?//", one)] == [], page
+        assert "mermaid" not in page.read_text(), page
+    for file in [*site.rglob("*.css"), *site.rglob("*.svg")]:
+        assert re.findall(r"(?:url\(|@import|href=)\s*[\"']?(?:https?:)?//[^)\"']*", file.read_text()) == [], file
+    for file in site.rglob("*.js"):
+        if file.name != "search_index.js":  # the words of our own pages
+            found = re.findall(r"[\"'`](https?://[^\"'`]+)", file.read_text())
+            assert [one for one in found if not THEMES_OWN.match(one)] == [], file
+
+
+def test_links_out_of_the_site_are_https(site: Path) -> None:
+    outside: set[str] = set()
+    for page in site.rglob("*.html"):
+        links = Elements(page).values("a", "href")
+        outside |= {link for link in links if re.match(r"[a-z]+:|//", link)}
+    assert outside
+    assert {link for link in outside if not link.startswith("https://")} == set()
+
+
+def test_links_to_files_of_the_project_lead_somewhere() -> None:
+    for page in DOCS.rglob("*.md"):
+        for path in re.findall(r"terraform-aws-github-backup/blob/main/([^)#\s]+)", page.read_text()):
+            assert (PROJECT / path).exists(), f"{page.name}: {path}"
+
+
+def test_the_diagram_in_the_page_is_the_one_that_is_described(site: Path) -> None:
+    assert diagram.DIAGRAM.read_text() == diagram.svg(), "it differs: run `make docs`"
+    assert diagram.svg().strip() in (site / "architecture.html").read_text()
+    for arrow in diagram.ARROWS:
+        assert {arrow.start, arrow.end} <= diagram.BOXES.keys()
+
+
+def test_contributing_is_the_project_s_own(site: Path) -> None:
+    page = (site / "contributing.html").read_text()
+    assert "<h1" in page
+    for heading in re.findall(r"^## (.*)", (PROJECT / "CONTRIBUTING.md").read_text(), re.MULTILINE):
+        assert heading in page
+
+
+def test_every_decision_is_in_the_index() -> None:
+    index = (DOCS / "decisions" / "index.md").read_text()
+    for page in (DOCS / "decisions").glob("0*.md"):
+        assert f"({page.name})" in index
+
+
+# -- what the pages say --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", tables.PAGES, ids=lambda page: page.name)
+def test_the_tables_are_those_of_the_code(page: Path) -> None:
+    assert tables.filled(page.read_text()) == page.read_text(), "they differ: run `make docs`"
+
+
+def calls(file: Path) -> Iterator[ast.Call]:
+    return (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
+
+
+def named(call: ast.Call) -> str:
+    """Return what a call calls, without what it is an attribute of."""
+    return getattr(call.func, "attr", getattr(call.func, "id", ""))
+
+
+def texts(node: ast.expr) -> Iterator[str]:
+    """Yield the texts that an expression may be; what is filled in is `…`."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.IfExp):
+        yield from [*texts(node.body), *texts(node.orelse)]
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+
+
+# A logger's methods, and the names under which they are passed on.
+WARNINGS = {"warning", "error", "exception", "critical", "say", "speak", "_warn"}
+
+
+def events() -> set[str]:
+    """Return the event of every log line that is, or may be, a warning or an error."""
+    found = {
+        text
+        for file in CONTAINER.glob("*.py")
+        for call in calls(file)
+        if named(call) in WARNINGS and call.args
+        for text in texts(call.args[0])
+    }
+    commands = ("fetch", "verify", "push", "list", "diff")
+    return found - {"… finished"} | {f"{command} finished" for command in commands}
+
+
+def test_every_warning_and_error_of_the_log_has_a_section() -> None:
+    headings = re.findall(r"^### (.*)", TROUBLESHOOTING, re.MULTILINE)
+    sections = {event for heading in headings for event in re.findall(r"`([^`]+)`", heading)}
+    assert events() - sections == set(), "docs/troubleshooting.md lacks them"
+    assert sections - events() == set(), "docs/troubleshooting.md knows them, the code does not"
+
+
+def longest(node: ast.AST) -> str:
+    """Return the longest text in an expression: what a person would search for."""
+    found = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    return max(found, key=len, default="").strip(" :")
+
+
+def problems() -> set[str]:
+    """Return what each problem of the environment and of the App's key says, without the values in it."""
+    found = set()
+    for file in (CONTAINER / name for name in ("app_key.py", "configuration.py", "credentials.py", "disk.py")):
+        said = [call for call in calls(file) if named(call) in ("AppKeyError", "DiskFullError")]
+        said += [call for call in calls(file) if ast.unparse(call.func).endswith("problems.append")]
+        found |= {longest(call) for call in said}
+    hints = {one.format(variables="GITHUB_APP", permissions="") for one in github.HINTS.values()}
+    return {one.strip(" :") for one in found | hints if one}
+
+
+def test_every_problem_of_the_start_is_listed_in_its_own_words() -> None:
+    page = " ".join(TROUBLESHOOTING.replace("`", "").split())
+    assert len(problems()) > 20
+    assert [one for one in problems() if " ".join(one.split()) not in page] == []
+
+
+def test_every_alarm_is_on_the_pages() -> None:
+    alarms = set(re.findall(r"^    ([a-z-]+) = \{\n +description", (PROJECT / "alarms.tf").read_text(), re.MULTILINE))
+    assert len(alarms) >= 7
+    recovery = (DOCS / "disaster-recovery.md").read_text()
+    for alarm in alarms | {"task-failed"}:
+        assert re.search(rf"^\| \[?{alarm}\b", TROUBLESHOOTING, re.MULTILINE), alarm
+        assert re.search(rf"\[{alarm}\]|`{alarm}`", recovery), alarm
+
+
+def test_every_exit_code_is_on_the_page() -> None:
+    codes = set(re.findall(r"^\| (\d+) \|", (PROJECT / "README.md").read_text(), re.MULTILINE))
+    assert codes <= set(re.findall(r"^\| (\d+) \|", TROUBLESHOOTING, re.MULTILINE))
+
+
+def test_every_role_is_on_the_security_page() -> None:
+    page = (DOCS / "security-model.md").read_text()
+    code = "".join(path.read_text() for path in PROJECT.glob("*.tf"))
+    for role in re.findall(r'^resource "aws_iam_role" "(\w+)"', code, re.MULTILINE):
+        assert re.search(rf"^\| {role}\b", page, re.MULTILINE), role
+
+
+def test_the_workflow_runs_what_ci_runs_with_pinned_actions() -> None:
+    workflow = (PROJECT / ".github" / "workflows" / "test.yml").read_text()
+    used = re.findall(r"uses: (\S+)", workflow)
+    assert used
+    assert [one for one in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", one)] == []
+    assert re.findall(r"- run: (.*)", workflow) == [".ci/run"]
+
+
+# -- costs ---------------------------------------------------------------------------------------
+
+
+def estimate(*options: str) -> costs.Costs:
+    return costs.costs(costs.options().parse_args(options))
+
+
+def test_the_calculator_runs_alone_and_prints_what_the_table_says() -> None:
+    done = subprocess.run(
+        ["python3", "-I", str(DOCS / "costs.py"), "--repositories", "50", "--gigabytes", "2"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    total = re.search(r"^a month +(\S+)$", done.stdout, re.MULTILINE)
+    assert total
+    assert f"| **{total[1]}** |" in (DOCS / "costs.md").read_text()
+
+
+def test_the_command_on_the_costs_page_runs() -> None:
+    (command,) = re.findall(r"```sh\n(python3 .*)\n```", (DOCS / "costs.md").read_text())
+    output = subprocess.run(["bash", "-c", command], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    assert "a month" in output
+
+
+def test_storage_is_what_the_formula_says() -> None:
+    found = estimate("--gigabytes", "10", "--retention", "100")
+    assert found.held_gb == 10 * 130
+    assert found.storage == pytest.approx(2 * 1300 * 0.023)
+    assert estimate("--gigabytes", "10", "--retention", "7").held_gb == 10 * 14
+    cold = estimate("--gigabytes", "10", "--retention", "100", "--cold-after", "30")
+    assert cold.storage == pytest.approx(2 * 10 * (30 * 0.023 + 100 * 0.004))
+
+
+def test_every_price_is_an_option_that_changes_the_result() -> None:
+    base = estimate("--cold-after", "30").total
+    for name, price, _ in costs.PRICES:
+        changed = estimate("--cold-after", "30", f"--price-{name}", str(price * 2 + 1)).total
+        assert changed > base, name
+
+
+def test_the_help_says_that_every_price_is_assumed() -> None:
+    assert isinstance(costs.options(), argparse.ArgumentParser)
+    text = costs.options().format_help()
+    assert text.count("assumed price of") == len(costs.PRICES)
