@@ -75,10 +75,11 @@ def drilled(module: Module) -> Applied:
 
 
 @pytest.fixture
-def world(stack: Stack, github: FakeGitHub, repositories: Repositories, tmp_path: Path) -> World:
+def world(stack: Stack, github: FakeGitHub, repositories: Repositories, tmp_path: Path) -> Iterator[World]:
     number = next(NUMBERS)
     bucket = stack.s3.new_bucket(f"backup-{number}")
-    return World(stack, github, repositories, tmp_path, bucket, f"service-{number}")
+    yield World(stack, github, repositories, tmp_path, bucket, f"service-{number}")
+    stack.s3.remove_bucket(bucket)
 
 
 @pytest.fixture(scope="session")
@@ -90,11 +91,12 @@ def organisation(stack: Stack, repositories: Repositories, tmp_path_factory: pyt
 
 
 @pytest.fixture
-def vault(organisation: Organisation, tmp_path: Path) -> Vault:
+def vault(organisation: Organisation, tmp_path: Path) -> Iterator[Vault]:
     """A bucket of the test's own, nothing in it yet."""
     number = next(NUMBERS)
     bucket = organisation.stack.s3.new_bucket(f"vault-{number}")
-    return Vault(organisation, bucket, tmp_path, f"service-{number}")
+    yield Vault(organisation, bucket, tmp_path, f"service-{number}")
+    organisation.stack.s3.remove_bucket(bucket)
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 REGION = "eu-central-1"
+# Each bucket takes several, of the size of what is in them. By default as many as would fit on the disk when full.
+VOLUMES = 10_000
 WRITER = ("backup-writer", "backup-writer-secret")
 READER = ("backup-reader", "backup-reader-secret")
 
@@ -52,6 +54,10 @@ class EmbeddedS3:
         client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         return name
 
+    def remove_bucket(self, name: str) -> None:
+        """Remove a bucket with everything in it, which this server allows."""
+        self.client().delete_bucket(Bucket=name)
+
 
 @contextlib.contextmanager
 def serve_s3(folder: Path) -> Iterator[EmbeddedS3]:
@@ -71,7 +77,7 @@ def serve_s3(folder: Path) -> Iterator[EmbeddedS3]:
             [
                 _weed(), "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *options,
                 "-s3.port.iceberg=0", "-s3.port.lance=0", "-admin.ui=false", "-webdav=false",
-                "-master.telemetry=false", f"-s3.config={folder / 'identities.json'}",
+                "-master.telemetry=false", f"-volume.max={VOLUMES}", f"-s3.config={folder / 'identities.json'}",
             ],
             cwd=folder,
             env=os.environ | {"WEED_S3_SSE_KEY": "embedded"},
