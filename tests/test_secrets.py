@@ -47,6 +47,10 @@ def listening_host() -> Iterator[tuple[str, list[str]]]:
         server.server_close()
 
 
+# The processes that get nearest to the token.
+CHILDREN = ("git-remote-http", "index-pack")
+
+
 def watch(process: "subprocess.Popen[str]") -> dict[str, str]:
     """Return all argv and environment text of a run's children, by command, until the run ends."""
     seen: dict[str, str] = {}
@@ -73,12 +77,14 @@ def test_no_child_has_a_secret_in_its_arguments_or_its_environment(world: World)
     for name in ("big-file", "api", "experiments"):  # a big one, so that index-pack lives long enough to be seen
         world.add(name)
     world.github.latency = 0.3
-    process = world.start()
-    seen = watch(process)
-    run = world.end(process)
-    assert run.code == 0
-    assert any("git-remote-http" in command for command in seen)
-    assert any("index-pack" in command for command in seen)
+    seen: dict[str, str] = {}
+    for _ in range(5):  # on a busy machine a child may come and go between two looks
+        process = world.start(FULL_BACKUP_DAYS="1")
+        seen |= watch(process)
+        assert world.end(process).code == 0
+        if all(any(name in command for command in seen) for name in CHILDREN):
+            break
+    assert all(any(name in command for command in seen) for name in CHILDREN), list(seen)
     for text in seen.values():
         world.check_no_secret(text)
         assert "PRIVATE KEY" not in text
