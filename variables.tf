@@ -428,7 +428,7 @@ variable "task_cpu" {
 }
 
 variable "task_ephemeral_storage_gb" {
-  description = "Temporary disk of the task in GiB, 21 to 200. The largest repository needs twice its size."
+  description = "Temporary disk of the task in GiB, 21 to 200. The largest repository needs a quarter more than its size."
   type        = number
   default     = 50
   nullable    = false

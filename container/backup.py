@@ -2,7 +2,7 @@
 """Back up every repository that a GitHub App can see to S3, and exit.
 
 The story of a run: configuration, bucket, key, listing; then every repository's way, several at
-once: clone, bundle, verify, upload; then the manifest, the metrics and the exit code.
+once: clone, then bundle, verify and upload in one reading; then the manifest, the metrics and the exit code.
 """
 
 import contextlib
@@ -29,13 +29,13 @@ from structlog.typing import FilteringBoundLogger
 
 import metrics
 from app_key import AppKeyError, key_from_file, key_from_secret
-from archive import Archive, ArchiveError, StoredObject
-from bundle import Bundle, BundleError, prove_bundle, write_bundle
+from archive import Archive, ArchiveError, StoredObject, part_size
+from bundle import Bundle, BundleError, open_bundle
 from catalogue import Catalogue, CatalogueError
 from clone import clone
 from configuration import DEFAULT_SERVICE_NAME, SERVICE_NAME, Configuration, ConfigurationError, read_configuration
 from disk import Disk, DiskFullError, estimate
-from git import Git, GitError, Mirror
+from git import Git, GitError, Mirror, count, fingerprint
 from github import App, GitHub, GitHubError, Installation, RepositoryGoneError, new_session
 from logs import ABOUT, new_logger
 from manifest import Entry, Failure, Manifest, Stage, StoredBundle, entry
@@ -410,7 +410,7 @@ def disk_is_full(error: GitError | OSError) -> bool:
 
 
 def store_within(size: int, listed: Repository, services: Services, way: Way) -> Entry:
-    """Clone, bundle, verify and upload, in a folder of its own, on `size` bytes of disk."""
+    """Clone, and upload the bundle, in a folder of its own, on `size` bytes of disk."""
     with (
         services.disk.reserve(size),
         tempfile.TemporaryDirectory(dir=services.scratch, ignore_cleanup_errors=True) as name,
@@ -427,14 +427,24 @@ def store_within(size: int, listed: Repository, services: Services, way: Way) ->
         )
         if not mirror.refs:
             return entry(repository, "empty", None, way.seconds())
-        way.stage = "bundle"
-        write_bundle(services.git, mirror, folder / "bundle")
-        way.stage = "verify"
-        bundle = prove_bundle(folder / "bundle", mirror)
-        shutil.rmtree(mirror.path)
+        stored = upload(repository, mirror, services, way)
+        return entry(repository, "stored", stored, way.seconds())
+
+
+def upload(repository: Repository, mirror: Mirror, services: Services, way: Way) -> StoredBundle:
+    """Bundle, verify and upload in one reading. The stage is that in which it went wrong."""
+    way.stage = "bundle"
+    with open_bundle(services.git, mirror) as bundle:
         way.stage = "upload"
-        stored = services.archive.put_bundle(repository, bundle)
-        return entry(repository, "stored", stored_bundle(repository, mirror, bundle, stored), way.seconds())
+        try:
+            stored = services.archive.put_bundle(repository, bundle, part_size(bundle.estimate))
+        except (GitError, OSError):
+            way.stage = "bundle"
+            raise
+        except BundleError:
+            way.stage = "verify"
+            raise
+        return stored_bundle(repository, mirror, bundle, stored)
 
 
 def stored_bundle(repository: Repository, mirror: Mirror, bundle: Bundle, stored: StoredObject) -> StoredBundle:
@@ -446,8 +456,8 @@ def stored_bundle(repository: Repository, mirror: Mirror, bundle: Bundle, stored
         s3_checksum=stored.checksum,
         size=bundle.size,
         sha256=bundle.sha256.hex(),
-        ref_count=bundle.ref_count,
-        refs_sha256=bundle.refs_sha256,
+        ref_count=count(mirror.refs),
+        refs_sha256=fingerprint(mirror.refs),
         sha=sha.decode() if sha else None,
     )
 

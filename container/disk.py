@@ -9,9 +9,9 @@ from pathlib import Path
 
 from stop import Stop
 
-# A mirror and the bundle made from it lie side by side for a moment.
-COPIES = 2
-# What even an empty mirror may take, and what GitHub's cached `size` may be behind.
+# A mirror has an index beside its pack, and GitHub's cached `size` may be behind. A bundle is never on the disk.
+PER_BYTE = 1.25
+# What even an empty mirror may take.
 LEAST = 8 * 1024**2
 # Left free for logs, git's own temporary files and the neighbours. Share of the free space.
 USABLE = 0.95
@@ -23,7 +23,7 @@ class DiskFullError(Exception):
 
 def estimate(size_kb: int) -> int:
     """Return the bytes a repository needs on disk, from GitHub's `size` (KB, cached, an estimate)."""
-    return COPIES * size_kb * 1024 + LEAST
+    return int(PER_BYTE * size_kb * 1024) + LEAST
 
 
 def readable(size: float) -> str:
