@@ -440,7 +440,7 @@ variable "task_ephemeral_storage_gb" {
 }
 
 variable "task_memory" {
-  description = "Memory of the task in MiB. git needs the more, the larger the largest files are."
+  description = "Memory of the task in MiB. What fits into it together is cloned at once; the largest repository needs about two thirds of its size, or runs alone."
   type        = number
   default     = 4096
   nullable    = false

@@ -40,6 +40,8 @@ SETTINGS = (
     "gc.auto=0",
     "maintenance.auto=false",
     "core.fsync=none",
+    # Larger blobs pass through index-pack without being held in memory whole. git's own value is 512m.
+    "core.bigFileThreshold=16m",
 )
 LONGEST_ERROR = 2000
 # What is read at once of what git writes.
