@@ -1,6 +1,7 @@
 """The manifest: what a run stored and what it did not, as docs/manifest.schema.json describes it."""
 
 import json
+import re
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
@@ -67,6 +68,7 @@ class StoredBundle:
     s3_checksum: str | None
 
 
+SHA256 = re.compile(r"[0-9a-f]{64}")
 NO_REFS_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
@@ -196,4 +198,6 @@ def _parse_entry(document: dict[str, Any]) -> Entry:
     stored = one.status in ("stored", "unchanged")
     if stored and not (isinstance(one.s3_key, str) and isinstance(one.sha256, str) and isinstance(one.size_bytes, int)):
         raise ValueError(f"{one.full_name} is {one.status} and has no object")
+    if stored and not SHA256.fullmatch(str(one.sha256)):
+        raise ValueError(f"{one.full_name} has the SHA-256 {one.sha256!r}")
     return one
