@@ -467,7 +467,7 @@ variable "task_cpu" {
 }
 
 variable "task_ephemeral_storage_gb" {
-  description = "Temporary disk of the task in GiB, 21 to 200. The largest repository needs twice its size."
+  description = "Temporary disk of the task in GiB, 21 to 200. The largest repository needs a quarter more than its size."
   type        = number
   default     = 50
   nullable    = false
@@ -479,7 +479,7 @@ variable "task_ephemeral_storage_gb" {
 }
 
 variable "task_memory" {
-  description = "Memory of the task in MiB. git needs the more, the larger the largest files are."
+  description = "Memory of the task in MiB. What fits into it together is cloned at once; the largest repository needs about two thirds of its size, or runs alone."
   type        = number
   default     = 4096
   nullable    = false

@@ -3,17 +3,17 @@
 import base64
 import contextlib
 import hashlib
+import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, TypedDict, cast
+from itertools import chain
+from typing import TYPE_CHECKING, TypedDict
 
 from botocore.exceptions import BotoCoreError, ClientError
-from s3transfer.utils import ReadFileChunk
 from structlog.typing import FilteringBoundLogger
 
-from bundle import PART_SIZE, Bundle
 from manifest import Entry, Manifest
 from repository import Repository
 from stop import Stop
@@ -23,11 +23,51 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef, CopySourceTypeDef
 
 
+class Part(io.BytesIO):
+    """One part of an upload, in memory, hashed as it fills; it stops being read when the run is stopped."""
+
+    def __init__(self, number: int, stop: Stop) -> None:
+        super().__init__()
+        self.number, self.size, self._stop, self._hash = number, 0, stop, hashlib.sha256()
+
+    @property
+    def sha256(self) -> bytes:
+        return self._hash.digest()
+
+    def fill(self, data: memoryview, most: int) -> memoryview:
+        """Take in so much of the data that the part has at most so many bytes, and return the rest."""
+        taken = data[: most - self.size]
+        self.write(taken)
+        self._hash.update(taken)
+        self.size += len(taken)
+        return data[len(taken) :]
+
+    def body(self) -> "Part":
+        self.seek(0)
+        return self
+
+    def begin_next(self) -> None:
+        self.seek(0)
+        self.truncate()
+        self.number, self.size, self._hash = self.number + 1, 0, hashlib.sha256()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._stop.check()
+        return super().read(size)
+
+
+def part_size(estimate: int) -> int:
+    """Return the bytes of a part with which an upload of about so many bytes has not more than 10,000 of them."""
+    return max(PART_SIZE, -(-estimate // MOST_PARTS))
+
+
 class _Version(TypedDict, total=False):
     VersionId: str
 
 
 ERRORS = (ClientError, BotoCoreError)
+# Parts are held in memory. S3 takes 10,000 of them; some are left for what an estimate may be short of.
+PART_SIZE, MOST_PARTS = 16 * 1024**2, 9_000
 # What S3 copies in one request. https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 LARGEST_COPY = 5 * 1000**3
 
@@ -93,58 +133,57 @@ class Archive:
             raise ArchiveError(f"{self.url(self._folder)} takes no objects: {error}") from None
         self._abort(self.manifest_key, upload_id)
 
-    def put_bundle(self, repository: Repository, bundle: Bundle) -> StoredObject:
-        """Upload a proven bundle and return what S3 holds (without a version id where the bucket keeps none).
+    def put_bundle(self, repository: Repository, blocks: Iterable[bytes], part_size: int) -> StoredObject:
+        """Upload a bundle as it is read and return what S3 holds (without a version id where the bucket keeps none).
 
-        S3 itself compares what arrives with the SHA-256 taken when the bundle was proven.
-        Raises ArchiveError with S3's own words.
+        S3 itself compares what arrives with the SHA-256 taken on the way. Nothing counts before the last block was
+        read: what goes wrong until then, in here or in `blocks`, leaves no object. Raises ArchiveError with S3's
+        own words.
         """
         key = self.key(repository)
+        parts = self._parts(blocks, part_size)
         try:
-            if len(bundle.parts) == 1:
-                return self._put_whole(key, bundle)
-            return self._put_parts(key, bundle)
-        except (*ERRORS, OSError) as error:
+            first = next(parts)
+            if first.size < part_size:
+                return self._put_whole(key, first)
+            with self._upload(key) as upload_id:
+                done = [self._put_part(key, upload_id, part) for part in chain([first], parts)]
+                return self._complete(key, upload_id, done)
+        except ERRORS as error:
             raise ArchiveError(f"{self.url(key)}: {error}") from None
 
-    def _chunk(self, bundle: Bundle, number: int) -> IO[bytes]:
-        """Return one part of the bundle as a file that stops being read when the run is stopped."""
+    def _parts(self, blocks: Iterable[bytes], part_size: int) -> Iterator["Part"]:
+        """Yield what is read in parts, all in the same buffer; only the last may be smaller, and empty."""
+        part = Part(1, self._stop)
+        for block in blocks:
+            rest = memoryview(block)
+            while rest:
+                rest = part.fill(rest, part_size)
+                if part.size == part_size:
+                    yield part
+                    part.begin_next()
+        if part.size or part.number == 1:
+            yield part
 
-        def on_read(bytes_transferred: int) -> None:  # noqa: ARG001  (s3transfer passes it by name)
-            self._stop.check()
-
-        chunk = ReadFileChunk.from_filename(str(bundle.path), number * PART_SIZE, PART_SIZE, callbacks=[on_read])
-        return cast("IO[bytes]", chunk)
-
-    def _put_whole(self, key: str, bundle: Bundle) -> StoredObject:
-        checksum = _base64(bundle.sha256)
-        with self._chunk(bundle, 0) as body:
-            answer = self._client.put_object(
-                Bucket=self._bucket,
-                Key=key,
-                Body=body,
-                ContentLength=bundle.size,
-                ChecksumSHA256=checksum,
-            )
+    def _put_whole(self, key: str, part: "Part") -> StoredObject:
+        checksum = _base64(part.sha256)
+        answer = self._client.put_object(
+            Bucket=self._bucket, Key=key, Body=part.body(), ContentLength=part.size, ChecksumSHA256=checksum
+        )
         return StoredObject(key, answer.get("VersionId"), checksum)
 
-    def _put_parts(self, key: str, bundle: Bundle) -> StoredObject:
-        with self._upload(key) as upload_id:
-            parts = [self._put_part(key, upload_id, bundle, number) for number in range(len(bundle.parts))]
-            return self._complete(key, upload_id, parts)
-
-    def _put_part(self, key: str, upload_id: str, bundle: Bundle, number: int) -> "CompletedPartTypeDef":
-        checksum = _base64(bundle.parts[number])
-        with self._chunk(bundle, number) as body:
-            answer = self._client.upload_part(
-                Bucket=self._bucket,
-                Key=key,
-                UploadId=upload_id,
-                PartNumber=number + 1,
-                Body=body,
-                ChecksumSHA256=checksum,
-            )
-        return {"PartNumber": number + 1, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
+    def _put_part(self, key: str, upload_id: str, part: "Part") -> "CompletedPartTypeDef":
+        checksum = _base64(part.sha256)
+        answer = self._client.upload_part(
+            Bucket=self._bucket,
+            Key=key,
+            UploadId=upload_id,
+            PartNumber=part.number,
+            Body=part.body(),
+            ContentLength=part.size,
+            ChecksumSHA256=checksum,
+        )
+        return {"PartNumber": part.number, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
 
     @contextlib.contextmanager
     def _upload(self, key: str) -> Iterator[str]:

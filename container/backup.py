@@ -2,7 +2,7 @@
 """Back up every repository that a GitHub App can see to S3, and exit.
 
 The story of a run: configuration, bucket, key, listing; then every repository's way, several at
-once: clone, bundle, verify, upload; then the manifest, the metrics and the exit code.
+once: clone, then bundle, verify and upload in one reading; then the manifest, the metrics and the exit code.
 """
 
 import contextlib
@@ -27,14 +27,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from structlog.typing import FilteringBoundLogger
 
 import metrics
+from admission import BUFFERS, Admission, Budget, Job, memory_budget
 from app_key import AppKeyError, key_from_file, key_from_secret
-from archive import Archive, ArchiveError, StoredObject
-from bundle import Bundle, BundleError, prove_bundle, write_bundle
+from archive import Archive, ArchiveError, StoredObject, part_size
+from bundle import Bundle, BundleError, open_bundle
 from catalogue import Catalogue, CatalogueError
 from clone import clone
 from configuration import DEFAULT_SERVICE_NAME, SERVICE_NAME, Configuration, ConfigurationError, read_configuration
-from disk import Disk, DiskFullError, estimate
-from git import Git, GitError, Mirror
+from disk import DiskFullError
+from git import Git, GitError, Mirror, count, fingerprint
 from github import App, GitHub, Installation, RepositoryGoneError
 from github_api import GitHubError, new_session
 from logs import ABOUT, new_logger
@@ -80,7 +81,8 @@ class Services:
     git_version: str
     archive: Archive
     last_backup: LastBackup
-    disk: Disk
+    admission: Admission
+    buffers: Budget
     scratch: Path
     process: Process
 
@@ -208,8 +210,8 @@ def start(configuration: Configuration, scratch: Path, process: Process) -> tupl
         plan = list_repositories(github, configuration.installation_id)
     if problems:
         raise StartError(*problems)
-    disk = Disk(scratch, process.stop)
-    return Services(github, git, git_version, archive, last_backup, disk, scratch, process), plan
+    admission, buffers = Admission(scratch, memory_budget(), process.stop), Budget(process.stop, BUFFERS)
+    return Services(github, git, git_version, archive, last_backup, admission, buffers, scratch, process), plan
 
 
 def read_last_backup(catalogue: Catalogue, configuration: Configuration, process: Process) -> LastBackup:
@@ -280,16 +282,16 @@ def list_repositories(github: GitHub, installation_id: int | None) -> Plan:
 
 def back_up_all(repositories: list[Repository], workers: int, services: Services) -> list[Outcome]:
     """Send each repository on its way, `workers` at once, and return how each ended."""
-    waiting: queue.SimpleQueue[Repository] = queue.SimpleQueue()
+    admission = services.admission
     finished: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     for repository in repositories:
-        waiting.put(repository)
+        admission.put(Job(repository))
 
     def work() -> None:
-        with contextlib.suppress(queue.Empty, Stopped):
-            while True:
-                services.process.stop.check()
-                finished.put(back_up(waiting.get_nowait(), services))
+        with contextlib.suppress(Stopped):
+            for job in admission.jobs():
+                result = back_up(job, services)
+                admission.put(result) if isinstance(result, Job) else finished.put(result)
 
     # Daemons: one that hangs in a system call does not keep a stopped run from ending.
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(workers, len(repositories)))]
@@ -341,13 +343,17 @@ class Way:
         return {"full_name": self._full_name, "stage": self.stage, "duration": round(self.seconds(), 3)}
 
 
-def back_up(listed: Repository, services: Services) -> Outcome:
-    """Take one repository all its way. The one place where an error becomes an outcome."""
-    way, log = Way(listed.full_name), services.process.log
-    result: Entry | Failure
+def back_up(job: Job, services: Services) -> Outcome | Job:
+    """Take one repository a step on its way: to its end or to its next job. Here an error becomes an outcome."""
+    listed, log = job.repository, services.process.log
+    way = Way(listed.full_name)
+    result: Entry | Failure | Job
     try:
-        log.info("started", size_kb=listed.size_kb)
-        result = store(listed, services, way)
+        if job.weight is None:
+            log.info("started", size_kb=listed.size_kb)
+            result = look(listed, services, way)
+        else:
+            result = store(job, services, way)
     except RepositoryGoneError:
         result = entry(listed, "gone", None, way.seconds())
     except Stopped:
@@ -357,49 +363,45 @@ def back_up(listed: Repository, services: Services) -> Outcome:
     except Exception as error:
         log.exception("bug, please report it")
         result = Failure(listed.full_name, way.stage, services.process.redactor.clean(f"bug: {error!r}"))
+    if isinstance(result, Job):
+        return result
     return Outcome(result, way.stage, way.seconds(), listed.id)
 
 
-def store(listed: Repository, services: Services, way: Way) -> Entry:
-    """Store the repository: by a copy where nothing changed, by a clone otherwise."""
-    if known := services.last_backup.of(listed):
-        carried = carry_over(listed, known, services.github, services.archive, services.process.log)
-        if carried:
-            return replace(carried, duration_seconds=round(way.seconds(), 3))
-    return store_clone(listed, services, way)
+def look(listed: Repository, services: Services, way: Way) -> Entry | Job:
+    """Carry the repository over if nothing changed; return the job to clone it otherwise."""
+    known = services.last_backup.of(listed)
+    carried = known and carry_over(listed, known, services.github, services.archive, services.process.log)
+    if carried:
+        return replace(carried, duration_seconds=round(way.seconds(), 3))
+    size = max(listed.size_kb * 1024, services.last_backup.size_of(listed))
+    return services.admission.to_clone(listed, size)
 
 
-def store_clone(listed: Repository, services: Services, way: Way) -> Entry:
-    """Store the repository; where GitHub's estimate was too low for the disk, once more alone on it."""
+def store(job: Job, services: Services, way: Way) -> Entry | Job:
+    """Store a clone; where the disk was too small for all, return the job to do it once more alone."""
     try:
-        return store_within(estimate(listed.size_kb), listed, services, way)
+        return store_clone(job.repository, services, way)
     except (GitError, OSError) as error:
         if not disk_is_full(error):
             raise
+        again = services.admission.alone(job)
+        if again is None:
+            raise DiskFullError(services.admission.too_small(str(error))) from None
         services.process.log.warning("disk full, trying again alone", error=str(error))
-    try:
-        return store_within(services.disk.budget, listed, services, way)
-    except (GitError, OSError) as error:
-        if not disk_is_full(error):
-            raise
-        raise DiskFullError(services.disk.too_small(str(error))) from None
+        return again
 
 
 def disk_is_full(error: GitError | OSError) -> bool:
     return error.disk_full if isinstance(error, GitError) else error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def store_within(size: int, listed: Repository, services: Services, way: Way) -> Entry:
-    """Clone, bundle, verify and upload, in a folder of its own, on `size` bytes of disk."""
-    with (
-        services.disk.reserve(size),
-        tempfile.TemporaryDirectory(dir=services.scratch, ignore_cleanup_errors=True) as name,
-    ):
-        folder = Path(name)
-        way.stage = "clone"
+def store_clone(listed: Repository, services: Services, way: Way) -> Entry:
+    """Clone, and upload the bundle, in a folder of its own."""
+    with tempfile.TemporaryDirectory(dir=services.scratch, ignore_cleanup_errors=True) as name:
         repository, mirror = clone(
             listed,
-            folder / "mirror.git",
+            Path(name) / "mirror.git",
             services.github,
             services.git,
             services.process.stop,
@@ -407,14 +409,27 @@ def store_within(size: int, listed: Repository, services: Services, way: Way) ->
         )
         if not mirror.refs:
             return entry(repository, "empty", None, way.seconds())
-        way.stage = "bundle"
-        write_bundle(services.git, mirror, folder / "bundle")
-        way.stage = "verify"
-        bundle = prove_bundle(folder / "bundle", mirror)
-        shutil.rmtree(mirror.path)
+        stored = upload(repository, mirror, services, way)
+        return entry(repository, "stored", stored, way.seconds())
+
+
+def upload(repository: Repository, mirror: Mirror, services: Services, way: Way) -> StoredBundle:
+    """Bundle, verify and upload in one reading. The stage is that in which it went wrong."""
+    way.stage = "bundle"
+    with (
+        open_bundle(services.git, mirror) as bundle,
+        services.buffers.reserve(min(part_size(bundle.estimate), bundle.estimate)),
+    ):
         way.stage = "upload"
-        stored = services.archive.put_bundle(repository, bundle)
-        return entry(repository, "stored", stored_bundle(repository, mirror, bundle, stored), way.seconds())
+        try:
+            stored = services.archive.put_bundle(repository, bundle, part_size(bundle.estimate))
+        except (GitError, OSError):
+            way.stage = "bundle"
+            raise
+        except BundleError:
+            way.stage = "verify"
+            raise
+        return stored_bundle(repository, mirror, bundle, stored)
 
 
 def stored_bundle(repository: Repository, mirror: Mirror, bundle: Bundle, stored: StoredObject) -> StoredBundle:
@@ -426,8 +441,8 @@ def stored_bundle(repository: Repository, mirror: Mirror, bundle: Bundle, stored
         s3_checksum=stored.checksum,
         size=bundle.size,
         sha256=bundle.sha256.hex(),
-        ref_count=bundle.ref_count,
-        refs_sha256=bundle.refs_sha256,
+        ref_count=count(mirror.refs),
+        refs_sha256=fingerprint(mirror.refs),
         sha=sha.decode() if sha else None,
     )
 

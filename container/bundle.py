@@ -1,45 +1,60 @@
-"""A repository as one file: writing a git bundle, and proving it before it counts.
+"""A repository as one file: a git bundle that is made, hashed and proven on its way into S3.
 
 Format: https://git-scm.com/docs/gitformat-bundle and https://git-scm.com/docs/gitformat-pack
 """
 
+import contextlib
 import hashlib
-from collections.abc import Iterator
+import io
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
-from git import Git, Mirror, Refs, count, fingerprint, parse_refs
+from git import BLOCK_SIZE, Git, Mirror, Refs, parse_refs
 
-# Upload parts are of this size, so they are hashed in it. 10,000 of them make 640 GB, and no task has
-# more than 200 GiB of disk.
-PART_SIZE = 64 * 1024**2
-BLOCK_SIZE = 1024**2
-BLOCKS_A_PART = PART_SIZE // BLOCK_SIZE
 SIGNATURES = (b"# v2 git bundle\n", b"# v3 git bundle\n")
+# What marks a clone that lacks objects on purpose. https://git-scm.com/docs/partial-clone
+PARTIAL = re.compile(r"partialclone|promisor", re.IGNORECASE)
 
 
 class BundleError(Exception):
     """The bundle can't be trusted to restore the repository."""
 
 
-@dataclass(frozen=True)
 class Bundle:
-    """A proven bundle on disk. `parts`: the SHA-256 of each PART_SIZE bytes, in order."""
+    """A bundle on its way: a header and a pack's bytes, to be read once.
 
-    path: Path
-    refs: Refs
-    size: int
-    sha256: bytes
-    parts: tuple[bytes, ...]
+    `estimate`: about how many bytes it will have. `size` and `sha256` are those of all that was read.
+    """
 
-    @property
-    def ref_count(self) -> int:
-        return count(self.refs)
+    def __init__(self, header: bytes, pack: Iterable[bytes], object_format: str, estimate: int) -> None:
+        self.estimate, self.size = estimate, 0
+        self._header, self._pack, self._format = header, pack, object_format
+        self._whole = hashlib.sha256()
 
     @property
-    def refs_sha256(self) -> str:
-        return fingerprint(self.refs)
+    def sha256(self) -> bytes:
+        return self._whole.digest()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the bundle's bytes in blocks. After the last one, raise BundleError where the pack is not whole."""
+        pack, tail = hashlib.new(self._format, usedforsecurity=False), b""
+        yield self._counted(self._header)
+        for block in self._pack:
+            yield self._counted(block)
+            tail += block
+            pack.update(memoryview(tail)[: -pack.digest_size])
+            tail = tail[-pack.digest_size :]
+        if tail != pack.digest():
+            raise BundleError("the pack in the bundle does not match its own checksum")
+
+    def _counted(self, block: bytes) -> bytes:
+        self.size += len(block)
+        self._whole.update(block)
+        return block
 
 
 @dataclass(frozen=True)
@@ -51,55 +66,72 @@ class Header:
     size: int
 
 
-def write_bundle(git: Git, mirror: Mirror, path: Path) -> None:
-    """Write the mirror's bundle to `path`, every ref in it.
+@contextlib.contextmanager
+def open_bundle(git: Git, mirror: Mirror) -> Iterator[Bundle]:
+    """Yield the mirror's bundle, every ref in it. Raises BundleError, and GitError while it is read.
 
-    `git bundle create` leaves out each ref whose name git finds ambiguous, HEAD itself as soon as
-    there is a branch of that name, and says so at best in a warning. Then the bundle is put together
-    from its two parts: a header with all refs and one pack. Raises GitError and BundleError.
+    A mirror as `git clone` leaves it is one pack, which with a header before it is the bundle. Of any other git
+    makes one.
     """
     if (mirror.path / "shallow").exists():
         raise BundleError(
             "the server serves this repository shallow: its history is cut off, and so would be the backup"
         )
-    git.bundle(mirror, path)
-    with path.open("rb") as file:
-        complete = read_header(file).refs == mirror.refs
-    if not complete:
-        _assemble(git, mirror, path)
+    pack = only_pack(mirror.path)
+    if pack is None:
+        with _made_by_git(git, mirror) as bundle:
+            yield bundle
+    else:
+        header = write_header(mirror)
+        with pack.open("rb") as file:
+            blocks = iter(lambda: file.read(BLOCK_SIZE), b"")
+            yield Bundle(header, blocks, mirror.object_format, len(header) + pack.stat().st_size)
 
 
-def _assemble(git: Git, mirror: Mirror, path: Path) -> None:
-    with path.open("wb") as file:
-        version3 = mirror.object_format != "sha1"
-        file.write(b"# v3 git bundle\n@object-format=sha256\n" if version3 else b"# v2 git bundle\n")
-        file.writelines(oid + b" " + name + b"\n" for name, oid in mirror.refs.items())
-        file.write(b"\n")
-        file.flush()
-        git.pack(mirror, file)
+def only_pack(repository: Path) -> Path | None:
+    """Return the pack that holds all objects of the repository, None where there is no such pack."""
+    objects = repository / "objects"
+    packs = list(objects.glob("pack/*.pack"))
+    if len(packs) != 1 or not packs[0].with_suffix(".idx").exists():
+        return None
+    loose_or_elsewhere = (*objects.glob("[0-9a-f][0-9a-f]/*"), *objects.glob("info/alternates"))
+    partial = any(objects.glob("pack/*.promisor")) or PARTIAL.search((repository / "config").read_text())
+    return None if loose_or_elsewhere or partial else packs[0]
 
 
-def prove_bundle(path: Path, mirror: Mirror) -> Bundle:
-    """Read the whole file back and return it as a Bundle, or raise BundleError.
+def write_header(mirror: Mirror) -> bytes:
+    """Return the header of a bundle with all refs of the mirror."""
+    version3 = mirror.object_format != "sha1"
+    signature = b"# v3 git bundle\n@object-format=sha256\n" if version3 else b"# v2 git bundle\n"
+    return signature + b"".join(oid + b" " + name + b"\n" for name, oid in mirror.refs.items()) + b"\n"
 
-    Proven: the refs are the mirror's; the file needs no object from elsewhere; the pack's bytes hash
-    to the checksum at its end. `git bundle verify` proves the second of these only.
+
+@contextlib.contextmanager
+def _made_by_git(git: Git, mirror: Mirror) -> Iterator[Bundle]:
+    """Yield the bundle that git makes of the mirror, with a header of our own where git's has not all refs.
+
+    `git bundle create` leaves out each ref whose name it finds ambiguous, HEAD itself as soon as there is a
+    branch of that name, and says so at best in a warning.
     """
-    with path.open("rb") as file:
-        header = read_header(file)
-        if header.refs != mirror.refs:
-            raise BundleError(_difference(header.refs, mirror.refs))
-        if header.object_format != mirror.object_format:
-            raise BundleError(f"object format {header.object_format} instead of {mirror.object_format}")
-        file.seek(0)
-        sha256, parts = _hash_all(file, header)
-    return Bundle(path, header.refs, path.stat().st_size, sha256, parts)
+    estimate = sum(one.stat().st_size for one in mirror.path.glob("objects/**/*") if one.is_file())
+    with contextlib.closing(git.bundle(mirror)) as blocks:
+        header, pack = _cut_header(blocks)
+        if read_header(io.BytesIO(header)).refs == mirror.refs:
+            yield Bundle(header, pack, mirror.object_format, estimate)
+            return
+    with contextlib.closing(git.pack(mirror)) as blocks:
+        yield Bundle(write_header(mirror), blocks, mirror.object_format, estimate)
 
 
-def _difference(written: Refs, wanted: Refs) -> str:
-    wrong = sorted(name for name in written.keys() | wanted.keys() if written.get(name) != wanted.get(name))
-    names = ", ".join(name.decode(errors="replace") for name in wrong[:5])
-    return f"{len(wrong)} refs of the bundle are not those of the repository: {names}"
+def _cut_header(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return a bundle's header, which an empty line ends, and the blocks of its pack."""
+    begun = b""
+    for block in blocks:
+        begun += block
+        header, end, pack = begun.partition(b"\n\n")
+        if end:
+            return header + end, chain([pack], blocks)
+    raise BundleError("the bundle ends inside its header")
 
 
 def read_header(file: IO[bytes]) -> Header:
@@ -120,26 +152,3 @@ def read_header(file: IO[bytes]) -> Header:
         return Header(object_format, parse_refs(b"".join(lines)), file.tell())
     except ValueError:
         raise BundleError("a line of the header is no ref") from None
-
-
-def _hash_all(file: IO[bytes], header: Header) -> tuple[bytes, tuple[bytes, ...]]:
-    """Return the SHA-256 of the file and of its parts, having checked the pack's own checksum."""
-    whole, parts = hashlib.sha256(), []
-    pack, tail = hashlib.new(header.object_format, usedforsecurity=False), b""
-    skip = header.size
-    for number, block in enumerate(_blocks(file)):
-        if number % BLOCKS_A_PART == 0:
-            parts.append(hashlib.sha256())
-        parts[-1].update(block)
-        whole.update(block)
-        tail += block[skip:]
-        skip = max(0, skip - len(block))
-        pack.update(tail[: -pack.digest_size])
-        tail = tail[-pack.digest_size :]
-    if tail != pack.digest():
-        raise BundleError("the pack in the bundle does not match its own checksum")
-    return whole.digest(), tuple(part.digest() for part in parts)
-
-
-def _blocks(file: IO[bytes]) -> Iterator[bytes]:
-    return iter(lambda: file.read(BLOCK_SIZE), b"")

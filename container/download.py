@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from structlog.typing import FilteringBoundLogger
 
-from bundle import BLOCK_SIZE, BundleError, Header, read_header
+from bundle import BundleError, Header, read_header
 from catalogue import ABSENT, error_code, explain
-from git import fingerprint
+from git import BLOCK_SIZE, fingerprint
 from manifest import Entry
 from retry import RetryableError, retrying
 from stop import Stop

@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 from requests.structures import CaseInsensitiveDict
 
 from retry import RetryableError, wait_told
-from stop import Stop
+from stop import Stop, end
 
 ASKPASS = Path(__file__).with_name("askpass.sh")
 # What git may take over from the environment; everything else of the machine stays outside.
@@ -35,10 +36,16 @@ SETTINGS = (
     "gc.auto=0",
     "maintenance.auto=false",
     "core.fsync=none",
+    # Larger blobs pass through index-pack without being held in memory whole. git's own value is 512m.
+    "core.bigFileThreshold=16m",
 )
-# Version 2 asks for the refs in a request of its own, which saves nothing where every ref is wanted.
-MIRROR = ("-c", "protocol.version=0", "clone", "--mirror", "--quiet", "--template=")
+# Version 2 asks for the refs in a request of its own, which saves nothing where every ref is wanted. What arrives stays
+# the one pack that it is, however small: a bundle is made of it (see bundle.py).
+MIRROR_SETTINGS = ("-c", "protocol.version=0", "-c", "fetch.unpackLimit=1")
+MIRROR = (*MIRROR_SETTINGS, "clone", "--mirror", "--quiet", "--template=")
 LONGEST_ERROR = 2000
+# What is read at once of what git writes.
+BLOCK_SIZE = 1024**2
 # git replaces credentials in a trace by <redacted>.
 TRACE_HEADERS_ONLY = {"GIT_TRACE_CURL_NO_DATA": "1", "GIT_TRACE_REDACT": "1"}
 
@@ -138,7 +145,6 @@ class Git:
         token: str | None = None,
         trace: Path | None = None,
         stdin: bytes = b"",
-        stdout: int | IO[bytes] = subprocess.PIPE,
     ) -> bytes:
         """Run git to its end and return its standard output.
 
@@ -147,24 +153,59 @@ class Git:
         are gone.
         """
         traced = {"GIT_TRACE_CURL": str(trace), **TRACE_HEADERS_ONLY} if trace else {}
+        with (
+            self._offering(token) as offer,
+            self._started(arguments, subprocess.PIPE, offer | traced, with_input=bool(stdin)) as process,
+        ):
+            output, errors = process.communicate(stdin or None)
+        self._judge(process, arguments, errors)
+        return output
+
+    def _stream(self, *arguments: str) -> Generator[bytes, None, None]:
+        """Run git and yield its standard output in blocks; close the generator to end git early. Raises as `run`."""
+        with (
+            tempfile.TemporaryFile(dir=self._home) as errors,
+            self._started(arguments, errors, {}) as process,
+        ):
+            output = process.stdout
+            assert output
+            try:
+                yield from iter(lambda: output.read(BLOCK_SIZE), b"")
+                process.wait()
+            finally:
+                end(process)
+                output.close()
+            errors.seek(0)
+            self._judge(process, arguments, errors.read())
+
+    @contextlib.contextmanager
+    def _started(
+        self,
+        arguments: tuple[str, ...],
+        stderr: int | IO[bytes],
+        environment: dict[str, str],
+        with_input: bool = False,
+    ) -> Iterator["subprocess.Popen[bytes]"]:
+        """Start git for this block; a run that is stopped meanwhile ends it."""
         settings = [part for setting in SETTINGS for part in ("-c", setting)]
-        with self._offering(token) as offer:
-            process = subprocess.Popen(
-                ["git", *settings, *arguments],
-                stdin=subprocess.PIPE,
-                stdout=stdout,
-                stderr=subprocess.PIPE,
-                env=self._environment | offer | traced,
-                cwd=self._home,
-                start_new_session=True,
-            )
-            with self._stop.ending(process):
-                output, errors = process.communicate(stdin)
+        process = subprocess.Popen(
+            ["git", *settings, *arguments],
+            stdin=subprocess.PIPE if with_input else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=self._environment | environment,
+            cwd=self._home,
+            start_new_session=True,
+        )
+        with self._stop.ending(process):
+            yield process
+
+    def _judge(self, process: "subprocess.Popen[bytes]", arguments: tuple[str, ...], errors: bytes) -> None:
+        """Raise Stopped or GitError where git did not end well."""
         self._stop.check()
         if process.returncode != 0:
             command = next(a for a in arguments if not a.startswith("-") and "/" not in a and "=" not in a)
             raise _in_gits_words(command, process.returncode, errors.decode(errors="replace"))
-        return output or b""
 
     @contextlib.contextmanager
     def _offering(self, token: str | None) -> Iterator[dict[str, str]]:
@@ -208,11 +249,11 @@ class Git:
         object_format = self.run(at, "rev-parse", "--show-object-format").decode().strip()
         return Mirror(path, refs, object_format)
 
-    def bundle(self, mirror: Mirror, path: Path) -> None:
-        """Write the bundle of all refs of the mirror to `path`. Raises GitError."""
-        self.run(f"--git-dir={mirror.path}", "bundle", "create", "--quiet", str(path), "--all")
+    def bundle(self, mirror: Mirror) -> Generator[bytes, None, None]:
+        """Yield the bundle of all refs of the mirror. Raises GitError."""
+        return self._stream(f"--git-dir={mirror.path}", "bundle", "create", "--quiet", "-", "--all")
 
-    def pack(self, mirror: Mirror, file: IO[bytes]) -> None:
-        """Append to `file` one pack with every object that a ref of the mirror reaches. Raises GitError."""
+    def pack(self, mirror: Mirror) -> Generator[bytes, None, None]:
+        """Yield one pack with every object that a ref of the mirror reaches. Raises GitError."""
         arguments = ("pack-objects", "--quiet", "--all", "--delta-base-offset", "--stdout")
-        self.run(f"--git-dir={mirror.path}", *arguments, stdout=file)
+        return self._stream(f"--git-dir={mirror.path}", *arguments)

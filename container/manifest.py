@@ -1,6 +1,7 @@
 """The manifest: what a run stored and what it did not, as docs/manifest.schema.json describes it."""
 
 import json
+import re
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args, get_type_hints
@@ -68,6 +69,7 @@ class StoredBundle:
     s3_checksum: str | None
 
 
+SHA256 = re.compile(r"[0-9a-f]{64}")
 NO_REFS_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
@@ -201,6 +203,8 @@ def _parse_entry(document: dict[str, Any]) -> Entry:
     if stored and not (one.s3_key and one.sha256 and one.refs_sha256 and one.size_bytes > 0):
         raise ValueError(f"{one.full_name} is {one.status} and has no object")
     _parse_moment(one.backed_up_at)
+    if stored and not SHA256.fullmatch(str(one.sha256)):
+        raise ValueError(f"{one.full_name} has the SHA-256 {one.sha256!r}")
     return one
 
 

@@ -13,6 +13,7 @@ from git import Git, GitError, Refs
 from manifest import Entry
 from restore_target import Found, Target
 from retry import RetryableError, retrying
+from room import Room
 from steps import History, Step, plan_steps
 from stop import Stop
 from unbundle import make_mirror
@@ -37,6 +38,7 @@ class Push:
     bundles: Bundles
     git: Git
     target: Target
+    room: Room
     scratch: Path
     step_size: int
     overwrite: bool
@@ -74,7 +76,8 @@ class Push:
             self.target.create(owner, entry.name)
         steps = 0
         if any(there.get(name) != oid for name, oid in wanted.items()):
-            steps = self._push_all(entry, owner, wanted, there, on_bytes)
+            with self.room.reserve(entry.size_bytes):
+                steps = self._push_all(entry, owner, wanted, there, on_bytes)
         else:
             on_bytes(entry.size_bytes)
         self.target.set_default_branch(owner, entry, found, pushed=steps > 0)

@@ -33,7 +33,7 @@ from catalogue import Catalogue, CatalogueError
 from configuration import DEFAULT_SERVER_URL, DEFAULT_SERVICE_NAME, ConfigurationError
 from credentials import CONNECTIONS, read_write_access, token_source
 from differences import Difference, changed_pairs, compare_lists, compare_repository
-from disk import Disk, DiskFullError, readable
+from disk import DiskFullError, readable
 from download import Bundles, DownloadError, OnBytes
 from fetch import Fetch, FetchError
 from git import Git, GitError
@@ -45,6 +45,7 @@ from program import aws_session, leave, s3_config
 from push import Push, PushError
 from redaction import Redactor
 from restore_target import GitHubTarget, GitServer, Target
+from room import Room
 from selection import LATEST, Chosen, Missing, Selection, manifest_of, matches_any, select
 from stop import Stop, Stopped
 from terminal import BesideBar, age, new_bar, table
@@ -301,7 +302,7 @@ def verify(session: Session) -> int:
         within, every = timedelta(days=options.within_days), timedelta(hours=options.every_hours)
         chosen = drill.sample(selection.chosen, history, session.started_at, within, every)
     session.log.info("verifying", repositories=len(chosen), of=len(selection.chosen), date=selection.manifest.date)
-    way = Verify(session.bundles, session.git(), Disk(session.scratch, session.stop), session.scratch)
+    way = Verify(session.bundles, session.git(), Room(session.scratch, session.stop), session.scratch)
 
     def do(one: Chosen, on_bytes: OnBytes) -> Verified:
         result = way.verify(one, on_bytes)
@@ -338,7 +339,8 @@ def push(session: Session) -> int:
         api = Api(access.api_url, new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS), session.stop, session.log)
         target = GitHubTarget(api, access.server_url, token_of, session.log.warning)
     size = options.step_size * 1000**2
-    way = Push(session.bundles, git, target, session.scratch, size, options.overwrite, session.stop, session.log)
+    room = Room(session.scratch, session.stop)
+    way = Push(session.bundles, git, target, room, session.scratch, size, options.overwrite, session.stop, session.log)
     selection = selection_of(session)
     clashing = clashes(selection.chosen, options.to)
     chosen = [one for one in selection.chosen if one.entry.full_name not in {c.full_name for c in clashing}]

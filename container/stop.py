@@ -97,6 +97,13 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         os.killpg(process.pid, number)
 
 
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process that nobody waits for any more, with its children."""
+    if process.poll() is None:
+        _signal(process, signal.SIGKILL)
+        process.wait()
+
+
 def ignore_signals() -> None:
     """Let nothing change the exit code of a run that is over."""
     for number in (signal.SIGTERM, signal.SIGINT):

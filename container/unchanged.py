@@ -29,6 +29,11 @@ class LastBackup:
             return None
         return known
 
+    def size_of(self, repository: Repository) -> int:
+        """Return the bytes of the repository's last bundle, 0 where there is none."""
+        known = self._entries.get(repository.id)
+        return known.size_bytes if known else 0
+
 
 def is_due(known: Entry, today: date, full_backup_days: int) -> bool:
     """Return whether a repository is to be cloned though it may not have changed.

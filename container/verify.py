@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from disk import Disk, DiskFullError
+from disk import DiskFullError
 from download import Bundles, DownloadError, OnBytes
 from git import Git, GitError
+from room import Room
 from selection import Chosen
 from unbundle import UnbundleError, check_objects, make_mirror, read_refs
 
 VerifyStage = Literal["download", "checksum", "clone", "refs", "fsck"]
-# The bundle, the mirror made from it, and the mirror's index.
-COPIES = 2.2
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Verify:
 
     bundles: Bundles
     git: Git
-    disk: Disk
+    room: Room
     scratch: Path
 
     def verify(self, one: Chosen, on_bytes: OnBytes) -> Verified:
@@ -56,7 +55,7 @@ class Verify:
         error = None
         try:
             if one.entry.status != "empty":
-                with self.disk.reserve(int(one.entry.size_bytes * COPIES)):
+                with self.room.reserve(one.entry.size_bytes):
                     begun = time.monotonic()
                     self._restore(one, proof, on_bytes)
         except DownloadError as fault:

@@ -1,15 +1,15 @@
 """What S3 takes, in one piece and in parts, and what it refuses."""
 
-import hashlib
 import os
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from archive import LARGEST_COPY, Archive, ArchiveError, StoredObject
-from bundle import PART_SIZE, Bundle
+from archive import LARGEST_COPY, PART_SIZE, Archive, ArchiveError, StoredObject, part_size
+from bundle import BundleError
 from embedded.s3_proxy import S3Fault, S3Proxy
 from logs import new_logger
 from redaction import Redactor
@@ -27,43 +27,54 @@ def archive_of(world: World, url: str | None = None, largest_copy: int = LARGEST
     return Archive(s3.client(), world.bucket, "github-backup", MOMENT, Stop(), log, largest_copy)
 
 
-def bundle_of(folder: Path, size: int) -> Bundle:
-    """Return a Bundle of random bytes: what is in it is none of the archive's business."""
-    content = os.urandom(size)
-    path = folder / "bundle"
-    path.write_bytes(content)
-    parts = tuple(hashlib.sha256(content[at : at + PART_SIZE]).digest() for at in range(0, size, PART_SIZE))
-    return Bundle(path, {}, size, hashlib.sha256(content).digest(), parts)
+KEY = "github-backup/2026-11-23/acme/big.bundle"
+PART = 5 * 1024**2  # the smallest that S3 takes
 
 
-@pytest.mark.parametrize("size", [1, PART_SIZE, PART_SIZE + 1, 2 * PART_SIZE + 5])
+def blocks_of(content: bytes, size: int = 999_983) -> Iterator[bytes]:
+    """Yield the content in blocks that end where no part does."""
+    return (content[start : start + size] for start in range(0, len(content), size))
+
+
+@pytest.mark.parametrize("size", [1, PART - 1, PART, PART + 1, 2 * PART, 3 * PART + 5])
 def test_an_object_arrives_as_it_was_sent_with_its_version(world: World, size: int) -> None:
-    bundle = bundle_of(world.folder, size)
-    archive = archive_of(world)
-    stored = archive.put_bundle(REPOSITORY, bundle)
-    key = "github-backup/2026-11-23/acme/big.bundle"
-    answer = world.stack.s3.client().get_object(Bucket=world.bucket, Key=key, ChecksumMode="ENABLED")
-    assert hashlib.file_digest(answer["Body"], "sha256").digest() == bundle.sha256  # type: ignore[arg-type]
-    assert stored == StoredObject(key, answer["VersionId"], answer["ChecksumSHA256"])
+    content = os.urandom(size)
+    stored = archive_of(world).put_bundle(REPOSITORY, blocks_of(content), PART)
+    answer = world.stack.s3.client().get_object(Bucket=world.bucket, Key=KEY, ChecksumMode="ENABLED")
+    assert answer["Body"].read() == content
+    assert stored == StoredObject(KEY, answer["VersionId"], answer["ChecksumSHA256"])
 
 
-@pytest.mark.parametrize("size", [1000, PART_SIZE + 1000])
-def test_a_file_that_changed_since_it_was_proven_is_refused_and_leaves_nothing(world: World, size: int) -> None:
-    bundle = bundle_of(world.folder, size)
-    with bundle.path.open("r+b") as file:
-        file.seek(-1, 2)
-        file.write(b"?")
-    with pytest.raises(ArchiveError, match="BadDigest"):
-        archive_of(world).put_bundle(REPOSITORY, bundle)
+@pytest.mark.parametrize("size", [1000, PART - 1, 2 * PART, 2 * PART + 1000])
+def test_what_goes_wrong_with_the_last_block_leaves_nothing(world: World, size: int) -> None:
+    """That is when a bundle is proven, and its last bytes are about to be sent."""
+
+    def blocks() -> Iterator[bytes]:
+        yield from blocks_of(os.urandom(size))
+        raise BundleError("the pack in the bundle does not match its own checksum")
+
+    with pytest.raises(BundleError, match="its own checksum"):
+        archive_of(world).put_bundle(REPOSITORY, blocks(), PART)
     assert world.stored_keys() == set()
     assert world.stack.s3.client().list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
 
 
-def test_a_part_that_is_denied_aborts_the_upload(world: World, s3_proxy: S3Proxy) -> None:
-    s3_proxy.faults = [S3Fault("PUT .*partNumber=2", "deny")]
-    with pytest.raises(ArchiveError, match="AccessDenied"):
-        archive_of(world, s3_proxy.url).put_bundle(REPOSITORY, bundle_of(world.folder, PART_SIZE + 1))
+@pytest.mark.parametrize(("kind", "words"), [("deny", "AccessDenied"), ("spoil", "BadDigest|InvalidDigest|checksum")])
+def test_a_part_that_is_refused_aborts_the_upload(
+    world: World, s3_proxy: S3Proxy, kind: Literal["deny", "spoil"], words: str
+) -> None:
+    s3_proxy.faults = [S3Fault("PUT .*partNumber=2", kind)]
+    with pytest.raises(ArchiveError, match=words):
+        archive_of(world, s3_proxy.url).put_bundle(REPOSITORY, blocks_of(os.urandom(PART + 1)), PART)
+    assert world.stored_keys() == set()
     assert world.stack.s3.client().list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
+
+
+@pytest.mark.parametrize("gigabytes", [0, 1, 100, 1000, 5000])
+def test_no_upload_has_more_parts_than_s3_takes(gigabytes: int) -> None:
+    size = gigabytes * 1024**3
+    assert PART_SIZE <= part_size(size) <= 5 * 1024**3
+    assert size / part_size(size) <= 9_000
 
 
 def test_the_probe_leaves_nothing_behind(world: World) -> None:

@@ -1,49 +1,82 @@
-"""A bundle counts only when it is proven: its refs, its completeness, its pack's own checksum."""
+"""A bundle is made and proven in one reading: its refs, its completeness, its pack's own checksum."""
 
 import hashlib
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from bundle import BLOCK_SIZE, PART_SIZE, BundleError, prove_bundle, write_bundle
-from embedded.organisation import RECIPES
+from bundle import Bundle, BundleError, only_pack, open_bundle, read_header, write_header
+from embedded.github import FakeGitHub
+from embedded.organisation import RECIPES, WHO, Stream
 from embedded.real_git import bundled_refs, git, restore, served_refs
-from git import Git, Mirror, fingerprint, parse_refs
+from git import Git, GitError, Mirror, fingerprint, parse_refs
 from stop import Stop
 from world import Repositories
 
 
-@pytest.fixture
-def tool(tmp_path: Path) -> Git:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    return Git(scratch, "https://github.com", Stop())
+@pytest.fixture(scope="module")
+def tool() -> Iterator[Git]:
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Git(Path(scratch), "https://github.com", Stop())
+
+
+def mirror_at(path: Path, object_format: str = "sha1") -> Mirror:
+    refs = {ref.encode(errors="surrogateescape"): oid.encode() for ref, oid in served_refs(path).items()}
+    return Mirror(path, refs, object_format)
 
 
 def mirror_of(repositories: Repositories, name: str) -> Mirror:
     recipe = RECIPES[name]
-    path = repositories.path(recipe)
-    refs = {ref.encode(errors="surrogateescape"): oid.encode() for ref, oid in served_refs(path).items()}
-    return Mirror(path, refs, recipe.object_format)
+    return mirror_at(repositories.path(recipe), recipe.object_format)
+
+
+def write(tool: Git, mirror: Mirror, path: Path) -> Bundle:
+    with open_bundle(tool, mirror) as bundle, path.open("wb") as file:
+        file.writelines(bundle)
+    return bundle
 
 
 @pytest.mark.parametrize(
     "name", ["api", "ambiguous-refs", "sha256", "odd-tags", "unicode-refs", "head-at-missing-branch"]
 )
-def test_a_written_bundle_is_proven_and_restores(
-    repositories: Repositories, tool: Git, tmp_path: Path, name: str
+@pytest.mark.parametrize("packed", [True, False], ids=["one-pack", "loose"])
+def test_a_bundle_is_proven_and_restores(
+    repositories: Repositories, tool: Git, tmp_path: Path, name: str, packed: bool
 ) -> None:
     mirror, path = mirror_of(repositories, name), tmp_path / "bundle"
-    write_bundle(tool, mirror, path)
-    bundle = prove_bundle(path, mirror)
+    mirror = repacked(mirror, tmp_path / "mirror.git") if packed else unpacked(mirror, tmp_path / "mirror.git")
+    assert (only_pack(mirror.path) is not None) == packed
+    bundle = write(tool, mirror, path)
     source = served_refs(mirror.path)
     assert bundled_refs(path) == source
     assert restore(path, tmp_path / "restored.git") == {k: v for k, v in source.items() if k != "HEAD"}
     content = path.read_bytes()
-    assert bundle.size == len(content)
-    assert bundle.sha256 == hashlib.sha256(content).digest()
-    assert bundle.parts == (bundle.sha256,)
-    assert bundle.ref_count == len(source.keys() - {"HEAD"})
+    assert (bundle.size, bundle.sha256) == (len(content), hashlib.sha256(content).digest())
+
+
+def repacked(mirror: Mirror, path: Path) -> Mirror:
+    """Return a copy of the mirror in one pack."""
+    shutil.copytree(mirror.path, path)
+    git(f"--git-dir={path}", "repack", "-adq")
+    return Mirror(path, mirror.refs, mirror.object_format)
+
+
+def unpacked(mirror: Mirror, path: Path) -> Mirror:
+    """Return a copy of the mirror without any pack."""
+    shutil.copytree(mirror.path, path)
+    for pack in list(path.glob("objects/pack/*.pack")):
+        content = pack.read_bytes()
+        for one in path.glob(f"objects/pack/{pack.stem}.*"):
+            one.unlink()
+        git(f"--git-dir={path}", "unpack-objects", "-q", stdin=content)
+    return Mirror(path, mirror.refs, mirror.object_format)
 
 
 def test_stock_git_bundle_create_loses_refs_that_it_finds_ambiguous(
@@ -51,81 +84,186 @@ def test_stock_git_bundle_create_loses_refs_that_it_finds_ambiguous(
 ) -> None:
     """The reason why the bundle's refs are compared: git says nothing of this in its exit code."""
     mirror = mirror_of(repositories, "ambiguous-refs")
-    tool.bundle(mirror, tmp_path / "stock")
+    (tmp_path / "stock").write_bytes(b"".join(tool.bundle(mirror)))
     lost = served_refs(mirror.path).keys() - bundled_refs(tmp_path / "stock").keys()
     assert {"HEAD", "refs/heads/main"} <= lost
 
 
-@pytest.fixture
-def written(repositories: Repositories, tool: Git, tmp_path: Path) -> tuple[Mirror, Path]:
-    mirror, path = mirror_of(repositories, "api"), tmp_path / "bundle"
-    write_bundle(tool, mirror, path)
-    return mirror, path
+@pytest.mark.parametrize("name", ["api", "sha256", "tags-only", "service-001"])
+def test_what_git_clones_is_one_pack(repositories: Repositories, github: FakeGitHub, tmp_path: Path, name: str) -> None:
+    """Under protocol version 0 git would unpack what is small into one file an object."""
+    github.add("acme", name, mirror_of(repositories, name).path, private=False)
+    mirror = Git(tmp_path, github.server_url, Stop()).mirror(f"{github.server_url}/acme/{name}.git", tmp_path / "m", "")
+    assert only_pack(mirror.path)
+
+
+# -- what can't be one pack ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "objects/pack/pack-2.pack",
+        "objects/ab/cdef",
+        "objects/info/alternates",
+        "objects/pack/pack-1.promisor",
+    ],
+)
+def test_a_repository_that_is_more_than_one_pack_is_left_to_git(tmp_path: Path, name: str) -> None:
+    for one in ("objects/pack/pack-1.pack", "objects/pack/pack-1.idx", "config"):
+        (tmp_path / one).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / one).touch()
+    assert only_pack(tmp_path) == tmp_path / "objects/pack/pack-1.pack"
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).touch()
+    assert only_pack(tmp_path) is None
+
+
+@pytest.mark.parametrize("setting", ["extensions.partialClone", "remote.origin.promisor"])
+def test_a_partial_clone_is_left_to_git(repositories: Repositories, tmp_path: Path, setting: str) -> None:
+    mirror = repacked(mirror_of(repositories, "api"), tmp_path / "mirror.git")
+    assert only_pack(mirror.path)
+    git(f"--git-dir={mirror.path}", "config", setting, "true")
+    assert only_pack(mirror.path) is None
+
+
+def test_a_pack_without_its_index_is_left_to_git(repositories: Repositories, tmp_path: Path) -> None:
+    mirror = repacked(mirror_of(repositories, "api"), tmp_path / "mirror.git")
+    next(mirror.path.glob("objects/pack/*.idx")).unlink()
+    assert only_pack(mirror.path) is None
+
+
+# -- what is wrong ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("back", [1, 30, 1000])
-def test_a_flipped_byte_is_refused_though_git_bundle_verify_says_okay(written: tuple[Mirror, Path], back: int) -> None:
-    mirror, path = written
-    content = bytearray(path.read_bytes())
+def test_a_byte_that_changed_on_the_disk_is_found_with_the_last_block(
+    repositories: Repositories, tool: Git, tmp_path: Path, back: int
+) -> None:
+    mirror = repacked(mirror_of(repositories, "api"), tmp_path / "mirror.git")
+    pack = next(mirror.path.glob("objects/pack/*.pack"))
+    content = bytearray(pack.read_bytes())
     content[-back] ^= 1
-    path.write_bytes(content)
-    git(f"--git-dir={mirror.path}", "bundle", "verify", path)
+    pack.chmod(0o644)
+    pack.write_bytes(content)
     with pytest.raises(BundleError, match="does not match its own checksum"):
-        prove_bundle(path, mirror)
+        write(tool, mirror, tmp_path / "bundle")
 
 
 @pytest.mark.parametrize("cut", [1, 20, 500])
-def test_a_bundle_cut_short_is_refused(written: tuple[Mirror, Path], cut: int) -> None:
-    mirror, path = written
-    path.write_bytes(path.read_bytes()[:-cut])
+def test_a_pack_cut_short_is_refused(repositories: Repositories, tool: Git, tmp_path: Path, cut: int) -> None:
+    mirror = repacked(mirror_of(repositories, "api"), tmp_path / "mirror.git")
+    pack = next(mirror.path.glob("objects/pack/*.pack"))
+    pack.chmod(0o644)
+    pack.write_bytes(pack.read_bytes()[:-cut])
     with pytest.raises(BundleError, match="checksum"):
-        prove_bundle(path, mirror)
+        write(tool, mirror, tmp_path / "bundle")
 
 
-def test_a_bundle_cut_inside_its_header_is_refused(written: tuple[Mirror, Path]) -> None:
-    mirror, path = written
-    path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(BundleError, match=r"refs|header"):
-        prove_bundle(path, mirror)
+@pytest.mark.parametrize("size", [1, 7, 20, 21, 1000])
+def test_a_packs_checksum_is_found_however_the_blocks_fall(size: int) -> None:
+    content = os.urandom(5000)
+    pack = content + hashlib.sha1(content, usedforsecurity=False).digest()
+    blocks = [pack[start : start + size] for start in range(0, len(pack), size)]
+    assert b"".join(Bundle(b"header", blocks, "sha1", 0)) == b"header" + pack
+    with pytest.raises(BundleError):
+        list(Bundle(b"header", [*blocks[:-1], b"?" * len(blocks[-1])], "sha1", 0))
 
 
-def test_a_bundle_without_one_of_the_refs_is_refused_by_name(written: tuple[Mirror, Path]) -> None:
-    mirror, path = written
-    head, pack = path.read_bytes().split(b"\n\n", 1)
-    lines = [line for line in head.splitlines() if b"refs/tags/light" not in line]
-    path.write_bytes(b"\n".join(lines) + b"\n\n" + pack)
-    with pytest.raises(BundleError, match="refs/tags/light"):
-        prove_bundle(path, mirror)
+def test_what_git_says_of_a_repository_it_cannot_pack_is_the_error(
+    repositories: Repositories, tool: Git, tmp_path: Path
+) -> None:
+    mirror = unpacked(mirror_of(repositories, "api"), tmp_path / "mirror.git")
+    oid = mirror.refs[b"refs/heads/main"].decode()
+    (mirror.path / "objects" / oid[:2] / oid[2:]).unlink()
+    with pytest.raises(GitError, match=r"git bundle ended with 128: .*bad object refs/heads/main"):
+        write(tool, mirror, tmp_path / "bundle")
 
 
-def test_a_bundle_that_needs_objects_from_elsewhere_is_refused(written: tuple[Mirror, Path]) -> None:
-    mirror, path = written
-    signature, rest = path.read_bytes().split(b"\n", 1)
-    path.write_bytes(signature + b"\n-" + mirror.refs[b"HEAD"] + b" commit\n" + rest)
-    with pytest.raises(BundleError, match="needs objects"):
-        prove_bundle(path, mirror)
+def test_a_header_cut_short_is_refused(repositories: Repositories) -> None:
+    header = write_header(mirror_of(repositories, "api"))
+    with pytest.raises(BundleError, match="ends inside the header"):
+        read_header(io.BytesIO(header[:-1]))
 
 
-def test_what_is_no_bundle_is_refused(written: tuple[Mirror, Path]) -> None:
-    mirror, path = written
-    path.write_bytes(b"PACK" + path.read_bytes())
-    with pytest.raises(BundleError, match="does not start like a git bundle"):
-        prove_bundle(path, mirror)
-
-
-def test_parts_are_hashed_as_they_will_be_uploaded(repositories: Repositories, tmp_path: Path) -> None:
-    """A pack of any bytes with its checksum behind it will do: only objects are git's concern."""
+def test_a_bundle_that_needs_objects_from_elsewhere_is_refused(repositories: Repositories) -> None:
     mirror = mirror_of(repositories, "api")
-    header = b"# v2 git bundle\n" + b"".join(b"%s %s\n" % (oid, name) for name, oid in mirror.refs.items()) + b"\n"
-    pack = bytes(2 * PART_SIZE + BLOCK_SIZE + 7 - len(header))
-    content = header + pack + hashlib.sha1(pack, usedforsecurity=False).digest()
-    (tmp_path / "bundle").write_bytes(content)
-    bundle = prove_bundle(tmp_path / "bundle", mirror)
-    parts = [content[start : start + PART_SIZE] for start in range(0, len(content), PART_SIZE)]
-    assert bundle.parts == tuple(hashlib.sha256(part).digest() for part in parts)
-    assert bundle.sha256 == hashlib.sha256(content).digest()
+    signature, rest = write_header(mirror).split(b"\n", 1)
+    with pytest.raises(BundleError, match="needs objects"):
+        read_header(io.BytesIO(signature + b"\n-" + mirror.refs[b"HEAD"] + b" commit\n" + rest))
+
+
+def test_what_is_no_bundle_is_refused(repositories: Repositories) -> None:
+    with pytest.raises(BundleError, match="does not start like a git bundle"):
+        read_header(io.BytesIO(b"PACK" + write_header(mirror_of(repositories, "api"))))
 
 
 def test_the_fingerprint_of_refs_is_that_of_their_sorted_lines() -> None:
     refs = parse_refs(b"bb refs/heads/a\naa refs/heads/z\nbb HEAD\n")
     assert fingerprint(refs) == hashlib.sha256(b"aa refs/heads/z\nbb HEAD\nbb refs/heads/a\n").hexdigest()
+
+
+# -- any repository --------------------------------------------------------------------------------
+
+REF_NAMES = ("heads/main", "heads/HEAD", "heads/refs/heads/main", "tags/heads/main", "heads/größe/ключ", "tags/100%")
+REFS = tuple(f"refs/{name}" for name in (*REF_NAMES, "notes/commits", "pull/1/head", "heads/a&b;c$d'e"))
+CONTENTS = (b"", b"text\n", bytes(range(256)) * 40)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> Stream:
+    """Draw a history: lines, merges, octopuses, empty trees, binary files, tags, any refs."""
+    stream = Stream()
+    for number in range(1, draw(st.integers(1, 6)) + 1):
+        parents = draw(st.lists(st.integers(1, number - 1), unique=True, max_size=4)) if number > 1 else []
+        files = draw(st.dictionaries(st.sampled_from(("a", "b/c", "d e")), st.sampled_from(CONTENTS), max_size=2))
+        commit(stream, number, parents, files)
+        if draw(st.booleans()):
+            stream.tag(f"v{number}", number)
+    for ref in draw(st.lists(st.sampled_from(REFS), unique=True, max_size=5)):
+        stream.point(ref, draw(st.integers(1, number)))
+    return stream
+
+
+def commit(stream: Stream, number: int, parents: list[int], files: dict[str, bytes]) -> None:
+    """Commit on a branch of its own, with any number of parents."""
+    stream.data += f"commit refs/heads/line-{number}\nmark :{number}\ncommitter {WHO}\ndata 1\nx\n".encode()
+    for word, parent in zip(("from", *["merge"] * len(parents)), parents, strict=False):
+        stream.data += f"{word} :{parent}\n".encode()
+    stream.data += b"deleteall\n" if not files else b""
+    for path, content in files.items():
+        quoted = f'"{path}"'
+        stream.data += f"M 100644 inline {quoted}\ndata {len(content)}\n".encode() + content + b"\n"
+    stream.data += b"\n"
+
+
+def everything(repository: Path) -> tuple[dict[str, str], list[bytes]]:
+    """Return all refs but HEAD and all objects of a repository."""
+    refs = {name: oid for name, oid in served_refs(repository).items() if name != "HEAD"}
+    return refs, sorted(git(f"--git-dir={repository}", "cat-file", "--batch-all-objects", "--batch-check").splitlines())
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(history=histories(), object_format=st.sampled_from(("sha1", "sha256")), loose=st.booleans())
+def test_every_ref_and_object_of_any_repository_comes_back(
+    tool: Git, history: Stream, object_format: str, loose: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        source, clone = Path(name) / "source.git", Path(name) / "clone.git"
+        git("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", source)
+        unpack_limit = f"fastimport.unpackLimit={1000 if loose else 0}"
+        git(f"--git-dir={source}", "-c", unpack_limit, "fast-import", "--quiet", stdin=bytes(history.data))
+        # Pack it as a clone would, and leave the other as it is, in a pack too many.
+        shutil.copytree(source, clone)
+        git(f"--git-dir={clone}", "repack", "-adq")
+        git(f"--git-dir={source}", "pack-objects", "-q", "objects/pack/pack", stdin=head_of(source), cwd=source)
+        assert only_pack(clone)
+        assert loose or not only_pack(source)
+        for number, path in enumerate((source, clone)):
+            write(tool, mirror_at(path, object_format), Path(name) / f"{number}.bundle")
+            git("clone", "--quiet", "--mirror", f"{name}/{number}.bundle", f"{name}/{number}.git")
+            assert everything(Path(name) / f"{number}.git") == everything(source)
+
+
+def head_of(repository: Path) -> bytes:
+    return git(f"--git-dir={repository}", "rev-parse", "refs/heads/line-1")

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from disk import Disk
 from embedded.organisation import Stream
 from embedded.real_git import git
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
 from git import fingerprint
+from room import Room
 from selection import Chosen
 from vault import FIRST, SECOND, Vault, entries_of
 from verify import Verified, Verify
@@ -24,7 +24,7 @@ def verify(vault: Vault, entry: dict[str, Any]) -> Verified:
     """Verify one repository with the parts of the program alone."""
     scratch = vault.folder / "parts"
     scratch.mkdir()
-    way = Verify(vault.bundles(), vault.git(), Disk(scratch, vault.stop), scratch)
+    way = Verify(vault.bundles(), vault.git(), Room(scratch, vault.stop), scratch)
     (one,) = entries_of(vault.organisation.manifest | {"repos": [entry]})
     result = way.verify(Chosen(one, FIRST), lambda _: None)
     assert list(scratch.iterdir()) == []

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from embedded.github import Fault
-from embedded.organisation import BIG_FILE
+from embedded.organisation import IN_PARTS
 from embedded.ports import wait_until
 from embedded.s3_proxy import S3Fault, S3Proxy
 from world import Run, World
@@ -63,7 +63,7 @@ def test_an_upload_in_parts_is_aborted(world: World, s3_proxy: S3Proxy) -> None:
     client = world.stack.s3.client()
     assert client.list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
     assert world.stored_keys() == {world.key("manifest.json")}
-    assert BIG_FILE > 20 * 1024**2  # at 1 MiB a second it would have taken longer than the limit
+    assert IN_PARTS > LIMIT * 1024**2  # at 1 MiB a second it would have taken longer than the limit
 
 
 @pytest.mark.parametrize(

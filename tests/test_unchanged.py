@@ -213,6 +213,7 @@ def breaking(change: Callable[[dict[str, Any]], object]) -> Callable[[World], No
 BROKEN: dict[str, Callable[[World], None]] = {
     "incomplete": breaking(lambda manifest: manifest.update(complete=False)),
     "of the future": breaking(lambda manifest: manifest.update(schema_version=2)),
+    "with what is no SHA-256": breaking(lambda manifest: [one.update(sha256="?") for one in manifest["repos"]]),
     "without a field": breaking(lambda manifest: manifest["repos"][0].pop("refs_sha256")),
     "without a date that can be read": breaking(
         lambda manifest: [one.update(backed_up_at="yesterday") for one in manifest["repos"]]

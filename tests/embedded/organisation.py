@@ -12,6 +12,7 @@ from embedded.real_git import git
 OWNER, SECOND_OWNER = "acme", "acme-labs"
 WHO = "A U Thor <author@example.com> 1700000000 +0000"
 BIG_FILE = 60 * 1024**2
+IN_PARTS = 24 * 1024**2
 MANY_REFS = 3000
 LONG_NAME = "n" * 100
 SUBMODULE = "1234567890123456789012345678901234567890"
@@ -176,7 +177,7 @@ AWKWARD = (
 )
 LARGE = (
     # Larger than one part of an upload.
-    Recipe("in-parts", lambda stream: _big_file(stream, BIG_FILE + 10 * 1024**2), about={"size_kb": BIG_FILE // 1024}),
+    Recipe("in-parts", lambda stream: _big_file(stream, IN_PARTS), about={"size_kb": IN_PARTS // 1024}),
     Recipe("big-file", _big_file, about={"size_kb": BIG_FILE // 1024}),
     Recipe("many-refs", _many_refs),
 )

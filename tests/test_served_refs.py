@@ -1,0 +1,66 @@
+"""What a git server says of its refs is believed only in its own form."""
+
+import pytest
+
+from embedded.organisation import AWKWARD, RECIPES
+from embedded.real_git import git, served_refs
+from served_refs import CONTENT_TYPE, ServedRefsError, parse_served_refs
+from world import Repositories
+
+OID = b"1" * 40
+
+
+def line(content: bytes) -> bytes:
+    return b"%04x%s" % (len(content) + 4, content)
+
+
+def answer(*lines: bytes) -> bytes:
+    """Return a git server's answer with these lines."""
+    return line(b"# service=git-upload-pack\n") + b"0000" + b"".join(map(line, lines)) + b"0000"
+
+
+@pytest.mark.parametrize("name", [one.name for one in AWKWARD])
+def test_the_refs_are_those_that_git_sees(repositories: Repositories, name: str) -> None:
+    path = repositories.path(RECIPES[name])
+    advertised = git("upload-pack", "--stateless-rpc", "--advertise-refs", path)
+    body = line(b"# service=git-upload-pack\n") + b"0000" + advertised
+    expected = {ref.encode(errors="surrogateescape"): oid.encode() for ref, oid in served_refs(path).items()}
+    assert parse_served_refs(CONTENT_TYPE, body) == expected
+
+
+@pytest.mark.parametrize("body", [answer(), answer(b"0" * 40 + b" capabilities^{}\x00agent=x\n")])
+def test_no_refs_are_an_answer_too(body: bytes) -> None:
+    assert parse_served_refs(CONTENT_TYPE, body) == {}
+
+
+WHOLE = answer(OID + b" HEAD\x00agent=x\n", OID + b" refs/heads/main\n")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"0000",
+        WHOLE[:-1],
+        WHOLE[:-4],
+        WHOLE[:-30],
+        WHOLE + b"0000",
+        WHOLE + b"more",
+        WHOLE.replace(b"upload", b"UPLOAD"),
+        answer(OID + b" HEAD\n"),
+        answer(OID + b" HEAD\x00agent=x\n", b"shallow " + OID + b"\n"),
+        answer(OID + b" HEAD\x00agent=x\n", b"x" * 40 + b" refs/heads/main\n"),
+        answer(OID + b" HEAD\x00agent=x\n", OID + b" elsewhere\n"),
+        answer(b"ERR Repository not found\x00\n"),
+    ],
+)
+def test_anything_else_is_no_answer(body: bytes) -> None:
+    with pytest.raises(ServedRefsError):
+        parse_served_refs(CONTENT_TYPE, body)
+
+
+def test_the_right_bytes_of_another_type_are_no_answer() -> None:
+    assert parse_served_refs(CONTENT_TYPE, WHOLE) == {b"HEAD": OID, b"refs/heads/main": OID}
+    with pytest.raises(ServedRefsError, match="text/html"):
+        parse_served_refs("text/html", WHOLE)
