@@ -56,7 +56,7 @@ def test_everything_is_measured_printed_and_written(stack: Stack, tmp_path: Path
         assert usages[0].wall > 0.1
         assert usages[0].cpu > 0.05
         assert usages[0].memory > 10 * 1024**2
-        assert usages[0].requests >= 3 * 4
+        assert usages[0].requests >= 2 * 4
         assert usages[0].received > 300_000
     assert results.comparison.runs[GITHUB_BACKUP][0].disk > 300_000
     assert [(row.repositories, row.share, row.changed) for row in results.growth] == [(3, 100, 3)]
@@ -95,7 +95,7 @@ def test_what_was_never_recorded_fails_a_measured_run(session: Session) -> None:
     with pytest.raises(UnrecordedError, match="GET /acme/tiny-000"):
         session.recorded.take()
     session.recorded.set(recording=True)
-    first = requests.get(url, timeout=10)
+    first = requests.get(url, headers={"User-Agent": "git/2"}, timeout=10)
     session.recorded.set(recording=False)
     again = requests.get(url, timeout=10)
     assert (again.status_code, again.content) == (first.status_code, first.content) == (401, again.content)

@@ -152,7 +152,7 @@ def test_a_hostile_or_malformed_repository_is_refused(changes: dict[str, Any]) -
     assert "\x1b" not in said
 
 
-@pytest.mark.parametrize("field", sorted(document()["repos"][0]))
+@pytest.mark.parametrize("field", sorted(document()["repos"][0].keys() - {"s3_checksum_sha256"}))
 def test_a_repository_without_a_field_is_refused(field: str) -> None:
     manifest = document()
     del manifest["repos"][0][field]

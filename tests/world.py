@@ -278,10 +278,16 @@ class World:
         with bundle.open("wb") as file:
             version = {"VersionId": entry["version_id"]}
             self.stack.s3.client().download_fileobj(self.bucket, entry["s3_key"], file, ExtraArgs=version)
-        assert hashlib.file_digest(bundle.open("rb"), "sha256").hexdigest() == entry["sha256"]
+        digest = hashlib.file_digest(bundle.open("rb"), "sha256").hexdigest()
+        assert digest == entry["sha256"]
         assert bundle.stat().st_size == entry["size_bytes"]
-        assert bundled_refs(bundle) == source
-        assert restore(bundle, place) == {name: oid for name, oid in source.items() if name != "HEAD"}
+        if digest not in RESTORED:
+            RESTORED[digest] = bundled_refs(bundle), restore(bundle, place)
+        assert RESTORED[digest] == (source, {name: oid for name, oid in source.items() if name != "HEAD"})
+
+
+# What stock git made of a bundle, by its SHA-256: the same bytes restore to the same.
+RESTORED: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
 
 
 def events_of(output: str) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ LARGEST_IN_MEMORY = 256 * 1024
 BLOCK = 1024**2
 # What belongs to one connection, or is written anew with each answer.
 OWN_HEADERS = {"connection", "transfer-encoding", "content-length", "date", "server"}
-PASSED_ON = ("Accept", "Authorization", "Content-Encoding", "Content-Type", "Git-Protocol")
+PASSED_ON = ("Accept", "Authorization", "Content-Encoding", "Content-Type", "Git-Protocol", "User-Agent")
 
 
 @dataclass(frozen=True)
