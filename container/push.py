@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +27,8 @@ MILESTONES = b"refs/tags/restore-in-progress-"
 # What git says of a ref that the server, or git itself, does not let through; and what may be otherwise the next time.
 REFUSED = re.compile(r"! \[(remote )?rejected\]")
 PASSING = "(Internal Server Error)"
+# Answers that another try does not change. GitHub may say 404 of a repository that it has just made.
+USELESS = re.compile(r"error: 4(?!04|08|29)\d\d|Authentication failed|could not read (Username|Password)")
 # GitHub checks what it was sent before it says a word. Seconds.
 SILENCE = 900
 
@@ -139,8 +140,8 @@ class Push:
         return there
 
     def _remote_refs(self, owner: str, entry: Entry) -> Refs:
-        url, token = self.target.url(owner, entry.name), self.target.token(owner)
-        lines = self._again(lambda: self.git.run("ls-remote", "--quiet", "--", url, token=token)).splitlines()
+        url = self.target.url(owner, entry.name)
+        lines = self._talk(owner, entry, "ls-remote", "--quiet", "--", url).splitlines()
         pairs = (line.split(b"\t", 1) for line in lines)
         return {name: oid for oid, name in pairs if name.startswith(PUSHED) and not name.endswith(b"^{}")}
 
@@ -193,10 +194,11 @@ class Push:
     def _send(self, owner: str, entry: Entry, git_dir: str, *refspecs: str) -> None:
         url = self.target.url(owner, entry.name)
         options = ("-c", f"http.lowSpeedTime={SILENCE}", git_dir, "push", "--quiet", "--no-verify", "--", url)
-        self._again(lambda: self.git.run(*options, *refspecs, token=self.target.token(owner)))
+        self._talk(owner, entry, *options, *refspecs)
 
-    def _again(self, command: Callable[[], bytes]) -> bytes:
+    def _talk(self, owner: str, entry: Entry, *arguments: str) -> bytes:
         """Run a git command that talks to the server, again after a fault that may pass."""
+        trace = self.scratch / f"{entry.id}.trace"
 
         def say(fault: RetryableError, seconds: float, attempt: int) -> None:
             self.log.warning("trying again", seconds=round(seconds, 1), attempt=attempt, error=str(fault))
@@ -204,10 +206,10 @@ class Push:
         for attempt in retrying(ATTEMPTS, self.stop, say):
             with attempt:
                 try:
-                    return command()
+                    return self.git.talk(*arguments, token=self.target.token(owner), trace=trace)
                 except GitError as error:
                     refused = _refused(error) and PASSING not in str(error)
-                    error.final = refused or error.unauthorized or "error: 403" in str(error)
+                    error.final = error.told_by is None and bool(refused or USELESS.search(str(error)))
                     raise
         raise AssertionError("tenacity raises the last error")
 

@@ -217,6 +217,21 @@ def test_a_fault_that_passes_is_tried_again(world: World, target: FakeGitHub) ->
     assert run.named("trying again")
 
 
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_push_waits_as_long_as_the_server_asks(again: World, target: FakeGitHub, status: int) -> None:
+    target.faults.append(Fault("git-receive-pack", status=status, headers={"Retry-After": "2"}))
+    run = again.restore("push", "acme/api", "--to", NEW_OWNER)
+    assert run.code == 0, run.stderr
+    assert [one["seconds"] for one in run.named("trying again")] == [2]
+
+
+def test_what_another_try_does_not_change_is_not_uploaded_again(again: World, target: FakeGitHub) -> None:
+    target.faults.append(Fault("POST .*git-receive-pack", status=413, message="too large"))
+    run = again.restore("push", "acme/api", "--to", NEW_OWNER)
+    assert "error: 413" in run.failures["acme/api"]
+    assert not run.named("trying again")
+
+
 def test_milestones_are_removed_where_there_is_no_branch_to_be_the_default_one(
     world: World, target: FakeGitHub
 ) -> None:
