@@ -93,8 +93,7 @@ class Push:
             there = self._remote_refs(owner, entry)
         if not refusals or f"refs/heads/{entry.default_branch}".encode() in there:
             self.target.set_default_branch(owner, entry, found, pushed=steps > 0)
-        if refusals:
-            lacking = [name for name, oid in wanted.items() if there.get(name) != oid]
+        if lacking := [name for name, oid in wanted.items() if refusals and there.get(name) != oid]:
             raise PushError(f"{len(lacking)} of {len(wanted)} refs are not there ({_names(lacking)}): {refusals[0]}")
         if steps > 1 or _milestones(there):
             self._remove_milestones(entry, owner)
