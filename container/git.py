@@ -207,6 +207,15 @@ class Git:
             command = next(a for a in arguments if not a.startswith("-") and "/" not in a and "=" not in a)
             raise _in_gits_words(command, process.returncode, errors.decode(errors="replace"))
 
+    def talk(self, *arguments: str, token: str | None, trace: Path) -> bytes:
+        """Run git against the server, as `run` does; a GitError holds how long the server wants us to wait."""
+        trace.unlink(missing_ok=True)
+        try:
+            return self.run(*arguments, token=token, trace=trace)
+        except GitError as error:
+            error.wait, error.told_by = wait_told(*_last_answer(trace))
+            raise
+
     @contextlib.contextmanager
     def _offering(self, token: str | None) -> Iterator[dict[str, str]]:
         """Yield the environment through which askpass.sh finds the token, for one git command."""
@@ -235,13 +244,7 @@ class Git:
         A repository without commits gives a mirror without refs. Raises GitError.
         """
         shutil.rmtree(path, ignore_errors=True)  # what a try before this one may have left
-        trace = path.with_suffix(".trace")
-        trace.unlink(missing_ok=True)
-        try:
-            self.run(*MIRROR, "--", url, str(path), token=token, trace=trace)
-        except GitError as error:
-            error.wait, error.told_by = wait_told(*_last_answer(trace))
-            raise
+        self.talk(*MIRROR, "--", url, str(path), token=token, trace=path.with_suffix(".trace"))
         at = f"--git-dir={path}"
         refs = parse_refs(self.run(at, "for-each-ref", "--format=%(objectname) %(refname)"))
         with contextlib.suppress(GitError):  # it ends with 128 where HEAD does not resolve

@@ -170,13 +170,14 @@ def _refusal(answer: requests.Response, what: str) -> GitHubError:
 
 
 def _words(answer: requests.Response) -> str:
-    """Return GitHub's own explanation, with why a repository is blocked or where a redirect leads."""
+    """Return GitHub's own explanation: the causes of a 422, why a repository is blocked, where a redirect leads."""
     if answer.is_redirect:
         return f"redirect to {answer.headers['Location']}"
     try:
         body = answer.json()
+        causes = [one.get("message") if isinstance(one, dict) else one for one in body.get("errors") or []]
         block = body.get("block") or {}
-        details = " ".join(str(block[key]) for key in ("reason", "html_url") if block.get(key))
+        details = " ".join(str(one) for one in (*causes, block.get("reason"), block.get("html_url")) if one)
         return f"{body['message']} ({details})" if details else str(body["message"])
     except (ValueError, KeyError, AttributeError, TypeError):
         return answer.text.strip()[:300] or answer.reason or "no explanation"

@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from catalogue import DATE
 from configuration import DEFAULT_PREFIX, MOST_WORKERS, WORKERS_PER_CPU
@@ -12,6 +13,10 @@ from selection import LATEST
 # GitHub refuses a push of more than 2 GiB; the size of a push is an estimate. MB.
 STEP_SIZE = 1000
 REPORT_PLACE = re.compile(r"s3://[^/]+/+[^/].*")
+OWNER = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)
+# Other servers nest their groups.
+OWNER_OR_GROUP = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
+SCHEMES = ("https", "http", "ssh", "file")
 
 PUSH_NOTES = """\
 environment:
@@ -53,6 +58,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
             problems.append("name repositories (owner/name, 'owner/glob*', owner), or --all for every one")
     if options.version and options.date in (None, LATEST):
         problems.append("--version needs the --date of the manifest that it is a version of")
+    if options.command == "push":
+        problems.extend(_target_problems(options))
     if options.command == "verify":
         report = str(options.report or "")
         if report.startswith("s3://") and not REPORT_PLACE.fullmatch(report):
@@ -63,6 +70,25 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
             problems.append("--within-days needs --report s3://BUCKET/PREFIX/: there stands what was proven when")
     if problems:
         parser.error("; ".join(problems))
+
+
+def _target_problems(options: argparse.Namespace) -> list[str]:
+    owner = OWNER_OR_GROUP if options.url else OWNER
+    problems = [] if options.to is None or owner.fullmatch(options.to) else [f"--to must be an owner: {options.to!r}"]
+    if options.url is None:
+        return problems
+    try:
+        parts = urlsplit(options.url)
+        login, _, server = parts.netloc.rpartition("@")
+    except ValueError:
+        return [*problems, "--url is no URL"]
+    if parts.scheme not in SCHEMES or (parts.scheme != "file" and not parts.hostname):
+        problems.append(f"--url must begin with one of {', '.join(f'{one}://' for one in SCHEMES)}, then the server")
+    if ":" in login or (login and parts.scheme != "ssh"):
+        problems.append("--url must not hold a user name or a password: set RESTORE_TOKEN")
+    if re.search("[{}]", server + parts.path.replace("{owner}", "").replace("{name}", "") + parts.query):
+        problems.append("--url may have {owner} and {name} in its path, and no other braces")
+    return problems
 
 
 def _common(date: bool = True) -> argparse.ArgumentParser:

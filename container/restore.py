@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -31,7 +32,7 @@ import metrics
 from app_key import AppKeyError
 from catalogue import Catalogue, CatalogueError
 from configuration import DEFAULT_SERVER_URL, DEFAULT_SERVICE_NAME, ConfigurationError
-from credentials import CONNECTIONS, read_write_access, token_source
+from credentials import CONNECTIONS, WriteAccess, read_write_access, token_source
 from differences import Difference, changed_pairs, compare_lists, compare_repository
 from disk import DiskFullError, readable
 from download import Bundles, DownloadError, OnBytes
@@ -329,20 +330,14 @@ def push(session: Session) -> int:
     options = session.options
     access = read_write_access(os.environ, token_needed=not options.url)
     git = session.git(options.url or access.server_url)
-    target: Target
-    if options.url:
-        if access.token:
-            session.redactor.hide_token(access.token)
-        target = GitServer(options.url, access.token, git)
-    else:
-        token_of = token_source(access, session.aws, session.redactor, session.stop, session.log)
-        api = Api(access.api_url, new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS), session.stop, session.log)
-        target = GitHubTarget(api, access.server_url, token_of, session.log.warning)
+    target = target_of(session, access, git)
     size = options.step_size * 1000**2
     room = Room(session.scratch, session.stop)
     way = Push(session.bundles, git, target, room, session.scratch, size, options.overwrite, session.stop, session.log)
     selection = selection_of(session)
-    clashing = clashes(selection.chosen, options.to)
+    entries = [one.entry for one in selection.chosen]
+    places = {one.full_name: target.url(options.to or one.owner, one.name) for one in entries}
+    clashing = clashes(places)
     chosen = [one for one in selection.chosen if one.entry.full_name not in {c.full_name for c in clashing}]
 
     def do(one: Chosen, on_bytes: OnBytes) -> str:
@@ -350,7 +345,7 @@ def push(session: Session) -> int:
         if not options.dry_run:
             return say(session, way.push(one.entry, owner, on_bytes), one)
         lines = way.plan(one.entry, owner)
-        return "\n  ".join([f"{one.entry.full_name} of {one.date} -> {target.url(owner, one.entry.name)}", *lines])
+        return "\n  ".join([f"{one.entry.full_name} of {one.date} -> {places[one.entry.full_name]}", *lines])
 
     done, failed = each(chosen, do, "pushing", session)
     if options.dry_run and done:
@@ -358,13 +353,24 @@ def push(session: Session) -> int:
     return finish(session, [*selection.missing, *clashing, *failed], len(done))
 
 
-def clashes(chosen: tuple[Chosen, ...], to: str | None) -> list[Missing]:
-    """Return the repositories that would go to one place with another one."""
-    if not to:
-        return []
-    names = [one.entry.name.lower() for one in chosen]
-    twice = [one.entry.full_name for one in chosen if names.count(one.entry.name.lower()) > 1]
-    return [Missing(one, f"another selected repository has this name too, and both would go to {to}") for one in twice]
+def target_of(session: Session, access: WriteAccess, git: Git) -> Target:
+    if session.options.url:
+        if access.token:
+            session.redactor.hide_token(access.token)
+        return GitServer(session.options.url, access.token, git, session.log.warning)
+    token_of = token_source(access, session.aws, session.redactor, session.stop, session.log)
+    api = Api(access.api_url, new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS), session.stop, session.log)
+    return GitHubTarget(api, access.server_url, token_of, session.log.warning)
+
+
+def clashes(places: dict[str, str]) -> list[Missing]:
+    """Return the repositories that would go to one place with another one. `places`: URLs by full name."""
+    times = Counter(place.lower() for place in places.values())
+    return [
+        Missing(full_name, f"another selected repository would go to {place} too")
+        for full_name, place in places.items()
+        if times[place.lower()] > 1
+    ]
 
 
 COMMANDS: dict[str, Callable[[Session], int]] = {

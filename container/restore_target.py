@@ -3,6 +3,7 @@
 https://docs.github.com/en/rest/repos/repos
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,8 +29,8 @@ class Target(Protocol):
     def url(self, owner: str, name: str) -> str: ...
     def token(self, owner: str) -> str | None: ...
     def find(self, owner: str, name: str) -> Found | None: ...
-    def create(self, owner: str, name: str) -> None: ...
-    def creation(self, owner: str, name: str) -> list[str]: ...
+    def prepare(self, owner: str, entry: Entry, found: Found | None, to_fill: bool) -> None: ...
+    def preparing(self, owner: str, entry: Entry, found: Found | None, to_fill: bool) -> list[str]: ...
     def finishing(self, entry: Entry, found: Found | None, has_refs: bool) -> list[str]: ...
     def set_default_branch(self, owner: str, entry: Entry, found: Found | None, pushed: bool) -> None: ...
     def set_archived(self, owner: str, entry: Entry, found: Found | None) -> None: ...
@@ -43,11 +44,11 @@ class GitServer:
 
     object_formats: tuple[str, ...] = ("sha1", "sha256")
 
-    def __init__(self, template: str, token: str | None, git: Git) -> None:
-        self._template, self._token, self._git = template, token, git
+    def __init__(self, template: str, token: str | None, git: Git, warn: Callable[..., Any]) -> None:
+        self._template, self._token, self._git, self._warn = template, token, git, warn
 
     def url(self, owner: str, name: str) -> str:
-        return self._template.format(owner=owner, name=name)
+        return self._template.replace("{owner}", owner).replace("{name}", name)
 
     def token(self, owner: str) -> str | None:  # noqa: ARG002  (one token for all owners)
         return self._token
@@ -55,25 +56,34 @@ class GitServer:
     def find(self, owner: str, name: str) -> Found | None:
         """Return the repository. Raises GitError where there is none: this server can't be told to make one."""
         try:
-            self._git.run("ls-remote", "--quiet", "--", self.url(owner, name), "HEAD", token=self._token)
+            return Found(archived=False, default_branch=self._head(owner, name))
         except GitError as error:
             raise GitError(f"{error} (make the repository on the server first)") from None
-        return Found(archived=False, default_branch=None)
 
-    def create(self, owner: str, name: str) -> None:
-        raise AssertionError(f"{owner}/{name} was found")
+    def prepare(self, owner: str, entry: Entry, found: Found | None, to_fill: bool) -> None:
+        """Do nothing: the repository was found."""
 
-    def creation(self, owner: str, name: str) -> list[str]:  # noqa: ARG002
+    def preparing(self, owner: str, entry: Entry, found: Found | None, to_fill: bool) -> list[str]:  # noqa: ARG002
         return []
 
-    def finishing(self, entry: Entry, found: Found | None, has_refs: bool) -> list[str]:  # noqa: ARG002
-        return [f"set the default branch by hand: {entry.default_branch}"] if has_refs else []
+    def finishing(self, entry: Entry, found: Found | None, has_refs: bool) -> list[str]:
+        if has_refs and entry.sha and found and found.default_branch != entry.default_branch:
+            return [f"look whether the default branch is {entry.default_branch}: git can't set it"]
+        return []
 
-    def set_default_branch(self, owner: str, entry: Entry, found: Found | None, pushed: bool) -> None:
-        """Do nothing: git can't tell a server what its HEAD is."""
+    def set_default_branch(self, owner: str, entry: Entry, found: Found | None, pushed: bool) -> None:  # noqa: ARG002
+        """Say what must be done by hand: git can't tell a server what its HEAD is."""
+        if entry.sha and self._head(owner, entry.name) != entry.default_branch:
+            self._warn("set the default branch by hand", default_branch=entry.default_branch)
 
     def set_archived(self, owner: str, entry: Entry, found: Found | None) -> None:
         """Do nothing: git knows no archived repositories."""
+
+    def _head(self, owner: str, name: str) -> str | None:
+        """Return the branch that the server's HEAD means, None where it is not there yet. Raises GitError."""
+        asked = ("ls-remote", "--quiet", "--symref", "--", self.url(owner, name), "HEAD")
+        head = re.match(rb"ref: refs/heads/(.*)\tHEAD$", self._git.run(*asked, token=self._token), re.MULTILINE)
+        return head[1].decode(errors="replace") if head else None
 
 
 class GitHubTarget:
@@ -102,24 +112,44 @@ class GitHubTarget:
                 raise GitHubError(f"{owner}/{name} is called {answer['full_name']} now: choose another place with --to")
             return Found(bool(answer["archived"]), str(answer["default_branch"]))
 
-    def create(self, owner: str, name: str) -> None:
-        """Make the repository, private and with Actions off: a restore must not publish or deploy anything."""
+    def prepare(self, owner: str, entry: Entry, found: Found | None, to_fill: bool) -> None:
+        """Make the repository, private and with Actions off: a restore must not publish or deploy anything.
+
+        `to_fill`: it is empty and will get its first push. One that is there may be of a restore that was broken off.
+        """
+        if found is None:
+            self._create(owner, entry.name)
+        if found is None or to_fill:
+            self._switch_actions_off(owner, entry.name)
+
+    def preparing(self, owner: str, entry: Entry, found: Found | None, to_fill: bool) -> list[str]:
+        if found is None:
+            private = "private" if entry.private else "private (it was public)"
+            return [f"create {owner}/{entry.name}: {private}, Actions off"]
+        return ["switch Actions off"] if to_fill else []
+
+    def _create(self, owner: str, name: str) -> None:
         settings = {"name": name, "private": True}
         try:
             self._send("POST", owner, f"/orgs/{owner}/repos", json=settings)
         except GitHubError as error:
+            if error.status == 422 and self.find(owner, name):
+                return  # made after all by a request whose answer got lost
+            if error.status == 403:
+                raise GitHubError(f"{error} (making repositories takes Administration: write at {owner})") from None
             if error.status != 404:
                 raise
             if not self._is_myself(owner):
                 raise GitHubError(f"{error} (is there an organisation {owner} that the token may write to?)") from None
             self._send("POST", owner, "/user/repos", json=settings)
+
+    def _switch_actions_off(self, owner: str, name: str) -> None:
         try:
             self._send("PUT", owner, f"/repos/{owner}/{name}/actions/permissions", json={"enabled": False})
         except GitHubError as error:
-            self._warn("Actions not switched off", full_name=f"{owner}/{name}", error=str(error))
-
-    def creation(self, owner: str, name: str) -> list[str]:
-        return [f"create {owner}/{name}: private, Actions off"]
+            if error.status != 404:
+                raise GitHubError(f"{error} (Actions must be off: the first push would run its workflows)") from None
+            self._warn("no Actions to switch off", full_name=f"{owner}/{name}", error=str(error))
 
     def finishing(self, entry: Entry, found: Found | None, has_refs: bool) -> list[str]:
         lines = []
@@ -147,6 +177,5 @@ class GitHubTarget:
             return False
 
     def _send(self, method: str, owner: str, path: str, **options: Any) -> Any:
-        token = self._token_of(owner)
-        answer = self._api.send(method, f"{self._api.url}{path}", lambda: f"Bearer {token}", **options)
+        answer = self._api.send(method, f"{self._api.url}{path}", lambda: f"Bearer {self._token_of(owner)}", **options)
         return answer.json() if answer.content else {}

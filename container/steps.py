@@ -3,7 +3,7 @@
 https://docs.github.com/en/get-started/using-git/troubleshooting-the-2-gb-push-limit
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,18 +64,17 @@ def plan_steps(history: History, refs: Refs, there: Refs, limit: int) -> list[St
     if history.size(missing.values(), done) <= limit:
         return [Step(chunk) for chunk in _chunks(missing)]
     steps: list[Step] = []
-    batch: Refs = {}
-    for name, oid in missing.items():
-        if batch and history.size([*batch.values(), oid], done) > limit:
-            steps.extend(Step(chunk) for chunk in _chunks(batch))
-            done |= set(batch.values())
-            batch = {}
-        if not batch:
-            for milestone in _milestones(history, oid, done, limit):
-                steps.append(Step({}, (milestone,)))
-                done.add(milestone)
-        batch[name] = oid
-    return steps + [Step(chunk) for chunk in _chunks(batch)]
+    waiting = list(missing.items())
+    while waiting:
+        oids = [oid for _, oid in waiting]
+        for milestone in _milestones(history, oids[0], done, limit):
+            steps.append(Step({}, (milestone,)))
+            done.add(milestone)
+        fitting = _count_fitting(len(oids), lambda count: history.size(oids[:count], done) <= limit)  # noqa: B023
+        batch, waiting = dict(waiting[: max(fitting, 1)]), waiting[max(fitting, 1) :]
+        steps.extend(Step(chunk) for chunk in _chunks(batch))
+        done |= set(batch.values())
+    return steps
 
 
 def _chunks(refs: Refs) -> Iterator[Refs]:
@@ -89,7 +88,7 @@ def _milestones(history: History, tip: bytes, there: Iterable[bytes], limit: int
     done, found = set(there), list[bytes]()
     chain = history.first_parents(tip, done)
     while len(chain) > 1 and history.size([tip], done) > limit:
-        fitting = _count_fitting(history, chain, done, limit)
+        fitting = _count_fitting(len(chain), lambda count: history.size([chain[count - 1]], done) <= limit)  # noqa: B023
         if not fitting:  # the oldest alone is too large: first whatever was merged into it
             for parent in history.other_parents(chain[0]):
                 between = [*_milestones(history, parent, done, limit), parent]
@@ -103,12 +102,12 @@ def _milestones(history: History, tip: bytes, there: Iterable[bytes], limit: int
     return found
 
 
-def _count_fitting(history: History, chain: list[bytes], done: Iterable[bytes], limit: int) -> int:
-    """Return how many commits of the chain can be pushed at once."""
-    low, high = 0, len(chain)
+def _count_fitting(most: int, fits: Callable[[int], bool]) -> int:
+    """Return how many can be pushed at once, as each answer of git costs time: where some fit, so do fewer."""
+    low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
-        if history.size([chain[middle - 1]], done) <= limit:
+        if fits(middle):
             low = middle
         else:
             high = middle - 1

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from embedded.github import FakeGitHub, FakeRepository, Fault
-from embedded.organisation import AWKWARD, Stream
+from embedded.organisation import AWKWARD, RECIPES, SECOND_OWNER, Stream
 from embedded.real_git import git, served_refs
-from world import World
+from embedded.stack import Stack
+from options import parse
+from world import Repositories, World
 
 NEW_OWNER = "acme-restored"
 PUSHED = ("refs/heads/", "refs/tags/", "refs/notes/")
@@ -43,13 +45,48 @@ def writes(github: FakeGitHub) -> list[str]:
 
 def big(world: World, name: str, commits: int, size: int = 300_000) -> FakeRepository:
     """Add a repository whose history is so many commits of `size` bytes."""
-    noise, mark, stream = random.Random(1), None, Stream()  # noqa: S311
+    stream = Stream()
+    noisy(stream, "refs/heads/main", commits, size)
+    return add_stream(world, name, stream)
+
+
+def noisy(stream: Stream, ref: str, commits: int, size: int = 300_000, more: dict[str, bytes] | None = None) -> None:
+    """Write a history of content that can't be compressed; `more`: other files of each commit."""
+    noise, mark = random.Random(ref), None  # noqa: S311
     for number in range(commits):
-        mark = stream.commit("refs/heads/main", {f"{number}.bin": noise.randbytes(size)}, mark)
+        mark = stream.commit(ref, {f"{number}.bin": noise.randbytes(size)} | (more or {}), mark)
+
+
+def add_stream(world: World, name: str, stream: Stream) -> FakeRepository:
     path = world.folder / "sources" / f"{name}.git"
     git("init", "--quiet", "--bare", "--initial-branch=main", path)
     git(f"--git-dir={path}", "-c", "core.compression=0", "fast-import", "--quiet", stdin=bytes(stream.data))
     return world.github.add("acme", name, path)
+
+
+@pytest.fixture(scope="session")
+def stored(stack: Stack, repositories: Repositories, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a bucket with backups that nobody writes to."""
+    with FakeGitHub() as github:
+        world = World(
+            stack, github, repositories, tmp_path_factory.mktemp("stored"), stack.s3.new_bucket("stored"), "s"
+        )
+        for name in ("api", "archived", "public", "empty"):
+            world.add(name)
+        world.add("api", owner=SECOND_OWNER)
+        assert world.run().code == 0
+        return world.bucket
+
+
+@pytest.fixture
+def again(world: World, stored: str) -> World:
+    """A world whose backups are made already."""
+    world.bucket = stored
+    return world
+
+
+def source_of(world: World, name: str) -> dict[str, str]:
+    return pushable(world.repositories.path(RECIPES[name]))
 
 
 # -- everything comes back -----------------------------------------------------------------------
@@ -180,6 +217,94 @@ def test_a_fault_that_passes_is_tried_again(world: World, target: FakeGitHub) ->
     assert run.named("trying again")
 
 
+@pytest.mark.parametrize("status", [403, 429])
+def test_a_push_waits_as_long_as_the_server_asks(again: World, target: FakeGitHub, status: int) -> None:
+    target.faults.append(Fault("git-receive-pack", status=status, headers={"Retry-After": "2"}))
+    run = again.restore("push", "acme/api", "--to", NEW_OWNER)
+    assert run.code == 0, run.stderr
+    assert [one["seconds"] for one in run.named("trying again")] == [2]
+
+
+def test_what_another_try_does_not_change_is_not_uploaded_again(again: World, target: FakeGitHub) -> None:
+    target.faults.append(Fault("POST .*git-receive-pack", status=413, message="too large"))
+    run = again.restore("push", "acme/api", "--to", NEW_OWNER)
+    assert "error: 413" in run.failures["acme/api"]
+    assert not run.named("trying again")
+
+
+def test_milestones_are_removed_where_there_is_no_branch_to_be_the_default_one(
+    world: World, target: FakeGitHub
+) -> None:
+    stream = Stream()
+    noisy(stream, "refs/tags/v1", 8)
+    source = add_stream(world, "tags", stream)
+    world.run()
+    run = world.restore("push", "--all", "--to", NEW_OWNER, "--step-size", "1")
+    assert run.code == 0, run.stderr
+    assert len(run.named("pushing")) > 1
+    assert served_refs(restored(target, "tags").path) == served_refs(source.path)
+
+
+def test_a_ref_that_is_refused_keeps_no_other_from_being_pushed(world: World, target: FakeGitHub) -> None:
+    stream = Stream()
+    noisy(stream, "refs/heads/a", 1, 600_000, {".github/workflows/ci.yml": b"on: push"})
+    noisy(stream, "refs/heads/main", 1, 600_000)
+    noisy(stream, "refs/heads/z", 1, 600_000)
+    source = add_stream(world, "parts", stream)
+    world.run()
+    rights = {"administration": "write", "contents": "write", "metadata": "read"}
+    token = target.personal_token("octocat", [NEW_OWNER], rights)
+    step = ("--step-size", "1")
+    run = world.restore("push", "--all", "--to", NEW_OWNER, *step, RESTORE_TOKEN=token)
+    assert run.code == 1
+    assert "1 of 3 refs are not there (refs/heads/a): " in run.failures["acme/parts"]
+    assert "without `workflows` permission" in run.failures["acme/parts"]
+    assert pushable(restored(target, "parts").path).keys() == {"refs/heads/main", "refs/heads/z"}
+    assert restored(target, "parts").default_branch == "main"
+    assert not run.named("trying again")
+    assert world.restore("push", "--all", "--to", NEW_OWNER, *step).code == 0
+    assert served_refs(restored(target, "parts").path) == served_refs(source.path)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        Fault("PUT .*actions/permissions", status=403),
+        Fault("POST .*git-receive-pack", status=403),
+        Fault("PATCH ", status=403),
+        Fault("PATCH ", status=403, after=1),
+    ],
+    ids=["before Actions are off", "before the push", "before the default branch", "before it is archived"],
+)
+def test_a_restore_that_broke_off_at_any_moment_is_completed(again: World, target: FakeGitHub, moment: Fault) -> None:
+    target.faults.append(moment)
+    assert again.restore("push", "acme/archived", "--to", NEW_OWNER).code == 1
+    before = len(writes(target))
+    run = again.restore("push", "acme/archived", "--to", NEW_OWNER)
+    assert run.code == 0, run.stderr
+    there = restored(target, "archived")
+    assert pushable(there.path) == source_of(again, "archived")
+    assert there.archived
+    assert not there.actions_enabled
+    assert there.default_branch == "main"
+    assert not [one for one in writes(target)[before:] if one.startswith("POST /api")]
+
+
+def test_a_repository_that_was_made_although_the_answer_got_lost_is_filled(again: World, target: FakeGitHub) -> None:
+    target.faults.append(Fault("POST .*/repos", status=502, message="Bad Gateway", after_all=True))
+    run = again.restore("push", "acme/api", "--to", NEW_OWNER)
+    assert run.code == 0, run.stderr
+    assert pushable(restored(target, "api").path) == source_of(again, "api")
+    assert not restored(target, "api").actions_enabled
+
+
+def test_a_name_that_is_taken_by_something_invisible_is_said(again: World, target: FakeGitHub) -> None:
+    assert again.restore("push", "acme/empty", "--to", NEW_OWNER).code == 0
+    target.faults.append(Fault(f"GET .*/repos/{NEW_OWNER}/empty", status=404, message="Not Found", times=9))
+    run = again.restore("push", "acme/empty", "--to", NEW_OWNER)
+    assert "name already exists on this account" in run.failures["acme/empty"]
+
+
 # -- nothing that is there is lost ---------------------------------------------------------------
 
 
@@ -244,6 +369,39 @@ def test_a_target_that_is_archived_and_lacks_something_is_said(world: World, tar
     there.archived = True
     run = world.restore("push", "--all", "--to", NEW_OWNER)
     assert "is archived and lacks refs of the backup: unarchive it first" in run.failures["acme/api"]
+
+
+def test_two_repositories_that_would_go_to_one_url_go_nowhere(again: World) -> None:
+    server = again.folder / "server.git"
+    git("init", "--quiet", "--bare", server)
+    run = again.restore("push", "acme/api", "acme-labs/api", "acme/public", "--url", f"file://{server}")
+    assert set(run.failures) == {"acme/api", "acme-labs/api", "acme/public"}
+    assert served_refs(server) == {}
+
+
+def test_somebody_s_tag_that_looks_like_a_milestone_stays(again: World, target: FakeGitHub) -> None:
+    assert again.restore("push", "acme/api", "--to", NEW_OWNER).code == 0
+    there = restored(target, "api").path
+    for name in ("refs/tags/restore-in-progress-mine", "refs/heads/restore-in-progress/mine"):
+        git(f"--git-dir={there}", "update-ref", name, "main")
+    before = served_refs(there)
+    run = again.restore("push", "acme/api", "--to", NEW_OWNER)
+    assert "2 of its refs are not those of the backup" in run.failures["acme/api"]
+    assert again.restore("push", "acme/api", "--to", NEW_OWNER, "--overwrite").code == 0
+    assert served_refs(there) == before
+
+
+def test_refs_beside_which_git_can_t_keep_the_backup_s_are_named(again: World, target: FakeGitHub) -> None:
+    assert again.restore("push", "acme/api", "--to", NEW_OWNER).code == 0
+    there = restored(target, "api").path
+    git(f"--git-dir={there}", "update-ref", "-d", "refs/heads/feature/login")
+    git(f"--git-dir={there}", "update-ref", "refs/heads/feature", "main")
+    git(f"--git-dir={there}", "update-ref", "-d", "refs/tags/light")
+    git(f"--git-dir={there}", "update-ref", "refs/tags/light/house", "main")
+    before = served_refs(there)
+    run = again.restore("push", "acme/api", "--to", NEW_OWNER, "--overwrite")
+    assert "has refs/heads/feature, refs/tags/light/house, beside which git can't keep" in run.failures["acme/api"]
+    assert served_refs(there) == before
 
 
 # -- said before it is done ----------------------------------------------------------------------
@@ -313,3 +471,54 @@ def test_a_token_that_may_not_write_is_said_in_github_s_words(world: World, targ
     assert f"is there an organisation {NEW_OWNER} that the token may write to?" in run.failures["acme/api"]
     wrong = world.restore("push", "--all", "--to", NEW_OWNER, RESTORE_TOKEN="ghp_" + "x" * 36)
     assert "Bad credentials" in wrong.failures["acme/api"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--to", "acme/labs"), "--to must be an owner"),
+        (("--to", "../x"), "--to must be an owner"),
+        (("--to", ""), "--to must be an owner"),
+        (("--to", "../x", "--url", "file:///srv/{owner}/{name}.git"), "--to must be an owner"),
+        (("--url", "https://me:secret@git.example.com/{owner}/{name}.git"), "must not hold a user name or a password"),
+        (("--url", "https://me@git.example.com/{owner}/{name}.git"), "must not hold a user name or a password"),
+        (("--url", "https://{owner}.example.com/{name}.git"), "no other braces"),
+        (("--url", "https://git.example.com/{owner}/{repo}.git"), "no other braces"),
+        (("--url", "git@git.example.com:{owner}/{name}.git"), "--url must begin with one of https://"),
+        (("--url", "ext::sh -c {name}"), "--url must begin with one of https://"),
+        (("--url", "/srv/{owner}/{name}.git"), "--url must begin with one of https://"),
+    ],
+)
+def test_a_wrong_target_is_named_before_anything_is_done(
+    arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse(["push", "--all", "--bucket", "b", *arguments])
+    said = capsys.readouterr().err
+    assert words in said
+    assert "secret" not in said
+
+
+def test_a_group_in_a_group_is_an_owner_on_another_server() -> None:
+    arguments = ["--to", "acme/labs", "--url", "ssh://git@git.example.com/{owner}/{name}.git"]
+    assert parse(["push", "--all", "--bucket", "b", *arguments]).to == "acme/labs"
+
+
+def test_a_dry_run_says_which_repository_was_public_and_that_actions_go_off(again: World, target: FakeGitHub) -> None:
+    target.faults.append(Fault("PUT .*actions/permissions", status=403))
+    again.restore("push", "acme/api", "--to", NEW_OWNER)
+    run = again.restore("push", "acme/api", "acme/public", "--to", NEW_OWNER, "--dry-run")
+    assert f"create {NEW_OWNER}/public: private (it was public), Actions off" in run.stdout
+    assert "/api.git\n  switch Actions off\n  push 2 heads" in run.stdout
+
+
+def test_a_default_branch_that_git_can_t_set_is_said(again: World) -> None:
+    server = again.folder / "server.git"
+    git("init", "--quiet", "--bare", "--initial-branch=other", server)
+    arguments = ("push", "acme/api", "--url", f"file://{server}")
+    assert "look whether the default branch is main" in again.restore(*arguments, "--dry-run").stdout
+    run = again.restore(*arguments)
+    assert run.named("set the default branch by hand")[0]["default_branch"] == "main"
+    git(f"--git-dir={server}", "symbolic-ref", "HEAD", "refs/heads/main")
+    assert "nothing: everything is there already" in again.restore(*arguments, "--dry-run").stdout
+    assert not again.restore(*arguments).named("set the default branch by hand")

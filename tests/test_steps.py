@@ -1,6 +1,7 @@
 """Pushing in steps: a server that takes no more than so many bytes at once gets everything in the end."""
 
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,52 @@ def test_many_refs_are_pushed_a_thousand_at_a_time(git_program: Git, tmp_path: P
     wanted = {name.encode(): oid.encode() for name, oid in served_refs(mirror).items() if name != "HEAD"}
     steps = plan_steps(History(git_program, mirror), wanted, {}, LIMIT)
     assert [len(step.refs) for step in steps] == [1000, 1000, 501]
+
+
+def test_few_questions_to_git_are_enough_for_many_refs(git_program: Git, tmp_path: Path) -> None:
+    """Each question makes git walk a history that is larger than the limit."""
+
+    class Asked(History):
+        questions = 0
+
+        def size(self, wanted: Iterable[bytes], there: Iterable[bytes]) -> int:
+            Asked.questions += 1
+            return super().size(wanted, there)
+
+    mirror = tmp_path / "mirror.git"
+    git("init", "--quiet", "--bare", "--initial-branch=main", mirror)
+    stream, content = Stream(), Content()
+    for number in range(300):
+        stream.commit(f"refs/heads/b{number}", content.file(5 * KB))
+    git(f"--git-dir={mirror}", "-c", "core.compression=0", "fast-import", "--quiet", stdin=bytes(stream.data))
+    wanted = {name.encode(): oid.encode() for name, oid in served_refs(mirror).items() if name != "HEAD"}
+    steps = plan_steps(Asked(git_program, mirror), wanted, {}, LIMIT)
+    assert [name for step in steps for name in step.refs] == list(wanted)
+    assert len(steps) == 4
+    assert Asked.questions <= 50
+
+
+def test_tags_of_files_and_folders_do_not_hinder_the_steps(git_program: Git, tmp_path: Path) -> None:
+    mirror, server = tmp_path / "mirror.git", tmp_path / "server.git"
+    stream = Stream()
+    linear(stream, Content())
+    for path in (mirror, server):
+        git("init", "--quiet", "--bare", "--initial-branch=main", path)
+    git(f"--git-dir={mirror}", "-c", "core.compression=0", "fast-import", "--quiet", stdin=bytes(stream.data))
+    for number in range(3):
+        content = Content().file(LIMIT + number).popitem()[1]
+        blob = git(f"--git-dir={mirror}", "hash-object", "-w", "--stdin", stdin=content).decode().strip()
+        git(f"--git-dir={mirror}", "update-ref", f"refs/tags/blob{number}", blob)
+    tree = git(f"--git-dir={mirror}", "rev-parse", "main^{tree}").decode().strip()
+    git(f"--git-dir={mirror}", "update-ref", "refs/tags/a-tree", tree)
+    git(f"--git-dir={mirror}", "tag", "-a", "-m", "x", "nested", "v1")
+    wanted = {name.encode(): oid.encode() for name, oid in served_refs(mirror).items() if name != "HEAD"}
+    for step in plan_steps(History(git_program, mirror), wanted, {}, LIMIT):
+        push(mirror, step, server)
+    there = {name.encode(): oid.encode() for name, oid in served_refs(server).items()}
+    assert {name: oid for name, oid in there.items() if name in wanted} == wanted
+    assert plan_steps(History(git_program, mirror), wanted, there, LIMIT) == []
+    del there[b"refs/heads/main"]
+    assert plan_steps(History(git_program, mirror), wanted, there, LIMIT) == [
+        Step({b"refs/heads/main": wanted[b"refs/heads/main"]})
+    ]

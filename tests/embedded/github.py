@@ -123,6 +123,8 @@ class Fault:
     delay: float = 0.0
     # With status 0: close the connection after so many bytes of git's answer.
     cut_after: int | None = None
+    # The API does what it was asked all the same: it is the answer that got lost.
+    after_all: bool = False
     # A body that is not GitHub's.
     raw: str | None = None
 
@@ -541,7 +543,7 @@ class FakeGitHub:
                         self.rfile.read(int(self.headers.get("Content-Length", 0)))
                         self.send(fault.status, fault.raw.encode(), {"Content-Type": "text/html"})
                         return
-                    if fault.status:
+                    if fault.status and not fault.after_all:
                         self.rfile.read(int(self.headers.get("Content-Length", 0)))
                         words = fault.message + (self.headers.get("Authorization", "") if fake.echo_token else "")
                         self.answer(Answer("", fault.status, github_json.error(fault.status, words), fault.headers))
@@ -551,7 +553,8 @@ class FakeGitHub:
                     length = int(self.headers.get("Content-Length", 0))
                     self.body = json.loads(self.rfile.read(length)) if length else None
                     path = parts.path.removeprefix(API)
-                    self.answer(fake._answer(self.command, path, parse_qs(parts.query), self.headers, self.body))
+                    answer = fake._answer(self.command, path, parse_qs(parts.query), self.headers, self.body)
+                    self.answer(refusal("", fault.status, fault.message) if fault and fault.after_all else answer)
                 elif match := GIT_PATH.fullmatch(parts.path):
                     self.git(match[1], match[2], match[3], parts.query, fault.cut_after if fault else None)
                 else:
