@@ -45,9 +45,11 @@ class Bundle:
         yield self._counted(self._header)
         for block in self._pack:
             yield self._counted(block)
-            tail += block
-            pack.update(memoryview(tail)[: -pack.digest_size])
-            tail = tail[-pack.digest_size :]
+            # The pack's checksum is its last bytes and not of itself: they are held back until more come.
+            cut = min(len(tail), max(0, len(tail) + len(block) - pack.digest_size))
+            pack.update(tail[:cut])
+            pack.update(memoryview(block)[: -pack.digest_size])
+            tail = tail[cut:] + block[-pack.digest_size :]
         if tail != pack.digest():
             raise BundleError("the pack in the bundle does not match its own checksum")
 

@@ -52,12 +52,12 @@ def test_everything_is_measured_printed_and_written(stack: Stack, tmp_path: Path
         GITHUB_BACKUP: 1,
         CHANGED: 1,
     }
-    for usages in results.comparison.runs.values():
+    for who, usages in results.comparison.runs.items():
         assert usages[0].wall > 0.1
         assert usages[0].cpu > 0.05
         assert usages[0].memory > 10 * 1024**2
         assert usages[0].requests >= 2 * 4
-        assert usages[0].received > 300_000
+        assert (usages[0].received > 300_000) == (who != CHANGED)  # the one that changed is small
     assert results.comparison.runs[GITHUB_BACKUP][0].disk > 300_000
     assert [(row.repositories, row.share, row.changed) for row in results.growth] == [(3, 100, 3)]
     assert results.growth[0].uploaded > 0

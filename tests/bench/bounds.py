@@ -5,6 +5,7 @@ import http.client
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,8 +19,11 @@ from bench.organisation import Organisation
 from bench.recorded import Traffic
 from bench.recorded_server import GIT_PATH
 from bench.session import Session
+from bundle import only_pack, open_bundle, write_header
 from configuration import WORKERS_PER_CPU
-from embedded.real_git import ENVIRONMENT, git
+from embedded.real_git import ENVIRONMENT, git, served_refs
+from git import Git, Mirror
+from stop import Stop
 
 CORES = os.cpu_count() or 1
 # As many repositories as a run has in flight by itself.
@@ -30,12 +34,17 @@ BLOCK = 1024**2
 
 @dataclass(frozen=True)
 class Bounds:
-    """Seconds of wall clock, and bytes. `bundle` is the largest mirror as a bundle, `bundle_cp` a copy of its pack."""
+    """Seconds of wall clock, and bytes.
+
+    `bundle` is the largest mirror written as a bundle, `hashed` the same with the hashes that prove it on the way,
+    `bundle_cp` a copy of its pack.
+    """
 
     index_pack: float
     wire: float
     copy: float
     bundle: float
+    hashed: float
     bundle_cp: float
     packs: int
     largest_mirrors: int
@@ -52,7 +61,8 @@ def bounds(session: Session, organisation: Organisation, traffic: Traffic) -> Bo
             index_pack=timed(folder, lambda new: index_all(packs, new)),
             wire=timed(folder, lambda _: read_all(session, traffic)),
             copy=timed(folder, lambda new: copy(packs, new)),
-            bundle=timed(folder, lambda new: write_as_the_product_does(largest, new / "bundle")),
+            bundle=timed(folder, lambda new: write_header_and_pack(largest, new / "bundle")),
+            hashed=timed(folder, lambda new: write_hashed(largest, folder, new / "bundle")),
             bundle_cp=timed(folder, lambda new: copy(its_pack, new)),
             packs=sum(pack.stat().st_size for pack in packs),
             largest_mirrors=sum(sizes[:WORKERS]),
@@ -128,13 +138,33 @@ def copy(packs: list[Path], folder: Path) -> None:
         subprocess.run(["cp", pack, folder / str(number)], check=True)
 
 
-# How the product writes a bundle, and how the figure is called.
-BUNDLE_LABEL = "git bundle create"
+# How the product makes a bundle, and how the figure is called.
+BUNDLE_LABEL = "header + pack"
 
 
-def write_as_the_product_does(mirror: Path, bundle: Path) -> None:
-    """Write the mirror's bundle to a file the way the product does."""
-    git(f"--git-dir={mirror}", "bundle", "create", "--quiet", bundle, "--all")
+def write_header_and_pack(mirror: Path, path: Path) -> None:
+    """Write the mirror's bundle to a file as the product puts it together, its hashes left out."""
+    pack = only_pack(mirror)
+    assert pack
+    with path.open("wb") as file, pack.open("rb") as content:
+        file.write(write_header(as_mirror(mirror)))
+        shutil.copyfileobj(content, file, BLOCK)
+
+
+def write_hashed(mirror: Path, folder: Path, path: Path) -> None:
+    """Write the mirror's bundle to a file as the product sends it to S3, hashed on the way."""
+    with (
+        tempfile.TemporaryDirectory(dir=folder) as home,
+        path.open("wb") as file,
+        open_bundle(Git(Path(home), "file:///", Stop()), as_mirror(mirror)) as bundle,
+    ):
+        for block in bundle:
+            file.write(block)
+
+
+def as_mirror(path: Path) -> Mirror:
+    refs = {name.encode(): oid.encode() for name, oid in served_refs(path).items()}
+    return Mirror(path, refs, "sha1")
 
 
 # -- git ls-remote -------------------------------------------------------------------------------
