@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import metrics
 import tables
@@ -105,14 +106,11 @@ def test_the_laptop_commands_back_up_to_any_s3(world: World) -> None:
     assert json.loads(output.splitlines()[-1])["exit_code"] == 0
 
 
-def restored(world: World, repository: FakeRepository) -> dict[str, str]:
-    """Restore with the README's three commands into a new repository that refuses what GitHub refuses."""
+def run_three_commands(world: World, repository: FakeRepository, to: str) -> dict[str, Any]:
+    """Back up, restore with the README's three commands, and return the manifest's entry."""
     entry = world.run().repos[repository.full_name]
-    target = world.folder / "restored.git"
-    git("init", "--quiet", "--bare", target)
-    git("-C", target, "config", "receive.hideRefs", "refs/pull")
     given, three = commands("Restore in three commands")[:2]
-    assert re.findall(r"(\w+)=", given) == ["BUCKET", "DATE", "OWNER", "NAME", "TO"]
+    assert re.findall(r"(\w+)=", given) == ["BUCKET", "DATE", "OWNER", "NAME", "BRANCH", "TO"]
     assert len(three.strip().splitlines()) == 3
     bin_folder = Path(sys.executable).parent
     environment = world.environment(PATH=f"{bin_folder}:{os.environ['PATH']}") | {
@@ -120,9 +118,19 @@ def restored(world: World, repository: FakeRepository) -> dict[str, str]:
         "DATE": entry["s3_key"].split("/")[1],
         "OWNER": entry["owner"],
         "NAME": entry["name"],
-        "TO": str(target),
+        "BRANCH": entry["default_branch"],
+        "TO": to,
     }
     shell(three, world.folder, environment)
+    return entry
+
+
+def restored(world: World, repository: FakeRepository) -> dict[str, str]:
+    """Restore into a new repository that refuses what GitHub refuses, and return its refs."""
+    target = world.folder / "restored.git"
+    git("init", "--quiet", "--bare", target)
+    git("-C", target, "config", "receive.hideRefs", "refs/pull")
+    entry = run_three_commands(world, repository, str(target))
     assert git("-C", world.folder / f"{entry['name']}.git", "show-ref").decode().count("refs/pull/") == entry[
         "ref_count"
     ] - len([ref for ref in served_refs(target) if ref != "HEAD"])
@@ -137,6 +145,19 @@ def test_the_three_commands_restore_every_branch_tag_and_note(world: World) -> N
     found = restored(world, repository)
     found.pop("HEAD", None)
     assert found == pushable
+
+
+def test_the_three_commands_restore_the_default_branch(world: World) -> None:
+    """Three branches are at one commit, so that nothing but the order of the pushes tells which is the default one."""
+    repository = world.add("shared-commit")
+    world.github.new_repositories = world.folder / "created"
+    there = world.github.create("acme-restored", "shared-commit", private=True, settings={})
+    assert there
+    login = f"x-access-token:{world.github.personal_token('octocat', ['acme-restored'])}"
+    url = f"{world.github.server_url}/acme-restored/shared-commit.git".replace("://", f"://{login}@")
+    run_three_commands(world, repository, url)
+    assert there.default_branch == "trunk"
+    assert served_refs(there.path) == served_refs(repository.path)
 
 
 def test_the_three_commands_work_where_there_are_no_tags_and_no_notes(world: World) -> None:

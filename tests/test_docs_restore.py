@@ -82,9 +82,8 @@ def before_you_begin(place: Place) -> Check:
 def one_repository(place: Place) -> Check:
     target = place.host("acme-restored/api")
 
-    def check(output: str) -> None:
+    def check(_output: str) -> None:
         assert refs_of(target) == pushable(today(place, "acme/api"))
-        assert '"default_branch": "main"' in output
         assert refs_of(place.folder / "api.git") == today(place, "acme/api")
         main = git("-C", place.folder / "just-looking", "rev-parse", "HEAD").decode().strip()
         assert main == today(place, "acme/api")["refs/heads/main"]
@@ -299,7 +298,7 @@ def test_the_three_commands_are_those_of_the_readme() -> None:
     readme = (PROJECT / "README.md").read_text()
     given, three = PAGES["restore.md"]["One repository"][:2]
     assert three in readme
-    assert given.splitlines()[-1] in readme
+    assert given.splitlines()[1] in readme
 
 
 def test_the_policy_for_restoring_reads_and_does_nothing_else() -> None:
