@@ -264,6 +264,8 @@ def diff(session: Session) -> int:
     found += [difference for one in compared for difference in one]
     found.sort(key=lambda one: (one.full_name, one.kind))
     show(options, [asdict(one) for one in found], session.started_at)
+    if not (found or failed or options.json):
+        print(f"nothing appeared, vanished, failed, shrank or was rewritten from {old.date} to {new.date}")
     return finish(session, failed, len(found))
 
 

@@ -376,3 +376,9 @@ def test_a_day_compared_with_itself_has_no_differences(whole: Vault) -> None:
     manifest = parse_manifest(json.dumps(whole.organisation.manifest).encode())
     assert list(compare_lists(manifest, manifest)) == []
     assert whole.rows("diff", whole.organisation.date, "latest") == []
+
+
+def test_a_diff_without_a_difference_says_so(whole: Vault) -> None:
+    run = whole.restore("diff", "latest", "latest")
+    assert run.code == 0
+    assert run.stdout.startswith("nothing appeared, vanished, failed, shrank or was rewritten from ")
