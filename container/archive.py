@@ -46,14 +46,14 @@ class Part(io.BytesIO):
         self.seek(0)
         return self
 
-    def begin_next(self) -> None:
-        self.seek(0)
-        self.truncate()
-        self.number, self.size, self._hash = self.number + 1, 0, hashlib.sha256()
-
     def read(self, size: int | None = -1, /) -> bytes:
         self._stop.check()
         return super().read(size)
+
+
+def memory_for(estimate: int) -> int:
+    """Return the bytes that an upload of about so many bytes holds in memory at most."""
+    return min(estimate, (PARTS_AT_ONCE + 1) * part_size(estimate))
 
 
 def part_size(estimate: int) -> int:
@@ -68,6 +68,8 @@ class _Version(TypedDict, total=False):
 ERRORS = (ClientError, BotoCoreError)
 # Parts are held in memory. S3 takes 10,000 of them; some are left for what an estimate may be short of.
 PART_SIZE, MOST_PARTS = 16 * 1024**2, 9_000
+# Of one upload, besides the one that is being read.
+PARTS_AT_ONCE = 3
 # What S3 copies in one request. https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 LARGEST_COPY = 5 * 1000**3
 
@@ -147,13 +149,12 @@ class Archive:
             if first.size < part_size:
                 return self._put_whole(key, first)
             with self._upload(key) as upload_id:
-                done = [self._put_part(key, upload_id, part) for part in chain([first], parts)]
-                return self._complete(key, upload_id, done)
+                return self._complete(key, upload_id, self._put_parts(key, upload_id, chain([first], parts)))
         except ERRORS as error:
             raise ArchiveError(f"{self.url(key)}: {error}") from None
 
     def _parts(self, blocks: Iterable[bytes], part_size: int) -> Iterator["Part"]:
-        """Yield what is read in parts, all in the same buffer; only the last may be smaller, and empty."""
+        """Yield what is read in parts; only the last may be smaller, and empty."""
         part = Part(1, self._stop)
         for block in blocks:
             rest = memoryview(block)
@@ -161,7 +162,7 @@ class Archive:
                 rest = part.fill(rest, part_size)
                 if part.size == part_size:
                     yield part
-                    part.begin_next()
+                    part = Part(part.number + 1, self._stop)
         if part.size or part.number == 1:
             yield part
 
@@ -171,6 +172,38 @@ class Archive:
             Bucket=self._bucket, Key=key, Body=part.body(), ContentLength=part.size, ChecksumSHA256=checksum
         )
         return StoredObject(key, answer.get("VersionId"), checksum)
+
+    def _put_parts(self, key: str, upload_id: str, parts: Iterable["Part"]) -> "list[CompletedPartTypeDef]":
+        """Send parts while the next is read, a few at once, and return them in order. Raises what S3 refused."""
+        slots = threading.Semaphore(PARTS_AT_ONCE)
+        done: list[CompletedPartTypeDef] = []
+        errors: list[BaseException] = []
+
+        def send(part: "Part") -> None:
+            try:
+                done.append(self._put_part(key, upload_id, part))
+            except BaseException as error:
+                errors.append(error)
+            finally:
+                slots.release()
+
+        try:
+            for part in parts:
+                if errors:
+                    break
+                self._wait_for(slots)
+                # A daemon: one that hangs on a server without an answer does not keep a stopped run from ending.
+                threading.Thread(target=send, args=(part,), daemon=True).start()
+        finally:
+            for _ in range(PARTS_AT_ONCE):  # what is on its way when an upload is aborted would stay in the bucket
+                self._wait_for(slots)
+        if errors:
+            raise errors[0]
+        return sorted(done, key=lambda one: one["PartNumber"])
+
+    def _wait_for(self, slots: threading.Semaphore) -> None:
+        while not slots.acquire(timeout=0.2):
+            self._stop.check()
 
     def _put_part(self, key: str, upload_id: str, part: "Part") -> "CompletedPartTypeDef":
         checksum = _base64(part.sha256)

@@ -29,7 +29,7 @@ from structlog.typing import FilteringBoundLogger
 import metrics
 from admission import BUFFERS, Admission, Budget, Job, memory_budget
 from app_key import AppKeyError, key_from_file, key_from_secret
-from archive import Archive, ArchiveError, StoredObject, part_size
+from archive import Archive, ArchiveError, StoredObject, memory_for, part_size
 from bundle import Bundle, BundleError, open_bundle
 from catalogue import Catalogue, CatalogueError
 from clone import clone
@@ -418,7 +418,7 @@ def upload(repository: Repository, mirror: Mirror, services: Services, way: Way)
     way.stage = "bundle"
     with (
         open_bundle(services.git, mirror) as bundle,
-        services.buffers.reserve(min(part_size(bundle.estimate), bundle.estimate)),
+        services.buffers.reserve(memory_for(bundle.estimate)),
     ):
         way.stage = "upload"
         try:

@@ -23,10 +23,10 @@ def aws_session() -> tuple[boto3.session.Session, list[str]]:
 
 
 def s3_config(workers: int) -> Config:
-    """Return the S3 client's settings: retries by botocore, one connection a worker."""
+    """Return the S3 client's settings: retries by botocore, a connection for each worker and for parts at once."""
     return Config(
         retries={"mode": "standard", "total_max_attempts": 5},
-        max_pool_connections=workers + 2,
+        max_pool_connections=workers + 8,
         connect_timeout=10,
         read_timeout=60,
     )

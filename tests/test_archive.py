@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from archive import LARGEST_COPY, PART_SIZE, Archive, ArchiveError, StoredObject, part_size
+from archive import LARGEST_COPY, PART_SIZE, PARTS_AT_ONCE, Archive, ArchiveError, StoredObject, part_size
 from bundle import BundleError
 from embedded.s3_proxy import S3Fault, S3Proxy
 from logs import new_logger
@@ -45,6 +45,27 @@ def test_an_object_arrives_as_it_was_sent_with_its_version(world: World, size: i
     assert stored == StoredObject(KEY, answer["VersionId"], answer["ChecksumSHA256"])
 
 
+def test_a_few_parts_are_sent_at_once_and_put_together_in_order(world: World, s3_proxy: S3Proxy) -> None:
+    """The first is the slowest, so that the others arrive before it."""
+    content = os.urandom(6 * PART + 5)
+    s3_proxy.faults = [S3Fault(r"PUT .*partNumber=1\b", "slow")]
+    stored = archive_of(world, s3_proxy.url).put_bundle(REPOSITORY, blocks_of(content), PART)
+    answer = world.stack.s3.client().get_object(Bucket=world.bucket, Key=KEY, ChecksumMode="ENABLED")
+    assert answer["Body"].read() == content
+    assert stored == StoredObject(KEY, answer["VersionId"], answer["ChecksumSHA256"])
+    assert s3_proxy.most_at_once == PARTS_AT_ONCE
+
+
+def test_a_part_that_is_refused_ends_the_upload_when_no_other_is_on_its_way(world: World, s3_proxy: S3Proxy) -> None:
+    s3_proxy.faults = [S3Fault(r"PUT .*partNumber=2\b", "deny"), S3Fault(r"PUT .*partNumber=1\b", "slow")]
+    with pytest.raises(ArchiveError, match="Access Denied"):
+        archive_of(world, s3_proxy.url).put_bundle(REPOSITORY, blocks_of(os.urandom(9 * PART)), PART)
+    asked = [one.split("?")[1] for one in s3_proxy.requests if one.startswith(("PUT", "DELETE"))]
+    assert asked[-1].startswith("uploadId=")  # the abort
+    assert len(asked) < 9
+    assert world.stack.s3.client().list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
+
+
 @pytest.mark.parametrize("size", [1000, PART - 1, 2 * PART, 2 * PART + 1000])
 def test_what_goes_wrong_with_the_last_block_leaves_nothing(world: World, size: int) -> None:
     """That is when a bundle is proven, and its last bytes are about to be sent."""
@@ -63,7 +84,7 @@ def test_what_goes_wrong_with_the_last_block_leaves_nothing(world: World, size: 
 def test_a_part_that_is_refused_aborts_the_upload(
     world: World, s3_proxy: S3Proxy, kind: Literal["deny", "spoil"], words: str
 ) -> None:
-    s3_proxy.faults = [S3Fault("PUT .*partNumber=2", kind)]
+    s3_proxy.faults = [S3Fault(r"PUT .*partNumber=2", kind)]
     with pytest.raises(ArchiveError, match=words):
         archive_of(world, s3_proxy.url).put_bundle(REPOSITORY, blocks_of(os.urandom(PART + 1)), PART)
     assert world.stored_keys() == set()
