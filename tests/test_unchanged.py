@@ -229,6 +229,20 @@ def test_a_manifest_that_cannot_be_used_makes_a_full_run(
     assert_cloned(run_today(world), world, {f"acme/{name}" for name in yesterday if name != "empty"})
 
 
+def test_a_manifest_of_a_day_to_come_is_not_the_last_backup(world: World, yesterday: dict[str, FakeRepository]) -> None:
+    """A clock was wrong. Whatever it says is due, and would be until that day."""
+    tomorrow = json.loads(last_manifest(world))
+    tomorrow["date"] = f"{date.fromisoformat(tomorrow['date']) + timedelta(2)}"
+    for one in tomorrow["repos"]:
+        one["backed_up_at"] = f"{tomorrow['date']}T12:00:00Z"
+    world.put_manifest(tomorrow)
+    run = run_today(world)
+    assert set(statuses(run).values()) == {"unchanged", "empty"}
+    assert {one["s3_key"] for one in run.repos.values() if one["s3_key"]} == {
+        world.key(f"acme/{name}.bundle") for name in yesterday if name != "empty"
+    }
+
+
 @pytest.mark.usefixtures("yesterday")
 def test_a_manifest_from_before_the_checksum_was_recorded_will_do_for_an_object_in_one_piece(world: World) -> None:
     breaking(lambda manifest: [one.pop("s3_checksum_sha256") for one in manifest["repos"]])(world)
@@ -399,6 +413,15 @@ def test_one_connection_a_worker_is_used_for_all(world: World) -> None:
     asked = world.github.requests(REFS)
     assert len(asked) == 12
     assert len({one.port for one in asked}) <= 3  # the one that listed the repositories is among them
+
+
+def test_no_cache_on_the_way_may_answer_as_in_gits_own_request(world: World) -> None:
+    world.add("api")
+    world.run()
+    world.yesterday()
+    world.run()
+    *by_git, by_us = world.github.requests(REFS)
+    assert by_us.headers.get("Pragma") == by_git[-1].headers["Pragma"] == "no-cache"
 
 
 @pytest.mark.usefixtures("yesterday")
