@@ -288,7 +288,12 @@ class Archive:
             CopySource=self._copy_source(source),
             CopySourceRange=part,
         )["CopyPartResult"]
-        return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": answer.get("ChecksumSHA256", "")}
+        # Without a checksum in the answer that of the whole will not be the manifest's.
+        return {
+            "PartNumber": number,
+            "ETag": answer.get("ETag", ""),
+            "ChecksumSHA256": answer.get("ChecksumSHA256", ""),
+        }
 
     def _copy_source(self, source: StoredObject) -> "CopySourceTypeDef":
         return {"Bucket": self._bucket, "Key": source.key, **_version(source.version_id)}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from archive import ArchiveError
 from embedded.github import FakeRepository, Fault
 from embedded.real_git import git
 from embedded.s3_proxy import S3Fault, S3Proxy
@@ -331,6 +332,24 @@ def test_a_copy_in_parts_that_fails_leaves_nothing_behind(world: World, s3_proxy
     client = world.stack.s3.client()
     assert client.list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
     assert f"github-backup/{MOMENT:%Y-%m-%d}/acme/big.bundle" not in world.stored_keys()
+
+
+class SaysNothing(S3Proxy):
+    """Answers a copy with what S3 never says."""
+
+    def with_checksum(self, what: str, answer: bytes) -> bytes:
+        return b"<Nothing/>" if what.endswith(" copy") else answer
+
+
+def test_a_copy_in_parts_of_which_s3_says_nothing_is_none(world: World) -> None:
+    world.add("in-parts")
+    world.run()
+    made = Entry(**world.yesterday()["repos"][0])
+    with SaysNothing(world.stack.s3.url) as proxy:
+        archive = archive_of(world, proxy.url, largest_copy=made.size_bytes - 1)
+        with pytest.raises(ArchiveError, match="the manifest says"):
+            archive.copy_bundle(REPOSITORY, made)
+    assert world.stack.s3.client().list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
 
 
 def test_a_second_run_of_the_day_copies_nothing_and_keeps_the_version(world: World, s3_proxy: S3Proxy) -> None:
