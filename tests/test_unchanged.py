@@ -145,6 +145,14 @@ def test_a_repository_that_became_empty_is_empty(world: World, yesterday: dict[s
     assert world.github.requests(FETCH) == []
 
 
+@pytest.mark.usefixtures("yesterday")
+def test_one_answer_without_refs_does_not_empty_a_repository(world: World) -> None:
+    headers = {"Content-Type": "application/x-git-upload-pack-advertisement"}
+    raw = "001e# service=git-upload-pack\n00000000"
+    world.github.faults = [Fault(r"GET /acme/api\.git", status=200, headers=headers, raw=raw)]
+    assert_cloned(run_today(world), world, {"acme/api"})
+
+
 def test_a_renamed_repository_is_carried_over_to_its_new_name(
     world: World, yesterday: dict[str, FakeRepository]
 ) -> None:
