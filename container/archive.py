@@ -195,7 +195,7 @@ class Archive:
             self._abort(key, upload_id)
             raise
         with self._lock:
-            del self._open_uploads[upload_id]
+            self._open_uploads.pop(upload_id, None)  # a stopped run may have aborted it in the last moment
 
     def _complete(self, key: str, upload_id: str, parts: "list[CompletedPartTypeDef]") -> StoredObject:
         """Have S3 put the parts together, and compare what it says of the whole."""
