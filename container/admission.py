@@ -122,11 +122,11 @@ class Admission:
 
     def _next(self) -> Job | None:
         """Return the largest job that fits. One that waits for room is passed by others only so often."""
-        passed: Job | None = None
+        room, passed = self._room(), None
         for job in self._waiting:
             if job.weight is None:
                 return job
-            if not self._fits(job.weight):
+            if job.weight.disk > room.disk or job.weight.memory > room.memory:
                 passed = passed or job
             elif passed is None:
                 return job
@@ -135,10 +135,10 @@ class Admission:
                 return job
         return None
 
-    def _fits(self, weight: Weight) -> bool:
+    def _room(self) -> Weight:
+        """Return what the running jobs leave of the budgets."""
         used = [job.weight for job in self._running if job.weight]
-        disk, memory = sum(one.disk for one in used), sum(one.memory for one in used)
-        return disk + weight.disk <= self.disk and memory + weight.memory <= self.memory
+        return Weight(self.disk - sum(one.disk for one in used), self.memory - sum(one.memory for one in used))
 
 
 class Budget:

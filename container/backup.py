@@ -217,7 +217,7 @@ def start(configuration: Configuration, scratch: Path, process: Process) -> tupl
 def read_last_backup(catalogue: Catalogue, configuration: Configuration, process: Process) -> LastBackup:
     """Return what the newest complete manifest says; nothing where there is none that can be read."""
     try:
-        manifest = catalogue.newest_complete()
+        manifest = catalogue.newest_complete(f"{process.started_at:%Y-%m-%d}")
         missing = "there is no complete manifest"
     except CatalogueError as error:
         manifest, missing = None, str(error)

@@ -91,9 +91,13 @@ class Catalogue:
         """Return what to say where no backup is."""
         return f"there is no backup in s3://{self.bucket}/{self.prefix}/: check --bucket and --prefix"
 
-    def newest_complete(self) -> Manifest | None:
-        """Return the newest manifest of a run that came to its end, None where there is none that can be read."""
-        for date in self.dates()[:NEWEST_LOOKED_AT]:
+    def newest_complete(self, today: str) -> Manifest | None:
+        """Return the newest manifest of a run that came to its end, None where there is none that can be read.
+
+        One of a day to come was written by a clock that was wrong, and would be the newest until that day.
+        """
+        dates = [date for date in self.dates() if date <= today]
+        for date in dates[:NEWEST_LOOKED_AT]:
             try:
                 manifest = self.manifest(date)
             except CatalogueError:

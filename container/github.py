@@ -34,7 +34,12 @@ REFRESH_AHEAD = timedelta(minutes=5)
 # After a token could not be had, so long nobody asks again. Seconds.
 MINT_PAUSE = 60.0
 # GitHub's git server answers only what calls itself git. https://github.com/jelmer/dulwich/issues/562
-GIT_HEADERS = {"User-Agent": f"git/terraform-aws-github-backup/{TOOL_VERSION}", "Accept": "*/*"}
+# Like git's own request, it is for no cache on the way to answer: old refs would pass for unchanged ones.
+GIT_HEADERS = {
+    "User-Agent": f"git/terraform-aws-github-backup/{TOOL_VERSION}",
+    "Accept": "*/*",
+    "Pragma": "no-cache",
+}
 # No more than a backup needs, whatever the App was granted.
 READ_ONLY = MappingProxyType({"contents": "read", "metadata": "read"})
 # What a refusal of the App's own requests comes from, by its status.

@@ -55,14 +55,15 @@ def carry_over(
 ) -> Entry | None:
     """Return today's entry of a repository that did not change, None for one that is to be cloned.
 
-    Whatever is not as it should be (an answer, an object in S3) is said and left to the clone.
+    Whatever is not as it should be (an answer, an object in S3) is said and left to the clone. So is what had refs
+    and now has none: the clone asks twice more.
     """
     try:
         refs = ask_for_refs(listed, github)
     except (GitHubError, ServedRefsError) as error:
         log.warning("refs not told, cloning", error=str(error))
         return None
-    if not refs:
+    if not refs and not known.s3_key:
         return entry(listed, "empty", None, 0.0)
     if fingerprint(refs) != known.refs_sha256:
         return None

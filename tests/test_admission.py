@@ -95,6 +95,30 @@ def test_to_look_at_a_repository_weighs_nothing_and_waits_for_nothing(admission:
     assert next(admission.jobs()).repository == REPOSITORY
 
 
+def test_what_waits_is_passed_by_as_quickly_however_many_run(tmp_path: Path) -> None:
+    """Each worker looks through all that wait several times a second as long as one holds the memory."""
+    assert seconds_to_pass(tmp_path, running=60) < 4 * seconds_to_pass(tmp_path, running=1)
+
+
+def seconds_to_pass(folder: Path, running: int) -> float:
+    """Return the CPU time to find the only job that can be done, behind thousands that can't."""
+    admission = Admission(folder, running, Stop())
+    for _ in range(running):
+        admission.put(job("runs", 0, 1))
+    holding = [admission.jobs() for _ in range(running)]
+    for one in holding:
+        next(one)
+    for _ in range(3000):
+        admission.put(job("waits", 5000, 1))
+    took = []
+    for _ in range(5):
+        admission.put(Job(REPOSITORY))
+        started = time.thread_time()
+        assert next(admission.jobs()).weight is None
+        took.append(time.thread_time() - started)
+    return min(took)
+
+
 def test_a_job_may_lead_to_another_before_all_are_done(admission: Admission) -> None:
     admission.put(Job(REPOSITORY))
     steps = []

@@ -1,6 +1,7 @@
 """What S3 takes, in one piece and in parts, and what it refuses."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -89,6 +90,21 @@ def test_a_part_that_is_refused_aborts_the_upload(
         archive_of(world, s3_proxy.url).put_bundle(REPOSITORY, blocks_of(os.urandom(PART + 1)), PART)
     assert world.stored_keys() == set()
     assert world.stack.s3.client().list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
+
+
+def test_an_upload_that_is_complete_when_it_is_aborted_is_stored(world: World) -> None:
+    """As where a run is stopped while S3's last answer is on its way."""
+
+    class Late(S3Proxy):
+        def with_checksum(self, what: str, answer: bytes) -> bytes:
+            if re.search("POST .*uploadId=", what):
+                archive.abort_open_uploads()
+            return answer
+
+    with Late(world.stack.s3.url) as proxy:
+        archive = archive_of(world, proxy.url)
+        stored = archive.put_bundle(REPOSITORY, blocks_of(os.urandom(2 * PART)), PART)
+    assert stored.key in world.stored_keys()
 
 
 @pytest.mark.parametrize("gigabytes", [0, 1, 100, 1000, 5000])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from archive import ArchiveError
 from embedded.github import FakeRepository, Fault
 from embedded.real_git import git
 from embedded.s3_proxy import S3Fault, S3Proxy
@@ -144,6 +145,14 @@ def test_a_repository_that_became_empty_is_empty(world: World, yesterday: dict[s
     assert world.github.requests(FETCH) == []
 
 
+@pytest.mark.usefixtures("yesterday")
+def test_one_answer_without_refs_does_not_empty_a_repository(world: World) -> None:
+    headers = {"Content-Type": "application/x-git-upload-pack-advertisement"}
+    raw = "001e# service=git-upload-pack\n00000000"
+    world.github.faults = [Fault(r"GET /acme/api\.git", status=200, headers=headers, raw=raw)]
+    assert_cloned(run_today(world), world, {"acme/api"})
+
+
 def test_a_renamed_repository_is_carried_over_to_its_new_name(
     world: World, yesterday: dict[str, FakeRepository]
 ) -> None:
@@ -227,6 +236,20 @@ def test_a_manifest_that_cannot_be_used_makes_a_full_run(
 ) -> None:
     BROKEN[what](world)
     assert_cloned(run_today(world), world, {f"acme/{name}" for name in yesterday if name != "empty"})
+
+
+def test_a_manifest_of_a_day_to_come_is_not_the_last_backup(world: World, yesterday: dict[str, FakeRepository]) -> None:
+    """A clock was wrong. Whatever it says is due, and would be until that day."""
+    tomorrow = json.loads(last_manifest(world))
+    tomorrow["date"] = f"{date.fromisoformat(tomorrow['date']) + timedelta(2)}"
+    for one in tomorrow["repos"]:
+        one["backed_up_at"] = f"{tomorrow['date']}T12:00:00Z"
+    world.put_manifest(tomorrow)
+    run = run_today(world)
+    assert set(statuses(run).values()) == {"unchanged", "empty"}
+    assert {one["s3_key"] for one in run.repos.values() if one["s3_key"]} == {
+        world.key(f"acme/{name}.bundle") for name in yesterday if name != "empty"
+    }
 
 
 @pytest.mark.usefixtures("yesterday")
@@ -319,6 +342,24 @@ def test_a_copy_in_parts_that_fails_leaves_nothing_behind(world: World, s3_proxy
     assert f"github-backup/{MOMENT:%Y-%m-%d}/acme/big.bundle" not in world.stored_keys()
 
 
+class SaysNothing(S3Proxy):
+    """Answers a copy with what S3 never says."""
+
+    def with_checksum(self, what: str, answer: bytes) -> bytes:
+        return b"<Nothing/>" if what.endswith(" copy") else answer
+
+
+def test_a_copy_in_parts_of_which_s3_says_nothing_is_none(world: World) -> None:
+    world.add("in-parts")
+    world.run()
+    made = Entry(**world.yesterday()["repos"][0])
+    with SaysNothing(world.stack.s3.url) as proxy:
+        archive = archive_of(world, proxy.url, largest_copy=made.size_bytes - 1)
+        with pytest.raises(ArchiveError, match="the manifest says"):
+            archive.copy_bundle(REPOSITORY, made)
+    assert world.stack.s3.client().list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
+
+
 def test_a_second_run_of_the_day_copies_nothing_and_keeps_the_version(world: World, s3_proxy: S3Proxy) -> None:
     world.add("api")
     first = world.run().repos["acme/api"]
@@ -399,6 +440,15 @@ def test_one_connection_a_worker_is_used_for_all(world: World) -> None:
     asked = world.github.requests(REFS)
     assert len(asked) == 12
     assert len({one.port for one in asked}) <= 3  # the one that listed the repositories is among them
+
+
+def test_no_cache_on_the_way_may_answer_as_in_gits_own_request(world: World) -> None:
+    world.add("api")
+    world.run()
+    world.yesterday()
+    world.run()
+    *by_git, by_us = world.github.requests(REFS)
+    assert by_us.headers.get("Pragma") == by_git[-1].headers["Pragma"] == "no-cache"
 
 
 @pytest.mark.usefixtures("yesterday")

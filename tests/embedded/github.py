@@ -541,7 +541,7 @@ class FakeGitHub:
                     time.sleep(fault.delay)
                     if fault.raw is not None:
                         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                        self.send(fault.status, fault.raw.encode(), {"Content-Type": "text/html"})
+                        self.send(fault.status, fault.raw.encode(), {"Content-Type": "text/html"} | fault.headers)
                         return
                     if fault.status and not fault.after_all:
                         self.rfile.read(int(self.headers.get("Content-Length", 0)))
