@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
-from embedded.ports import free_ports, wait_until
+from embedded.ports import EndedError, free_ports, wait_until
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 REGION = "eu-central-1"
 # Each bucket takes several, of the size of what is in them. By default as many as would fit on the disk when full.
 VOLUMES = 10_000
+# Between finding a free port and using it somebody else may take it.
+STARTS = 5
 WRITER = ("backup-writer", "backup-writer-secret")
 READER = ("backup-reader", "backup-reader-secret")
 
@@ -68,25 +70,8 @@ def serve_s3(folder: Path) -> Iterator[EmbeddedS3]:
         _identity("reader", READER, ["Read", "List"]),
     ]
     (folder / "identities.json").write_text(json.dumps({"identities": identities}))
-    ports = free_ports(10)
-    names = ("s3", "master", "volume", "filer", "admin")
-    options = [f"-{name}.port={port}" for name, port in zip(names, ports[:5], strict=True)]
-    options += [f"-{name}.port.grpc={port}" for name, port in zip(names, ports[5:], strict=True)]
-    with (folder / "weed.log").open("wb") as log:
-        server = subprocess.Popen(
-            [
-                _weed(), "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *options,
-                "-s3.port.iceberg=0", "-s3.port.lance=0", "-admin.ui=false", "-webdav=false",
-                "-master.telemetry=false", f"-volume.max={VOLUMES}", f"-s3.config={folder / 'identities.json'}",
-            ],
-            cwd=folder,
-            env=os.environ | {"WEED_S3_SSE_KEY": "embedded"},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )  # fmt: skip
+    server, s3, ports = _start(folder)
     try:
-        s3 = EmbeddedS3(f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[3]}", server.pid)
-        wait_until(lambda: _write_once(s3), f"SeaweedFS (see {folder / 'weed.log'})")
         yield s3
     finally:
         server.terminate()
@@ -98,6 +83,42 @@ def serve_s3(folder: Path) -> Iterator[EmbeddedS3]:
         for port in ports:
             for socket in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108  (SeaweedFS puts them there)
                 socket.unlink(missing_ok=True)
+
+
+def _start(folder: Path) -> "tuple[subprocess.Popen[bytes], EmbeddedS3, list[int]]":
+    """Start the server; again with other ports where somebody was quicker to take one."""
+    for _ in range(STARTS):
+        ports = free_ports(10)
+        with contextlib.suppress(EndedError):
+            return *start_once(folder, ports), ports
+    raise RuntimeError(f"SeaweedFS did not start {STARTS} times (see {folder / 'weed.log'})")
+
+
+def start_once(folder: Path, ports: list[int]) -> "tuple[subprocess.Popen[bytes], EmbeddedS3]":
+    """Start the server and wait until it writes. Raises EndedError where it ends by itself."""
+    server = _popen(folder, ports)
+    s3 = EmbeddedS3(f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[3]}", server.pid)
+    what = f"SeaweedFS (see {folder / 'weed.log'})"
+    wait_until(lambda: _write_once(s3), what, ended=lambda: server.poll() is not None)
+    return server, s3
+
+
+def _popen(folder: Path, ports: list[int]) -> "subprocess.Popen[bytes]":
+    names = ("s3", "master", "volume", "filer", "admin")
+    options = [f"-{name}.port={port}" for name, port in zip(names, ports[:5], strict=True)]
+    options += [f"-{name}.port.grpc={port}" for name, port in zip(names, ports[5:], strict=True)]
+    with (folder / "weed.log").open("wb") as log:
+        return subprocess.Popen(
+            [
+                _weed(), "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *options,
+                "-s3.port.iceberg=0", "-s3.port.lance=0", "-admin.ui=false", "-webdav=false",
+                "-master.telemetry=false", f"-volume.max={VOLUMES}", f"-s3.config={folder / 'identities.json'}",
+            ],
+            cwd=folder,
+            env=os.environ | {"WEED_S3_SSE_KEY": "embedded"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
 
 
 def _identity(name: str, login: tuple[str, str], actions: list[str]) -> dict[str, object]:
