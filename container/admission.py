@@ -51,11 +51,15 @@ def memory_budget() -> int:
 
 @dataclass(eq=False)
 class Job:
-    """A repository's next step: to look whether it changed, which weighs nothing, or with a weight to clone it."""
+    """A repository's next step: to look whether it changed, which weighs nothing, or with a weight to clone it.
+
+    `gives_way`: a larger one is cloned beside it, which may well be what the whole run ends with.
+    """
 
     repository: Repository
     weight: Weight | None = None
     overtaken: int = field(default=0, init=False)
+    gives_way: bool = field(default=False, init=False)
 
     @property
     def size(self) -> int:
@@ -115,6 +119,7 @@ class Admission:
                 self._stop.check()
                 if job := self._next():
                     self._waiting.remove(job)
+                    job.gives_way = any(one.weight and one.size > job.size for one in self._running)
                     self._running.append(job)
                     return job
                 self._changed.wait(0.2)

@@ -24,21 +24,20 @@ if TYPE_CHECKING:
 
 
 class Part(io.BytesIO):
-    """One part of an upload, in memory, hashed as it fills; it stops being read when the run is stopped."""
+    """One part of an upload, in memory; it stops being read when the run is stopped."""
 
     def __init__(self, number: int, stop: Stop) -> None:
         super().__init__()
-        self.number, self.size, self._stop, self._hash = number, 0, stop, hashlib.sha256()
+        self.number, self.size, self._stop = number, 0, stop
 
-    @property
     def sha256(self) -> bytes:
-        return self._hash.digest()
+        """Hash the part, in the thread that sends it, while the next one is read."""
+        return hashlib.sha256(self.getbuffer()).digest()
 
     def fill(self, data: memoryview, most: int) -> memoryview:
         """Take in so much of the data that the part has at most so many bytes, and return the rest."""
         taken = data[: most - self.size]
         self.write(taken)
-        self._hash.update(taken)
         self.size += len(taken)
         return data[len(taken) :]
 
@@ -167,7 +166,7 @@ class Archive:
             yield part
 
     def _put_whole(self, key: str, part: "Part") -> StoredObject:
-        checksum = _base64(part.sha256)
+        checksum = _base64(part.sha256())
         answer = self._client.put_object(
             Bucket=self._bucket, Key=key, Body=part.body(), ContentLength=part.size, ChecksumSHA256=checksum
         )
@@ -206,7 +205,7 @@ class Archive:
             self._stop.check()
 
     def _put_part(self, key: str, upload_id: str, part: "Part") -> "CompletedPartTypeDef":
-        checksum = _base64(part.sha256)
+        checksum = _base64(part.sha256())
         answer = self._client.upload_part(
             Bucket=self._bucket,
             Key=key,

@@ -17,6 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
+from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ import metrics
 from admission import BUFFERS, Admission, Budget, Job, memory_budget
 from app_key import AppKeyError, key_from_file, key_from_secret
 from archive import Archive, ArchiveError, StoredObject, memory_for, part_size
+from background import in_background
 from bundle import Bundle, BundleError, open_bundle
 from catalogue import Catalogue, CatalogueError
 from clone import clone
@@ -172,20 +174,10 @@ def run(configuration: Configuration, scratch: Path, process: Process) -> int:
 
 def start_stoppable(configuration: Configuration, scratch: Path, process: Process) -> tuple[Services, Plan]:
     """Start in a thread, so that a server that does not answer keeps nobody from stopping the run. Raises Stopped."""
-    ended: queue.SimpleQueue[tuple[Services, Plan] | BaseException] = queue.SimpleQueue()
-
-    def begin() -> None:
-        try:
-            ended.put(start(configuration, scratch, process))
-        except BaseException as error:
-            ended.put(error)
-
-    threading.Thread(target=begin, daemon=True).start()
+    started = in_background(lambda: start(configuration, scratch, process))
     while process.stop.seconds() < WORKERS_GRACE:
-        with contextlib.suppress(queue.Empty):
-            result = ended.get(timeout=0.1)
-            if isinstance(result, BaseException):
-                raise result
+        if wait([started], timeout=0.1).done:
+            result = started.result()
             process.stop.check()
             return result
     raise Stopped
@@ -194,7 +186,12 @@ def start_stoppable(configuration: Configuration, scratch: Path, process: Proces
 def start(configuration: Configuration, scratch: Path, process: Process) -> tuple[Services, Plan]:
     """Reach the bucket, git, the key and GitHub. Raises StartError with all that is wrong."""
     problems: list[str] = []
+    listing = None
     git = Git(scratch, configuration.server_url, process.stop)
+    with collecting(problems, "GitHub"):
+        github = reach_github(configuration, process)
+        # GitHub's answers take the longest; S3 is reached meanwhile.
+        listing = in_background(lambda: list_repositories(github, configuration.installation_id))
     with collecting(problems, "S3"):
         s3 = process.aws.client("s3", config=s3_config(configuration.concurrency))
         day = (configuration.bucket, configuration.prefix, process.started_at)
@@ -205,9 +202,9 @@ def start(configuration: Configuration, scratch: Path, process: Process) -> tupl
         )
     with collecting(problems, "git"):
         git_version = git.version()
-    with collecting(problems, "GitHub"):
-        github = reach_github(configuration, process)
-        plan = list_repositories(github, configuration.installation_id)
+    if listing is not None:
+        with collecting(problems, "GitHub"):
+            plan = listing.result()
     if problems:
         raise StartError(*problems)
     admission, buffers = Admission(scratch, memory_budget(), process.stop), Budget(process.stop, BUFFERS)
@@ -298,7 +295,7 @@ def back_up_all(repositories: list[Repository], workers: int, services: Services
     for thread in threads:
         thread.start()
     outcomes: list[Outcome] = []
-    while services.process.stop.seconds() < WORKERS_GRACE:
+    while len(outcomes) < len(repositories) and services.process.stop.seconds() < WORKERS_GRACE:
         alive = any(thread.is_alive() for thread in threads)
         try:
             outcomes.append(finished.get(timeout=0.2 if alive else 0))
@@ -381,7 +378,8 @@ def look(listed: Repository, services: Services, way: Way) -> Entry | Job:
 def store(job: Job, services: Services, way: Way) -> Entry | Job:
     """Store a clone; where the disk was too small for all, return the job to do it once more alone."""
     try:
-        return store_clone(job.repository, services, way)
+        git = services.git.giving_way() if job.gives_way else services.git
+        return store_clone(job.repository, replace(services, git=git), way)
     except (GitError, OSError) as error:
         if not disk_is_full(error):
             raise

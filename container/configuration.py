@@ -11,8 +11,9 @@ DEFAULT_PREFIX = "github-backup"
 DEFAULT_SERVICE_NAME = "github-backup"
 DEFAULT_API_URL = "https://api.github.com"
 DEFAULT_SERVER_URL = "https://github.com"
-# Four git processes a core keep the core busy while others wait for the network.
-WORKERS_PER_CPU = 4
+# Four that clone keep a CPU busy; most only ask for refs, and wait for the network (docs/performance.md). By default
+# not more in all than GitHub is glad to serve to one client.
+WORKERS_PER_CPU, MOST_BY_DEFAULT = 8, 64
 MOST_WORKERS = 256
 # A repository that does not change is cloned afresh this often. Days.
 DEFAULT_FULL_BACKUP_DAYS, MOST_FULL_BACKUP_DAYS = 7, 365
@@ -153,7 +154,7 @@ def read_configuration(environment: Mapping[str, str], region: str | None) -> Co
     service = read.text("SERVICE_NAME") or DEFAULT_SERVICE_NAME
     read.matching("SERVICE_NAME", service, SERVICE_NAME, "1 to 255 printable ASCII characters, the first not a colon")
     workers = read.number(
-        "BACKUP_CONCURRENCY", min(MOST_WORKERS, WORKERS_PER_CPU * (os.cpu_count() or 1)), MOST_WORKERS
+        "BACKUP_CONCURRENCY", min(MOST_BY_DEFAULT, WORKERS_PER_CPU * (os.cpu_count() or 1)), MOST_WORKERS
     )
     full = read.number("FULL_BACKUP_DAYS", DEFAULT_FULL_BACKUP_DAYS, MOST_FULL_BACKUP_DAYS)
     read.file("SSL_CERT_FILE")

@@ -1,6 +1,7 @@
 """Everything that git does for a run. `Git.run` is the only place that starts a process."""
 
 import contextlib
+import copy
 import hashlib
 import os
 import re
@@ -46,6 +47,8 @@ MIRROR = (*MIRROR_SETTINGS, "clone", "--mirror", "--quiet", "--template=")
 LONGEST_ERROR = 2000
 # What is read at once of what git writes.
 BLOCK_SIZE = 1024**2
+# The niceness of git processes that give way to others.
+GIVING_WAY = 10
 # git replaces credentials in a trace by <redacted>.
 TRACE_HEADERS_ONLY = {"GIT_TRACE_CURL_NO_DATA": "1", "GIT_TRACE_REDACT": "1"}
 
@@ -117,7 +120,7 @@ class Git:
     """git, shut off from the machine's configuration, and from every host but the configured one."""
 
     def __init__(self, scratch: Path, server_url: str, stop: Stop, *more_protocols: str) -> None:
-        self._stop = stop
+        self._stop, self._niceness = stop, 0
         self._server = urlsplit(server_url)
         self._home = scratch / "home"
         self._home.mkdir()
@@ -134,6 +137,12 @@ class Git:
         }
         if os.environ.get("SSL_CERT_FILE"):  # a GitHub Enterprise Server with a certificate of its own
             self._environment["GIT_SSL_CAINFO"] = os.environ["SSL_CERT_FILE"]
+
+    def giving_way(self) -> "Git":
+        """Return the same git, whose processes leave the CPU to others that want it."""
+        other = copy.copy(self)
+        other._niceness = GIVING_WAY
+        return other
 
     def version(self) -> str:
         """Return git's version number."""
@@ -197,6 +206,9 @@ class Git:
             cwd=self._home,
             start_new_session=True,
         )
+        if self._niceness:
+            with contextlib.suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PGRP, process.pid, self._niceness)
         with self._stop.ending(process):
             yield process
 

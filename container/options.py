@@ -7,11 +7,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from catalogue import DATE
-from configuration import DEFAULT_PREFIX, MOST_WORKERS, WORKERS_PER_CPU
+from configuration import DEFAULT_PREFIX, MOST_WORKERS
 from selection import LATEST
 
 # GitHub refuses a push of more than 2 GiB; the size of a push is an estimate. MB.
 STEP_SIZE = 1000
+# A restore is git's work nearly throughout: four keep a CPU busy.
+WORKERS_PER_CPU = 4
 REPORT_PLACE = re.compile(r"s3://[^/]+/+[^/].*")
 OWNER = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)
 # Other servers nest their groups.

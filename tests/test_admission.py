@@ -14,7 +14,7 @@ from disk import DiskFullError
 from embedded.github import FakeGitHub
 from embedded.organisation import BIG_FILE, RECIPES
 from embedded.real_git import ENVIRONMENT
-from git import SETTINGS
+from git import GIVING_WAY, SETTINGS, Git
 from stop import Stop, Stopped
 from test_archive import REPOSITORY
 from world import Repositories
@@ -30,6 +30,26 @@ def admission(tmp_path: Path) -> Admission:
     made = Admission(tmp_path, 100, Stop())
     made.disk = 100
     return made
+
+
+def test_a_clone_gives_way_to_a_larger_one_that_runs_beside_it(admission: Admission) -> None:
+    for name, disk in (("large", 50), ("small", 10), ("later", 5)):
+        admission.put(job(name, disk))
+    admission.put(Job(replace(REPOSITORY, name="only looks", size_kb=1000)))
+    workers = [admission.jobs() for _ in range(4)]
+    taken = [next(worker) for worker in workers]
+    assert [(one.repository.name, one.gives_way) for one in taken] == [
+        ("only looks", False),
+        ("large", False),
+        ("small", True),
+        ("later", True),
+    ]
+
+
+def test_git_that_gives_way_runs_with_a_lower_priority(tmp_path: Path) -> None:
+    git = Git(tmp_path, "file:///", Stop())
+    alias = ("-c", "alias.priority=!sleep 0.3; nice", "priority")
+    assert int(git.giving_way().run(*alias)) == int(git.run(*alias)) + GIVING_WAY
 
 
 def test_jobs_together_never_exceed_a_budget_and_all_are_done(admission: Admission) -> None:

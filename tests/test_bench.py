@@ -13,6 +13,7 @@ import requests
 from bench.benchmark import measure
 from bench.compare import CHANGED, FULL, GITHUB_BACKUP, LOOP
 from bench.days import DAY, a_day_passes, days
+from bench.frugal_s3 import serve_frugal_s3
 from bench.organisation import Organisation, organisation
 from bench.page import write_page
 from bench.plan import MB, Plan, planned
@@ -33,8 +34,8 @@ SMALL = Plan(
 
 @pytest.fixture
 def session(stack: Stack, tmp_path: Path) -> Iterator[Session]:
-    with serve_recorded(tmp_path / "recorded") as recorded:
-        yield Session(tmp_path, stack, recorded, Restorer(stack.s3, tmp_path))
+    with serve_recorded(tmp_path / "recorded") as recorded, serve_frugal_s3(tmp_path / "s3") as s3:
+        yield Session(tmp_path, s3, stack.aws, recorded, Restorer(s3, tmp_path))
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def served(session: Session, tmp_path: Path) -> Iterator[Organisation]:
 
 @pytest.mark.timeout(600)  # a dozen runs
 def test_everything_is_measured_printed_and_written(stack: Stack, tmp_path: Path) -> None:
-    results = measure(SMALL, tmp_path, tmp_path / "repositories", stack)
+    results = measure(SMALL, tmp_path, tmp_path / "repositories", stack.aws)
     assert {who: len(usages) for who, usages in results.comparison.runs.items()} == {
         FULL: 1,
         LOOP: 1,
@@ -80,8 +81,8 @@ def test_what_restores_to_something_else_fails_the_benchmark(session: Session, s
         with pytest.raises(DifferenceError, match="the restored refs are not those of"):
             session.restorer.product(served, bucket)
         served.change(50)
-        client = session.stack.s3.client()
-        one, other = (f"github-backup/{days(session.stack.s3, bucket)[0]}/acme/tiny-00{n}.bundle" for n in range(2))
+        client = session.s3.client()
+        one, other = (f"github-backup/{days(session.s3, bucket)[0]}/acme/tiny-00{n}.bundle" for n in range(2))
         client.copy_object(Bucket=bucket, Key=one, CopySource={"Bucket": bucket, "Key": other})
         with pytest.raises(DifferenceError, match="is not what the manifest says"):
             session.restorer.product(served, bucket)
@@ -135,7 +136,7 @@ def test_a_day_that_passed_leaves_everything_a_day_older(session: Session, serve
     with session.bucket() as bucket:
         session.product(served, bucket)
         today = session.restorer.product(served, bucket)
-        a_day_passes(session.stack.s3, bucket)
+        a_day_passes(session.s3, bucket)
         yesterday = session.restorer.product(served, bucket)
     assert date.fromisoformat(yesterday["date"]) + DAY == date.fromisoformat(today["date"])
     assert yesterday["repos"][0]["backed_up_at"] < today["repos"][0]["backed_up_at"]

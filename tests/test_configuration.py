@@ -32,7 +32,7 @@ def test_the_defaults_are_those_of_the_contract(sound: dict[str, str]) -> None:
         api_url="https://api.github.com",
         server_url="https://github.com",
         service_name="github-backup",
-        concurrency=4 * (os.cpu_count() or 1),
+        concurrency=min(64, 8 * (os.cpu_count() or 1)),
         full_backup_days=7,
     )
 

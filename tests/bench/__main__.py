@@ -10,7 +10,8 @@ from bench.page import write_page
 from bench.plan import Plan, planned
 from bench.report import report
 from bench.results import write
-from embedded.stack import PROJECT, serve_stack
+from embedded.aws import serve_aws
+from embedded.stack import PROJECT
 
 OUTPUT = PROJECT / "build" / "bench"
 
@@ -28,8 +29,8 @@ def main() -> int:
         plan = planned(options.sizes, options.full, options.rounds)
     except ValueError:
         parser.error(f"--sizes takes numbers with commas in between, not {options.sizes}")
-    with tempfile.TemporaryDirectory(prefix="backup-bench-") as name, serve_stack(Path(name) / "s3") as stack:
-        results = measure(plan, Path(name), options.cache or Path(name) / "repositories", stack)
+    with tempfile.TemporaryDirectory(prefix="backup-bench-") as name, serve_aws() as aws:
+        results = measure(plan, Path(name), options.cache or Path(name) / "repositories", aws)
     print(report(results))
     print(f"\nall figures: {write(results, OUTPUT)}")
     if options.write:

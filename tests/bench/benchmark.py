@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.bounds import bounds, list_remotes
 from bench.compare import compare
+from bench.frugal_s3 import serve_frugal_s3
 from bench.growth import grow, rehearse
 from bench.organisation import organisation
 from bench.plan import Plan
@@ -17,16 +18,16 @@ from bench.repositories import compared, tiny
 from bench.restored import Restorer
 from bench.results import Results, machine, today
 from bench.session import Session
+from embedded.aws import EmbeddedAws
 from embedded.github import FakeGitHub
-from embedded.stack import Stack
 
 
-def measure(plan: Plan, place: Path, repositories: Path, stack: Stack) -> Results:
+def measure(plan: Plan, place: Path, repositories: Path, aws: EmbeddedAws) -> Results:
     """Do everything that the plan says. Raises DifferenceError where a restored ref differs."""
     say = Clock()
-    with serve_recorded(place / "recorded") as recorded:
+    with serve_recorded(place / "recorded") as recorded, serve_frugal_s3(place / "s3") as s3:
         recorded.set(latency=plan.latency)
-        session = Session(place, stack, recorded, Restorer(stack.s3, place))
+        session = Session(place, s3, aws, recorded, Restorer(s3, place))
         ordinary, many = compared(repositories, plan), tiny(repositories, plan)
         say("repositories generated")
         with FakeGitHub() as github:

@@ -46,7 +46,7 @@ def one_round(session: Session, organisation: Organisation, comparison: Comparis
         session.restorer.product(organisation, bucket)
         comparison.runs[LOOP].append(session.loop(organisation))
         comparison.runs[GITHUB_BACKUP].append(session.github_backup(organisation))
-        a_day_passes(session.stack.s3, bucket)
+        a_day_passes(session.s3, bucket)
         organisation.change(CHANGED_SHARE)
         comparison.runs[CHANGED].append(session.product(organisation, bucket)[0])
         session.restorer.product(organisation, bucket)

@@ -13,13 +13,20 @@ LOOP = (sys.executable, str(Path(__file__).with_name("sequential_loop.py")))
 GITHUB_BACKUP = str(Path(sys.executable).with_name("github-backup"))
 # Days: the share that is cloned afresh although nothing changed is another matter than what a change costs.
 FULL_BACKUP_DAYS = "365"
+# With HTTPS, as in AWS, boto3 does not hash each body once more to sign it; with HTTP it would.
+AWS_CONFIG = """[default]
+s3 =
+  payload_signing_enabled = false
+"""
 
 
 def environment(stack: Stack, organisation: Organisation, bucket: str, scratch: Path) -> dict[str, str]:
     """Return what the product and the loop are given."""
     key = scratch.with_suffix(".pem")
     key.write_text(organisation.github.pem())
-    given = {"GITHUB_APP_KEY_FILE": str(key), "FULL_BACKUP_DAYS": FULL_BACKUP_DAYS}
+    config = scratch.with_suffix(".aws")
+    config.write_text(AWS_CONFIG)
+    given = {"GITHUB_APP_KEY_FILE": str(key), "AWS_CONFIG_FILE": str(config), "FULL_BACKUP_DAYS": FULL_BACKUP_DAYS}
     return stack.environment(organisation.github, bucket, scratch) | given
 
 

@@ -1,15 +1,14 @@
 """Letting a day pass in a bucket, so that what was stored today was stored yesterday.
 
-The clock can't be set: S3's signatures and the App's JWT carry the time. So the folder is renamed inside the S3
-server, where versions and checksums stay what they are, and the manifest gets the new date.
+The clock can't be set: the App's JWT carries the time. So the folder is renamed inside the S3 server, where
+versions and checksums stay what they are, and the manifest gets the new date.
 """
 
 import json
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import requests
-
+from bench.frugal_s3 import FrugalS3
 from embedded.s3 import EmbeddedS3
 
 PREFIX = "github-backup"
@@ -23,12 +22,10 @@ def days(s3: EmbeddedS3, bucket: str) -> list[date]:
     return sorted(date.fromisoformat(one["Prefix"].split("/")[1]) for one in answer.get("CommonPrefixes", []))
 
 
-def a_day_passes(s3: EmbeddedS3, bucket: str) -> None:
+def a_day_passes(s3: FrugalS3, bucket: str) -> None:
     """Make every date in the bucket the one before."""
     for day in days(s3, bucket):
-        target, source = (f"/buckets/{bucket}/{PREFIX}/{one}" for one in (day - DAY, day))
-        moved = requests.post(f"{s3.filer_url}{target}?mv.from={source}", timeout=600)
-        moved.raise_for_status()
+        s3.rename(bucket, f"{PREFIX}/{day}/", f"{PREFIX}/{day - DAY}/")
         key = f"{PREFIX}/{day - DAY}/manifest.json"
         manifest = json.loads(s3.client().get_object(Bucket=bucket, Key=key)["Body"].read())
         body = json.dumps(dated(manifest, day - DAY), indent=2).encode()
@@ -44,8 +41,3 @@ def dated(manifest: dict[str, Any], day: date) -> dict[str, Any]:
         if one.get("s3_key"):
             one["s3_key"] = "/".join([PREFIX, str(day), *one["s3_key"].split("/")[2:]])
     return manifest
-
-
-def remove(s3: EmbeddedS3, bucket: str) -> None:
-    """Remove a bucket with all that is in it, and give its disk back."""
-    requests.delete(f"{s3.filer_url}/buckets/{bucket}?recursive=true", timeout=600).raise_for_status()

@@ -31,7 +31,7 @@ def rehearse(session: Session, small: Organisation) -> None:
         for share in (0, 0, 100):
             small.change(share)
             session.product(small, bucket)
-            a_day_passes(session.stack.s3, bucket)
+            a_day_passes(session.s3, bucket)
 
 
 def grow(session: Session, tiny: list[Generated], plan: Plan, say: Callable[[str], None]) -> Iterator[Row]:
@@ -52,7 +52,7 @@ def grow(session: Session, tiny: list[Generated], plan: Plan, say: Callable[[str
 
 def a_day(session: Session, grown: Organisation, bucket: str, share: int) -> Row:
     """Let a day pass on which a share changes, and measure the run."""
-    a_day_passes(session.stack.s3, bucket)
+    a_day_passes(session.s3, bucket)
     changed = grown.change(share)
     usage, _ = session.product(grown, bucket)
     manifest = session.restorer.product(grown, bucket)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,13 +52,15 @@ class Meter:
         begun = time.monotonic()
         with log.open("wb") as output:
             process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+            watched = ThreadPoolExecutor(1).submit(watch, process.pid, scratch)
             try:
-                memory, disk = watch(process.pid, scratch)
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
             except BaseException:
                 process.kill()
                 raise
+            wall = time.monotonic() - begun
+            memory, disk = watched.result()
             _, status, own = os.wait4(process.pid, 0)
-        wall = time.monotonic() - begun
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise CommandError(f"{command[:2]} ended with {process.returncode}: {log.read_text()[-2000:]}")

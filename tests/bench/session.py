@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.contenders import LOOP, PRODUCT, environment, github_backup
-from bench.days import remove
+from bench.frugal_s3 import FrugalS3
 from bench.measure import Meter, Usage
 from bench.organisation import Organisation
 from bench.recorded import RecordedGitHub, Traffic
 from bench.restored import Restorer
+from embedded.aws import EmbeddedAws
 from embedded.stack import Stack
 
 
@@ -22,23 +23,28 @@ class Session:
     """One benchmark: each run has a folder of its own, and is told apart by a number."""
 
     place: Path
-    stack: Stack
+    s3: FrugalS3
+    aws: EmbeddedAws
     recorded: RecordedGitHub
     restorer: Restorer
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
+    def stack(self) -> Stack:
+        return Stack(self.s3, self.aws)
+
+    @property
     def meter(self) -> Meter:
-        return Meter(self.recorded, self.stack.s3.process)
+        return Meter(self.recorded, self.s3.process)
 
     @contextlib.contextmanager
     def bucket(self) -> Iterator[str]:
         """Yield a new bucket, gone after this block."""
-        name = self.stack.s3.new_bucket(f"bench-{os.getpid()}-{id(self)}-{next(self.numbers)}")
+        name = self.s3.new_bucket(f"bench-{os.getpid()}-{id(self)}-{next(self.numbers)}")
         try:
             yield name
         finally:
-            remove(self.stack.s3, name)
+            self.s3.remove_bucket(name)
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:

@@ -29,13 +29,9 @@ READER = ("backup-reader", "backup-reader-secret")
 
 @dataclass(frozen=True)
 class EmbeddedS3:
-    """A running server. WRITER may do everything, READER may only read.
-
-    `filer_url` serves the folders that the buckets are kept in.
-    """
+    """A running server. WRITER may do everything, READER may only read."""
 
     url: str
-    filer_url: str = ""
     process: int = 0
 
     def client(self, who: tuple[str, str] = WRITER) -> "S3Client":
@@ -97,7 +93,7 @@ def _start(folder: Path) -> "tuple[subprocess.Popen[bytes], EmbeddedS3, list[int
 def start_once(folder: Path, ports: list[int]) -> "tuple[subprocess.Popen[bytes], EmbeddedS3]":
     """Start the server and wait until it writes. Raises EndedError where it ends by itself."""
     server = _popen(folder, ports)
-    s3 = EmbeddedS3(f"http://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[3]}", server.pid)
+    s3 = EmbeddedS3(f"http://127.0.0.1:{ports[0]}", server.pid)
     what = f"SeaweedFS (see {folder / 'weed.log'})"
     wait_until(lambda: _write_once(s3), what, ended=lambda: server.poll() is not None)
     return server, s3
