@@ -61,15 +61,15 @@ def compared(results: Results) -> bytes:
 
 
 def grown(results: Results) -> bytes:
-    """Draw the wall clock by the number of repositories, a line for each share that changed."""
-    title = "Seconds of wall clock by repositories, the day after a full run"
+    """Draw the wall clock by the number of repositories, a line for a first run and for each share that changed."""
+    title = "Seconds of wall clock by repositories, and by what is new or changed"
     chart = pygal.XY(**settings(title), logarithmic=True, dots_size=4, stroke_style={"width": 2})
     chart.x_labels = sorted({row.repositories for row in results.growth})
     most = max((row.usage.wall for row in results.growth), default=1)
     chart.y_labels = [one for one in SECONDS if one < 3 * most]
-    for share in sorted({row.share for row in results.growth}):
-        rows = [row for row in results.growth if row.share == share]
-        chart.add(f"{share} % changed", [(row.repositories, round(row.usage.wall, 2)) for row in rows])
+    for name in dict.fromkeys(row.name for row in results.growth):
+        rows = [row for row in results.growth if row.name == name]
+        chart.add(name, [(row.repositories, round(row.usage.wall, 2)) for row in rows])
     return drawn(chart)
 
 

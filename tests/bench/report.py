@@ -21,7 +21,7 @@ def report(results: Results) -> str:
         f"medians of {results.plan.rounds} rounds, {len(results.comparison.runs)} in turn": runs(results),
         "against a full run of this product, medians of the rounds' ratios": ratios(results),
         "lower bounds": lower_bounds(results),
-        "growth, the day after a full run": growth(results),
+        "growth": growth(results),
         "bars": held(results),
     }
     about = ", ".join(f"{name} {value}" for name, value in results.machine.items())
@@ -73,13 +73,13 @@ def lower_bounds(results: Results) -> Rows:
 
 def growth(results: Results) -> Rows:
     """Return what a day costs."""
-    head = ["repositories", "changed", "wall s", "CPU s", "S3's CPU s", "memory", "requests", "uploaded", "copied"]
+    head = ["repositories", "", "wall s", "CPU s", "S3's CPU s", "memory", "requests", "uploaded", "copied"]
     rows = [head]
     for row in results.growth:
         usage = row.usage
         seconds = [f"{value:.1f}" for value in (usage.wall, usage.cpu, usage.s3_cpu)]
         counts = [readable(usage.memory), f"{usage.requests:,}", readable(row.uploaded), f"{row.unchanged:,}"]
-        rows.append([f"{row.repositories:,}", f"{row.share} % ({row.changed:,})", *seconds, *counts])
+        rows.append([f"{row.repositories:,}", f"{row.name} ({row.changed:,})", *seconds, *counts])
     return rows
 
 
