@@ -46,6 +46,7 @@ class Meter:
 
     def run(self, command: tuple[str, ...], environment: dict[str, str], scratch: Path) -> tuple[Usage, Traffic]:
         """Run the command to its end and return what it took and what it asked for. Raises CommandError."""
+        os.sync()  # what others wrote before is not to be waited for by this one
         self.recorded.take()
         s3, github = cpu_seconds(self.s3_process), cpu_seconds(self.recorded.process)
         log = scratch.with_suffix(".log")
