@@ -12,10 +12,15 @@ import argparse
 from dataclasses import dataclass
 from math import ceil
 
+import durations
+
 DAYS_A_MONTH, HOURS_A_MONTH = 30, 730
 PART_MB = 64  # an upload's parts
 LOG_BYTES = 900  # lines of one repository in one run
 EXAMPLES = ((50, 2.0), (500, 40.0), (10_000, 500.0))
+# Of the sizing table: repositories, GB of all, GB of the largest.
+SIZES = ((50, 2, 0.5), (500, 40, 5), (2_000, 200, 15), (10_000, 500, 20), (10_000, 2_000, 60), (500, 1_000, 140))
+LONGEST_FIRST_RUN = 6 * 3600  # seconds: a night
 
 # Name, default, what it is: prices in US dollars.
 PRICES = (
@@ -64,9 +69,8 @@ def costs(given: argparse.Namespace) -> Costs:
     storage = held_gb * (warm_days * given.price_s3_standard + (days - warm_days) * given.price_s3_cold) / days
     puts = runs * (given.repositories + ceil(given.gigabytes * 1000 / PART_MB))
     moved = runs * given.repositories if warm_days < days else 0
-    run_hours = (
-        given.repositories * given.seconds_a_repository + given.changed * given.gigabytes * given.seconds_a_gigabyte
-    ) / (3600 * given.vcpu)
+    work = durations.daily_run(given.repositories, given.gigabytes, given.largest, given.changed)
+    run_hours = durations.seconds(work, given.vcpu) / 3600
     hour = given.vcpu * given.price_cpu + given.memory * given.price_memory + max(0, given.disk - 20) * given.price_disk
     return Costs(
         held_gb=held_gb,
@@ -90,18 +94,17 @@ def options() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--repositories", type=int, default=500, help="how many")
     add("--gigabytes", type=float, default=40.0, help="all bundles of one day together")
+    add("--largest", type=float, default=5.0, help="GB of the largest repository's bundle")
     add("--retention", type=int, default=365, help="backup_retention_days")
     add("--cold-after", type=int, default=0, help="days until storage_transitions moves bundles; 0: never")
     add("--runs-a-day", type=float, default=1.0, help="from schedule_expression")
-    add("--changed", type=float, default=0.17, help="share of the bytes that a run clones: changed, or due")
+    add("--changed", type=float, default=0.17, help="share that a run clones: changed, or due")
     add(
         "--nat", type=float, default=1.0, help="how often each GB passes NAT: 1 with an S3 endpoint, 2 without, 0: none"
     )
     add("--vcpu", type=float, default=1.0, help="task_cpu / 1024")
     add("--memory", type=float, default=4.0, help="task_memory in GB")
     add("--disk", type=float, default=50.0, help="task_ephemeral_storage_gb")
-    add("--seconds-a-repository", type=float, default=1.0, help="of one vCPU, whatever its size")
-    add("--seconds-a-gigabyte", type=float, default=60.0, help="of one vCPU, to clone, bundle and upload")
     for name, price, meaning in PRICES:
         add(f"--price-{name}", type=float, default=price, metavar="DOLLARS", help=f"assumed price of {meaning}")
     add("--table", action="store_true", help="print the examples of docs/costs.md instead")
@@ -128,7 +131,7 @@ def printed(given: argparse.Namespace) -> str:
     }
     lines = [f"{name:<24}{dollars(amount):>12}" for name, amount in rows.items()]
     lines.append(
-        f"\n{found.held_gb:,.0f} GB in each bucket, {found.run_hours:.1f} hours a run, by the assumptions given"
+        f"\n{found.held_gb:,.0f} GB in each bucket, {duration(found.run_hours * 3600)} a run, by the assumptions given"
     )
     return "\n".join(lines)
 
@@ -150,6 +153,33 @@ def table() -> str:
             f"| **{dollars(found.total)}** | {dollars(short.total)} | {dollars(cold.total)} |"
         )
     return "\n".join(rows)
+
+
+def sizing_table() -> str:
+    """Return for each size the task that it needs, how long its runs take, and what they cost a month."""
+    rows = [
+        "| repositories | all | largest | `task_cpu` | `task_memory` | `task_ephemeral_storage_gb` "
+        "| first run | each day | task, a month | all, a month | 30 days kept |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for repositories, gigabytes, largest in SIZES:
+        task = durations.task_for(repositories, gigabytes, largest, LONGEST_FIRST_RUN)
+        first = durations.seconds(durations.first_run(repositories, gigabytes, largest), task.vcpu)
+        given = {"repositories": repositories, "gigabytes": gigabytes, "largest": largest}
+        given |= {"vcpu": task.vcpu, "memory": task.memory_gb, "disk": task.disk_gb}
+        size = [f"--{name}={value}" for name, value in given.items()]
+        found, short = (costs(options().parse_args([*size, *more])) for more in ([], ["--retention", "30"]))
+        rows.append(
+            f"| {repositories:,} | {gigabytes:,} GB | {largest:g} GB | {task.vcpu * 1024} | {task.memory_gb * 1024} "
+            f"| {task.disk_gb} | {duration(first)} | {duration(found.run_hours * 3600)} "
+            f"| {dollars(found.task)} | {dollars(found.total)} | {dollars(short.total)} |"
+        )
+    return "\n".join(rows)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as a person reads it."""
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def price_table() -> str:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 import costs
+import durations
 from embedded.stack import PROJECT
 
 README = PROJECT / "README.md"
@@ -69,8 +70,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "metrics": lambda: copied("metric"),
     "costs": costs.table,
     "prices": costs.price_table,
+    "sizes": costs.sizing_table,
+    "durations": durations.table,
 }
-PAGES = (README, PROJECT / "docs" / "configuration.md", PROJECT / "docs" / "costs.md")
+PAGES = (README, *(PROJECT / "docs" / name for name in ("configuration.md", "costs.md", "sizing.md")))
 
 
 def filled(text: str) -> str:

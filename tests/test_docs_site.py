@@ -16,8 +16,11 @@ import pytest
 
 import costs
 import diagram
+import durations
 import github
 import tables
+from configuration import WORKERS_PER_CPU
+from disk import PER_BYTE, USABLE
 from embedded.stack import PROJECT
 
 DOCS = PROJECT / "docs"
@@ -264,7 +267,7 @@ def estimate(*options: str) -> costs.Costs:
 
 def test_the_calculator_runs_alone_and_prints_what_the_table_says() -> None:
     done = subprocess.run(
-        ["python3", "-I", str(DOCS / "costs.py"), "--repositories", "50", "--gigabytes", "2"],
+        ["python3", "-E", "-s", str(DOCS / "costs.py"), "--repositories", "50", "--gigabytes", "2"],
         capture_output=True,
         text=True,
         check=True,
@@ -274,8 +277,9 @@ def test_the_calculator_runs_alone_and_prints_what_the_table_says() -> None:
     assert f"| **{total[1]}** |" in (DOCS / "costs.md").read_text()
 
 
-def test_the_command_on_the_costs_page_runs() -> None:
-    (command,) = re.findall(r"```sh\n(python3 .*)\n```", (DOCS / "costs.md").read_text())
+@pytest.mark.parametrize("page", ["costs.md", "sizing.md"])
+def test_the_command_on_the_page_runs(page: str) -> None:
+    (command,) = re.findall(r"```sh\n(python3 .*)\n```", (DOCS / page).read_text())
     output = subprocess.run(["bash", "-c", command], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     assert "a month" in output
 
@@ -287,6 +291,36 @@ def test_storage_is_what_the_formula_says() -> None:
     assert estimate("--gigabytes", "10", "--retention", "7").held_gb == 10 * 14
     cold = estimate("--gigabytes", "10", "--retention", "100", "--cold-after", "30")
     assert cold.storage == pytest.approx(2 * 10 * (30 * 0.023 + 100 * 0.004))
+
+
+def test_a_run_takes_as_long_as_the_longest_of_what_it_does_at_once() -> None:
+    minute = durations.TASK_START
+    cpu = durations.Work(cloned=0, unchanged=0, gigabytes=10, largest=0)
+    assert [durations.seconds(cpu, vcpu) for vcpu in (1, 2)] == [minute + 600, minute + 300]
+    waiting = durations.Work(cloned=80, unchanged=800, gigabytes=0, largest=0)
+    assert durations.seconds(waiting, 1) == pytest.approx(minute + (80 * 0.6 + 800 * 0.25) / 8)
+    network = durations.Work(cloned=0, unchanged=0, gigabytes=100, largest=0)
+    assert durations.seconds(network, 100) == pytest.approx(minute + 1000)
+    largest = durations.Work(cloned=1, unchanged=0, gigabytes=10, largest=10)
+    assert durations.seconds(largest, 8) == pytest.approx(minute + 500 + 600)
+
+
+def test_the_smallest_task_is_the_modules_default_and_holds_what_the_program_admits() -> None:
+    inputs = dict(tables.blocks("variables.tf", "variable"))
+    cpu, memory, disk = (
+        int(str(tables.argument(inputs[name], "default")))
+        for name in ("task_cpu", "task_memory", "task_ephemeral_storage_gb")
+    )
+    task = durations.task_for(50, 2, 0.5, costs.LONGEST_FIRST_RUN)
+    assert (task.vcpu * 1024, task.memory_gb * 1024, task.disk_gb) == (cpu, memory, disk)
+    assert (durations.DISK, durations.USABLE_DISK) == (PER_BYTE, USABLE)
+    assert durations.IN_FLIGHT == WORKERS_PER_CPU
+    for repositories, gigabytes, largest in costs.SIZES:
+        task = durations.task_for(repositories, gigabytes, largest, costs.LONGEST_FIRST_RUN)
+        assert task.disk_gb * USABLE >= largest * PER_BYTE
+        assert task.disk_gb <= 200
+        first = durations.first_run(repositories, gigabytes, largest)
+        assert durations.seconds(first, task.vcpu) <= costs.LONGEST_FIRST_RUN
 
 
 def test_every_price_is_an_option_that_changes_the_result() -> None:
