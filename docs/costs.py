@@ -158,9 +158,8 @@ def table() -> str:
 def sizing_table() -> str:
     """Return for each size the task that it needs, how long its runs take, and what they cost a month."""
     rows = [
-        "| repositories | all | largest | `task_cpu` | `task_memory` | `task_ephemeral_storage_gb` "
-        "| first run | each day | task, a month | all, a month | 30 days kept |",
-        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| repositories, size | largest | task | first run | each day | task, a month | all, a month | 30 days kept |",
+        "|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     for repositories, gigabytes, largest in SIZES:
         task = durations.task_for(repositories, gigabytes, largest, LONGEST_FIRST_RUN)
@@ -169,9 +168,10 @@ def sizing_table() -> str:
         given |= {"vcpu": task.vcpu, "memory": task.memory_gb, "disk": task.disk_gb}
         size = [f"--{name}={value}" for name, value in given.items()]
         found, short = (costs(options().parse_args([*size, *more])) for more in ([], ["--retention", "30"]))
+        inputs = f"{task.vcpu * 1024}, {task.memory_gb * 1024}, {task.disk_gb}"
         rows.append(
-            f"| {repositories:,} | {gigabytes:,} GB | {largest:g} GB | {task.vcpu * 1024} | {task.memory_gb * 1024} "
-            f"| {task.disk_gb} | {duration(first)} | {duration(found.run_hours * 3600)} "
+            f"| {repositories:,}, {gigabytes:,} GB | {largest:g} GB | {inputs} "
+            f"| {duration(first)} | {duration(found.run_hours * 3600)} "
             f"| {dollars(found.task)} | {dollars(found.total)} | {dollars(short.total)} |"
         )
     return "\n".join(rows)
