@@ -586,7 +586,8 @@ class FakeGitHub:
                 self.send(answer.status, b"" if answer.body is None else json.dumps(answer.body).encode(), headers)
 
             def text(self, status: int, words: str, headers: dict[str, str]) -> None:
-                self.send(status, words.encode(), {"Content-Type": "text/plain"} | headers)
+                # Said, as otherwise the client may take the connection once more while it is being closed.
+                self.send(status, words.encode(), {"Content-Type": "text/plain", "Connection": "close"} | headers)
                 self.close_connection = True
 
             def send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
