@@ -46,6 +46,7 @@ resource "aws_ecs_task_definition" "drill" {
 
   container_definitions = jsonencode([merge(local.container, {
     name       = "drill"
+    memory     = local.drill.memory
     entryPoint = ["python3", "/app/restore.py"]
     command = [
       "verify",

@@ -45,10 +45,13 @@ locals {
 locals {
   scratch = { name = "scratch", path = "/scratch" }
 
+  # As the program's own default, of the vCPUs that are paid for: a task on Fargate may see more than that.
+  default_concurrency = min(64, 8 * max(1, floor(var.task_cpu / 1024)))
+
   # A variable that is not set leaves the program its own default.
   environment = { for name, value in {
     AWS_REGION                 = local.region
-    BACKUP_CONCURRENCY         = var.concurrency
+    BACKUP_CONCURRENCY         = coalesce(var.concurrency, local.default_concurrency)
     FULL_BACKUP_DAYS           = var.full_backup_days
     GITHUB_API_URL             = var.github_urls.api
     GITHUB_APP_ID              = var.github_app_id
@@ -61,7 +64,8 @@ locals {
     TMPDIR                     = local.scratch.path
   } : name => tostring(value) if value != null }
 
-  # What every container has, whatever runs in it.
+  # What every container has, whatever runs in it. Each says its memory besides, which is its task's: only then does the
+  # program see that limit (cgroup). Without it, Fargate shows what the machine below has, about twice as much.
   container = {
     image                  = local.image_uri
     essential              = true
@@ -107,6 +111,7 @@ resource "aws_ecs_task_definition" "backup" {
 
   container_definitions = jsonencode([merge(local.container, {
     name        = "backup"
+    memory      = var.task_memory
     environment = [for name in sort(keys(local.environment)) : { name = name, value = local.environment[name] }]
 
     logConfiguration = {

@@ -106,7 +106,7 @@ variable "backup_retention_days" {
 }
 
 variable "concurrency" {
-  description = "Repositories that are worked on at once, 1 to 256. null: eight per CPU of the task, 64 at most."
+  description = "Repositories that are worked on at once, 1 to 256. null: eight per vCPU of the task, at least 8 and 64 at most."
   type        = number
   default     = null
 

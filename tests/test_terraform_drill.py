@@ -56,6 +56,7 @@ def test_the_drill_runs_as_hardened_as_a_backup(drilled: Applied) -> None:
     backup, drill = drilled.container(), drilled.container("drill[0]")
     for name in ("image", "essential", "readonlyRootFilesystem", "stopTimeout", "mountPoints", "linuxParameters"):
         assert drill[name] == backup[name], name
+    assert drill["memory"] == backup["memory"] == 4096
     logs = backup["logConfiguration"]["options"]
     assert drill["logConfiguration"]["options"] == {**logs, "awslogs-stream-prefix": "drill"}
     tasks = [drilled[f"aws_ecs_task_definition.{name}"] for name in ("backup", "drill[0]")]

@@ -52,6 +52,7 @@ def test_the_container_is_what_fargate_is_told(applied: Applied) -> None:
     assert task["requires_compatibilities"] == ["FARGATE"]
     assert task["network_mode"] == "awsvpc"
     assert (task["cpu"], task["memory"]) == ("1024", "4096")
+    assert container["memory"] == 4096, "else the program does not see how much it has"
     assert task["ephemeral_storage"] == [{"size_in_gib": 50}]
     assert task["runtime_platform"] == [{"operating_system_family": "LINUX", "cpu_architecture": "ARM64"}]
 
@@ -69,6 +70,17 @@ def test_the_environment_is_one_that_the_program_takes(applied: Applied) -> None
     assert read.server_url == configuration.DEFAULT_SERVER_URL
     assert read.installation_id is None
     assert read.full_backup_days == configuration.DEFAULT_FULL_BACKUP_DAYS
+    assert read.concurrency == configuration.WORKERS_PER_CPU
+
+
+@pytest.mark.parametrize(("cpu", "memory", "vcpus"), [(256, 1024, 1), (4096, 8192, 4), (16384, 32768, 16)])
+def test_the_repositories_in_flight_follow_the_cpus_that_are_paid_for(
+    module: Module, cpu: int, memory: int, vcpus: int
+) -> None:
+    applied = module.apply(task_cpu=cpu, task_memory=memory)
+    expected = min(configuration.MOST_BY_DEFAULT, configuration.WORKERS_PER_CPU * vcpus)
+    assert applied.environment()["BACKUP_CONCURRENCY"] == str(expected)
+    assert applied.container()["memory"] == memory
 
 
 def test_an_option_that_is_set_reaches_the_program(module: Module) -> None:

@@ -40,7 +40,18 @@ def _task_definition(config: Json) -> Iterator[Problem]:
             yield Problem("Container.name and Container.image should not be null or empty", place)
         if not 0 <= container.get("stopTimeout", 30) <= 120:
             yield Problem(f"stopTimeout must be at most 120, got {container['stopTimeout']}", place)
+        yield from _container_memory(container, str(config.get("memory")))
     yield from _fargate(config)
+
+
+def _container_memory(container: Json, task_memory: str) -> Iterator[Problem]:
+    """A container's memory in MiB is a number, and no more than its task's."""
+    memory = container.get("memory", 6)
+    if not isinstance(memory, int) or memory < 6:
+        yield Problem(f"a container's memory is a number of MiB from 6, got {memory!r}", ("container_definitions",))
+    elif task_memory.isdigit() and memory > int(task_memory):
+        what = f"a container's memory ({memory}) must be at most its task's ({task_memory})"
+        yield Problem(what, ("container_definitions",))
 
 
 def _fargate(config: Json) -> Iterator[Problem]:
