@@ -142,6 +142,7 @@ def test_a_malformed_field_is_refused(changes: dict[str, Any]) -> None:
         {"private": 1},
         {"backed_up_at": "yesterday"},
         {"backed_up_at": "2026-11-23T04:00:00"},
+        {"backed_up_at": "0001-01-01T00:00:00+14:00"},
         {"duration_seconds": "1"},
     ],
     ids=repr,
