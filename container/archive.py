@@ -180,7 +180,8 @@ class Archive:
 
         def send(part: "Part") -> None:
             try:
-                done.append(self._put_part(key, upload_id, part))
+                with part:  # whoever still knows of it afterwards holds none of its bytes
+                    done.append(self._put_part(key, upload_id, part))
             except BaseException as error:
                 errors.append(error)
             finally:

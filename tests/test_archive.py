@@ -1,5 +1,6 @@
 """What S3 takes, in one piece and in parts, and what it refuses."""
 
+import gc
 import os
 import re
 import sys
@@ -9,7 +10,7 @@ from typing import Literal
 
 import pytest
 
-from archive import LARGEST_COPY, PART_SIZE, PARTS_AT_ONCE, Archive, ArchiveError, StoredObject, part_size
+from archive import LARGEST_COPY, PART_SIZE, PARTS_AT_ONCE, Archive, ArchiveError, Part, StoredObject, part_size
 from bundle import BundleError
 from embedded.s3_proxy import S3Fault, S3Proxy
 from logs import new_logger
@@ -55,6 +56,19 @@ def test_a_few_parts_are_sent_at_once_and_put_together_in_order(world: World, s3
     assert answer["Body"].read() == content
     assert stored == StoredObject(KEY, answer["VersionId"], answer["ChecksumSHA256"])
     assert s3_proxy.most_at_once == PARTS_AT_ONCE
+
+
+def test_an_upload_holds_no_more_parts_in_memory_than_are_reserved_for_it(world: World, s3_proxy: S3Proxy) -> None:
+    s3_proxy.faults = [S3Fault(r"PUT .*partNumber=[2-4]\b", "slow")]
+    held = []
+
+    def blocks() -> Iterator[bytes]:
+        for block in blocks_of(os.urandom(7 * PART)):
+            held.append(sum(isinstance(one, Part) and not one.closed for one in gc.get_objects()))
+            yield block
+
+    archive_of(world, s3_proxy.url).put_bundle(REPOSITORY, blocks(), PART)
+    assert max(held) == PARTS_AT_ONCE + 1
 
 
 def test_a_part_that_is_refused_ends_the_upload_when_no_other_is_on_its_way(world: World, s3_proxy: S3Proxy) -> None:
