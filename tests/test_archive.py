@@ -4,6 +4,7 @@ import gc
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Literal
@@ -11,6 +12,7 @@ from typing import Literal
 import pytest
 
 from archive import LARGEST_COPY, PART_SIZE, PARTS_AT_ONCE, Archive, ArchiveError, Part, StoredObject, part_size
+from background import in_background
 from bundle import BundleError
 from embedded.s3_proxy import S3Fault, S3Proxy
 from logs import new_logger
@@ -78,6 +80,24 @@ def test_a_part_that_is_refused_ends_the_upload_when_no_other_is_on_its_way(worl
     asked = [one.split("?")[1] for one in s3_proxy.requests if one.startswith(("PUT", "DELETE"))]
     assert asked[-1].startswith("uploadId=")  # the abort
     assert len(asked) < 9
+    assert world.stack.s3.client().list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
+
+
+def test_an_upload_for_which_no_thread_can_be_started_ends(world: World) -> None:
+    """As where a container may have no more of them. Without an end, the run would wait for that part for ever."""
+
+    def blocks() -> Iterator[bytes]:
+        yield os.urandom(PART)
+        threading.stack_size(2**46)  # more than any machine has room for
+        yield os.urandom(PART)
+
+    usual = threading.stack_size()
+    upload = in_background(lambda: archive_of(world).put_bundle(REPOSITORY, blocks(), PART))
+    try:
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            upload.result(30)
+    finally:
+        threading.stack_size(usual)
     assert world.stack.s3.client().list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
 
 
