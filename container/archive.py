@@ -180,7 +180,8 @@ class Archive:
 
         def send(part: "Part") -> None:
             try:
-                done.append(self._put_part(key, upload_id, part))
+                with part:  # whoever still knows of it afterwards holds none of its bytes
+                    done.append(self._put_part(key, upload_id, part))
             except BaseException as error:
                 errors.append(error)
             finally:
@@ -192,7 +193,11 @@ class Archive:
                     break
                 self._wait_for(slots)
                 # A daemon: one that hangs on a server without an answer does not keep a stopped run from ending.
-                threading.Thread(target=send, args=(part,), daemon=True).start()
+                try:
+                    threading.Thread(target=send, args=(part,), daemon=True).start()
+                except RuntimeError:  # this machine allows no more threads
+                    slots.release()
+                    raise
         finally:
             for _ in range(PARTS_AT_ONCE):  # what is on its way when an upload is aborted would stay in the bucket
                 self._wait_for(slots)

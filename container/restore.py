@@ -225,7 +225,7 @@ def list_repositories(session: Session) -> int:
 def show(options: argparse.Namespace, rows: list[dict[str, Any]], now: datetime) -> None:
     """Print rows as a table for a person, or as JSON."""
     if options.json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps(rows, indent=2), flush=True)  # so that a full disk is an error
         return
 
     def cell(name: str, value: Any) -> Any:
@@ -470,7 +470,7 @@ def put_report(session: Session, report: dict[str, Any], reports: drill.Reports 
         elif path:
             Path(path).write_text(json.dumps(report, indent=2) + "\n")
         else:
-            print(json.dumps(report, indent=2))
+            print(json.dumps(report, indent=2), flush=True)
     except (drill.ReportError, OSError) as error:
         return [Missing("report", str(error))]
     return []

@@ -1,15 +1,18 @@
 """What S3 takes, in one piece and in parts, and what it refuses."""
 
+import gc
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Literal
 
 import pytest
 
-from archive import LARGEST_COPY, PART_SIZE, PARTS_AT_ONCE, Archive, ArchiveError, StoredObject, part_size
+from archive import LARGEST_COPY, PART_SIZE, PARTS_AT_ONCE, Archive, ArchiveError, Part, StoredObject, part_size
+from background import in_background
 from bundle import BundleError
 from embedded.s3_proxy import S3Fault, S3Proxy
 from logs import new_logger
@@ -57,6 +60,19 @@ def test_a_few_parts_are_sent_at_once_and_put_together_in_order(world: World, s3
     assert s3_proxy.most_at_once == PARTS_AT_ONCE
 
 
+def test_an_upload_holds_no_more_parts_in_memory_than_are_reserved_for_it(world: World, s3_proxy: S3Proxy) -> None:
+    s3_proxy.faults = [S3Fault(r"PUT .*partNumber=[2-4]\b", "slow")]
+    held = []
+
+    def blocks() -> Iterator[bytes]:
+        for block in blocks_of(os.urandom(7 * PART)):
+            held.append(sum(isinstance(one, Part) and not one.closed for one in gc.get_objects()))
+            yield block
+
+    archive_of(world, s3_proxy.url).put_bundle(REPOSITORY, blocks(), PART)
+    assert max(held) == PARTS_AT_ONCE + 1
+
+
 def test_a_part_that_is_refused_ends_the_upload_when_no_other_is_on_its_way(world: World, s3_proxy: S3Proxy) -> None:
     s3_proxy.faults = [S3Fault(r"PUT .*partNumber=2\b", "deny"), S3Fault(r"PUT .*partNumber=1\b", "slow")]
     with pytest.raises(ArchiveError, match="Access Denied"):
@@ -64,6 +80,24 @@ def test_a_part_that_is_refused_ends_the_upload_when_no_other_is_on_its_way(worl
     asked = [one.split("?")[1] for one in s3_proxy.requests if one.startswith(("PUT", "DELETE"))]
     assert asked[-1].startswith("uploadId=")  # the abort
     assert len(asked) < 9
+    assert world.stack.s3.client().list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
+
+
+def test_an_upload_for_which_no_thread_can_be_started_ends(world: World) -> None:
+    """As where a container may have no more of them. Without an end, the run would wait for that part for ever."""
+
+    def blocks() -> Iterator[bytes]:
+        yield os.urandom(PART)
+        threading.stack_size(2**46)  # more than any machine has room for
+        yield os.urandom(PART)
+
+    usual = threading.stack_size()
+    upload = in_background(lambda: archive_of(world).put_bundle(REPOSITORY, blocks(), PART))
+    try:
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            upload.result(30)
+    finally:
+        threading.stack_size(usual)
     assert world.stack.s3.client().list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
 
 

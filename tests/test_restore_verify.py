@@ -87,6 +87,14 @@ def test_everything_awkward_is_proven_and_the_report_says_so(whole: Vault) -> No
     assert run.events[-1]["event"] == "verify finished"
 
 
+@pytest.mark.parametrize("command", [("list", "--json"), ("verify", "--all")], ids=" ".join)
+def test_what_could_not_be_written_to_a_full_disk_is_said(vault: Vault, command: tuple[str, ...]) -> None:
+    vault.store(FIRST, API)
+    run = vault.restore(*command, prefix=("sh", "-c", 'exec "$@" > /dev/full', "sh"))
+    assert run.code == 1
+    assert "No space left on device" in run.stderr
+
+
 def test_what_does_not_restore_is_named_with_its_stage_and_the_others_are_proven(vault: Vault) -> None:
     names = (API, "acme/fork", "acme/public", "acme/archived", "acme/gitlinks", "acme/empty")
     manifest = vault.store(FIRST, *names)
