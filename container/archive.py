@@ -344,14 +344,16 @@ class Archive:
         """
         body = manifest.to_json()
         try:
-            self._client.put_object(
+            written = self._client.put_object(
                 Bucket=self._bucket,
                 Key=self.manifest_key,
                 Body=body,
                 ContentType="application/json",
                 ChecksumSHA256=_base64(hashlib.sha256(body).digest()),
             )
-            answer = self._client.get_object(Bucket=self._bucket, Key=self.manifest_key)
+            # By its version: a run beside this one may have written its own meanwhile.
+            version = _version(written.get("VersionId"))
+            answer = self._client.get_object(Bucket=self._bucket, Key=self.manifest_key, **version)
             if answer["Body"].read() != body:
                 raise ArchiveError(f"{self.url(self.manifest_key)}: what S3 gives back is not what was written")
         except ERRORS as error:

@@ -7,6 +7,7 @@ once: clone, then bundle, verify and upload in one reading; then the manifest, t
 
 import contextlib
 import errno
+import io
 import os
 import queue
 import resource
@@ -111,6 +112,8 @@ def main() -> int:
     """Run once and return the exit code."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the key and the tokens
     redactor, stop = Redactor(), Stop()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a line that can't be encoded would be lost; JSON is UTF-8 anywhere
+        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
     log = new_logger(sys.stdout, redactor)
     aws, problems = aws_session()
     process = Process(datetime.now(UTC), aws, redactor, stop, log)

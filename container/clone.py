@@ -5,7 +5,7 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 from git import Git, GitError, Mirror
-from github import GitHub
+from github import GitHub, TokenError
 from github_api import GitHubError
 from repository import Repository
 from retry import RetryableError, retrying
@@ -23,7 +23,8 @@ def clone(
     """Clone the repository into `path`; return it as it is called now, and its mirror.
 
     A fault is tried again with backoff or when the server says, a rejected token is replaced once, a new
-    name is followed. Raises RepositoryGoneError, GitHubError where GitHub blocks it, GitError in all other cases.
+    name is followed. Raises RepositoryGoneError, GitHubError where GitHub blocks it or gives no token, GitError in all
+    other cases.
     """
     current, tokens, replaced = listed, github.tokens(listed.installation_id), False
 
@@ -59,6 +60,8 @@ def _look_again(repository: Repository, github: GitHub, error: GitError) -> Repo
     """Return what the repository is now. Where GitHub does not answer either, git's own words are what is known."""
     try:
         return github.look_again(repository)
+    except TokenError:
+        raise
     except GitHubError as unknown:
         if unknown.status in BLOCKED:
             raise

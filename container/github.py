@@ -55,6 +55,10 @@ class RepositoryGoneError(Exception):
     """The repository was listed, and a second look by its id finds nothing."""
 
 
+class TokenError(GitHubError):
+    """GitHub gives no token: its answer is about the App, and says nothing of what the token was for."""
+
+
 @dataclass(frozen=True)
 class App:
     """A GitHub App: who it is, and where its GitHub is. URLs without a slash at the end.
@@ -109,7 +113,7 @@ class TokenManager:
         self._failure: tuple[float, GitHubError] | None = None
 
     def token(self) -> str:
-        """Return a token that is good for at least REFRESH_AHEAD. Raises GitHubError."""
+        """Return a token that is good for at least REFRESH_AHEAD. Raises TokenError."""
         with self._lock:
             if self._token is None or self._token.expires_at - datetime.now(UTC) < REFRESH_AHEAD:
                 self._renew()
@@ -117,7 +121,7 @@ class TokenManager:
             return self._token.value
 
     def replace(self, rejected: str) -> str:
-        """Return another token than the one that GitHub rejected, minted once for all threads. Raises GitHubError."""
+        """Return another token than the one that GitHub rejected, minted once for all threads. Raises TokenError."""
         with self._lock:
             if self._token is None or self._token.value == rejected:
                 self._renew()
@@ -127,12 +131,12 @@ class TokenManager:
     def _renew(self) -> None:
         # A mint that failed was tried many times already: those who waited for it don't all try as often again.
         if self._failure and time.monotonic() - self._failure[0] < MINT_PAUSE:
-            raise GitHubError(str(self._failure[1]), self._failure[1].status)
+            raise TokenError(str(self._failure[1]), self._failure[1].status)
         try:
             self._token, self._failure = self._mint(), None
         except GitHubError as error:
             self._failure = (time.monotonic(), error)
-            raise
+            raise TokenError(str(error), error.status) from None
 
 
 class GitHub:
@@ -218,6 +222,8 @@ class GitHub:
         url = f"{self._api.url}/repositories/{repository.id}"
         try:
             answer = self._as_installation(url, repository.installation_id)
+        except TokenError:
+            raise
         except GitHubError as error:
             if error.status == 404:
                 raise RepositoryGoneError(str(error)) from None

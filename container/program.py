@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ProfileNotFound
 
 from stop import ignore_signals
 
@@ -18,9 +18,13 @@ def aws_session() -> tuple[boto3.session.Session, list[str]]:
     region = os.environ.get("AWS_REGION", "").strip() or None
     try:
         return boto3.session.Session(region_name=region), []
+    except ProfileNotFound as error:
+        problem = f"AWS_PROFILE can't be used: {error}"
     except BotoCoreError as error:
-        os.environ.pop("AWS_PROFILE", None)
-        return boto3.session.Session(region_name=region), [f"AWS_PROFILE can't be used: {error}"]
+        problem = f"the AWS configuration can't be used: {error}"
+        os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    os.environ.pop("AWS_PROFILE", None)
+    return boto3.session.Session(region_name=region), [problem]
 
 
 def s3_config(workers: int) -> Config:

@@ -77,7 +77,7 @@ def manifest_of(catalogue: Catalogue, date: str, version_id: str | None, log: Fi
     LATEST is the newest that can be read.
     """
     if date == LATEST:
-        return _newest(catalogue, catalogue.dates(), log)[0]
+        return _newest(catalogue, _past_dates(catalogue, log), log)[0]
     try:
         return catalogue.manifest(date, version_id)
     except CatalogueError as error:
@@ -89,7 +89,7 @@ def manifest_of(catalogue: Catalogue, date: str, version_id: str | None, log: Fi
 
 
 def _latest(catalogue: Catalogue, log: FilteringBoundLogger, settled_by: datetime) -> Selection:
-    dates = catalogue.dates()[:NEWEST_LOOKED_AT]
+    dates = _past_dates(catalogue, log)[:NEWEST_LOOKED_AT]
     manifest, broken, dates = _newest(catalogue, dates, log)
     if manifest.finished_at > settled_by:
         with contextlib.suppress(CatalogueError):  # the first backup of all has none before it
@@ -106,6 +106,15 @@ def _latest(catalogue: Catalogue, log: FilteringBoundLogger, settled_by: datetim
         listed = {f"{one.owner}/*" for one in older.entries} - {one.full_name for one in older.failures}
         wanted = [one for one in wanted if one.full_name not in names | listed]
     return Selection(manifest, tuple(chosen), (*broken, *(_missing(one) for one in wanted)))
+
+
+def _past_dates(catalogue: Catalogue, log: FilteringBoundLogger) -> list[str]:
+    """Return the dates of the backups, the newest first, without those of days to come: a clock was wrong."""
+    dates, today = catalogue.dates(), f"{datetime.now(UTC):%Y-%m-%d}"
+    for date in dates:
+        if date > today:
+            log.warning("backup left out", date=date, error="it is of a day to come")
+    return [date for date in dates if date <= today]
 
 
 def _earlier(catalogue: Catalogue, newest: Manifest, dates: list[str], log: FilteringBoundLogger) -> Iterator[Manifest]:

@@ -14,8 +14,10 @@ import pytest
 from archive import LARGEST_COPY, PART_SIZE, PARTS_AT_ONCE, Archive, ArchiveError, Part, StoredObject, part_size
 from background import in_background
 from bundle import BundleError
+from catalogue import Catalogue
 from embedded.s3_proxy import S3Fault, S3Proxy
 from logs import new_logger
+from manifest import Manifest
 from redaction import Redactor
 from repository import Repository
 from stop import Stop
@@ -154,3 +156,14 @@ def test_the_probe_leaves_nothing_behind(world: World) -> None:
     assert world.stored_keys() == set()
     assert client.list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
     assert client.list_object_versions(Bucket=world.bucket).get("Versions", []) == []
+
+
+def test_a_manifest_is_read_back_as_it_was_written_though_another_run_writes_its_own(world: World) -> None:
+    def another_run(**_: object) -> None:
+        world.stack.s3.client().put_object(Bucket=world.bucket, Key=archive.manifest_key, Body=b"{}")
+
+    client = world.stack.s3.client()
+    client.meta.events.register("before-call.s3.GetObject", another_run)
+    archive = Archive(client, world.bucket, "github-backup", MOMENT, Stop(), new_logger(sys.stdout, Redactor()))
+    archive.put_manifest(Manifest("run", MOMENT, MOMENT, True, "2.39", (), ()))
+    assert len(Catalogue(client, world.bucket, "github-backup").versions(f"{MOMENT:%Y-%m-%d}")) == 2

@@ -137,6 +137,23 @@ def test_a_repository_deleted_since_the_listing_is_gone_and_no_failure(world: Wo
     assert world.metrics()["BackupSuccess"] == [1]
 
 
+def test_an_app_that_is_uninstalled_meanwhile_leaves_no_repository_for_gone(world: World) -> None:
+    """The second look is refused with a 404 too: it is of the token, and says nothing of the repository."""
+    world.add("fork")
+
+    def uninstall() -> None:
+        world.github.revoke_tokens()
+        for installation in world.github.installations.values():
+            installation.removed = True
+
+    world.github.after_listing = uninstall
+    world.github.faults = [Fault(CLONE, status=500)]
+    run = world.run()
+    assert run.code == 1
+    assert "was the App uninstalled?" in run.failures["acme/fork"]["error"]
+    assert world.metrics()["BackupFailure"] == [1]
+
+
 @pytest.mark.parametrize(("status", "reason"), [(451, "dmca"), (403, "tos")])
 def test_a_blocked_repository_is_a_failure_in_githubs_own_words(world: World, status: int, reason: str) -> None:
     world.add("api")

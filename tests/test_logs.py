@@ -7,7 +7,7 @@ import subprocess
 
 from embedded.github import Fault
 from embedded.stack import BACKUP
-from world import World
+from world import World, events_of
 
 
 def test_every_line_is_one_json_object_and_lines_about_a_repository_say_which_stage_and_how_long(world: World) -> None:
@@ -81,6 +81,15 @@ def test_a_backup_does_not_die_of_a_log_that_nobody_reads(world: World) -> None:
     manifest = world.read_manifest()
     assert manifest is not None
     assert manifest["success_count"] == 12
+
+
+def test_words_that_the_machine_can_not_encode_are_logged_all_the_same(world: World) -> None:
+    world.add("api")
+    words = "größe ключ"
+    world.github.faults = [Fault("GET .*/installation/repositories", status=400, message=words)]
+    output, _ = world.start(PYTHONIOENCODING="ascii").communicate(timeout=100)
+    (problem,) = [one["error"] for one in events_of(output) if one["event"] == "problem"]
+    assert problem.endswith(words)
 
 
 def test_what_a_server_says_cannot_command_a_terminal(world: World) -> None:

@@ -228,6 +228,17 @@ def test_a_run_on_its_way_is_no_failure(vault: Vault) -> None:
     assert (dates(selection), selection.missing) == ({API: FIRST}, ())
 
 
+def test_backups_of_days_to_come_are_not_the_latest(vault: Vault) -> None:
+    """A clock was wrong: they would be the latest until those days, whatever was stored since."""
+    vault.store(FIRST, API)
+    to_come = ["2999-01-02", "2999-01-01"]
+    for date in to_come:
+        vault.store(date, FORK)
+    assert dates(selected(vault)) == {API: FIRST}
+    assert [(one["event"], one["date"]) for one in vault.events] == [("backup left out", date) for date in to_come]
+    assert dates(selected(vault, date=to_come[0])) == {FORK: to_come[0]}
+
+
 def test_a_deleted_manifest_is_found_by_its_version(vault: Vault) -> None:
     manifest = vault.store(FIRST, API)
     vault.client.delete_object(Bucket=vault.bucket, Key=vault.manifest_key(FIRST))

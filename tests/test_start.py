@@ -158,6 +158,8 @@ def test_a_bucket_and_a_github_that_are_both_wrong_are_both_said(world: World) -
     ("name", "value", "words"),
     [
         ("AWS_PROFILE", "nope", "AWS_PROFILE can't be used"),
+        ("AWS_CONFIG_FILE", __file__, "the AWS configuration can't be used: Unable to parse config file"),
+        ("AWS_SHARED_CREDENTIALS_FILE", __file__, "the AWS configuration can't be used: Unable to parse config file"),
         ("AWS_REGION", "eu central 1", "AWS_REGION must be the name of a region"),
         ("AWS_ENDPOINT_URL_S3", "garbage", "S3 can't be used"),
         ("SSL_CERT_FILE", "/nowhere", "SSL_CERT_FILE names '/nowhere'"),

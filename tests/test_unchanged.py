@@ -221,6 +221,9 @@ def breaking(change: Callable[[dict[str, Any]], object]) -> Callable[[World], No
 
 BROKEN: dict[str, Callable[[World], None]] = {
     "incomplete": breaking(lambda manifest: manifest.update(complete=False)),
+    "of a time before all times": breaking(
+        lambda manifest: manifest["repos"][0].update(backed_up_at="0001-01-01T00:00:00+23:00")
+    ),
     "of the future": breaking(lambda manifest: manifest.update(schema_version=2)),
     "with what is no SHA-256": breaking(lambda manifest: [one.update(sha256="?") for one in manifest["repos"]]),
     "without a field": breaking(lambda manifest: manifest["repos"][0].pop("refs_sha256")),
