@@ -80,6 +80,6 @@ def _mirror(repository: Repository, path: Path, github: GitHub, git: Git, token:
 def _why_not_empty(repository: Repository, github: GitHub, token: str) -> str | None:
     """Return None where the server says that there are no refs. git takes any web page for an empty repository."""
     try:
-        return "it serves refs" if github.served_refs(repository, token) else None
+        return "it serves refs" if github.served_refs(repository, token, once=True) else None
     except ServedRefsError as error:
         return str(error)

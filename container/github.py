@@ -236,14 +236,15 @@ class GitHub:
     def clone_url(self, repository: Repository) -> str:
         return f"{self._app.server_url}/{repository.full_name}.git"
 
-    def served_refs(self, repository: Repository, token: str) -> Refs:
-        """Return the refs that the git server serves, asked for once.
+    def served_refs(self, repository: Repository, token: str, *, once: bool = False) -> Refs:
+        """Return the refs that the git server serves. `once`: the caller tries again by itself.
 
         Raises GitHubError, also where the repository has another name now, and ServedRefsError.
         """
+        send = self._api.send_once if once else self._api.send
         url = f"{self.clone_url(repository)}/info/refs?service=git-upload-pack"
         basic = "Basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()
-        answer = self._api.send_once("GET", url, lambda: basic, headers=GIT_HEADERS)
+        answer = send("GET", url, lambda: basic, headers=GIT_HEADERS)
         if urlsplit(answer.url).path != urlsplit(url).path:
             raise GitHubError(f"GitHub redirects {urlsplit(url).path} to {answer.url}", answer.status_code)
         return parse_served_refs(answer.headers.get("Content-Type", "no type"), answer.content)

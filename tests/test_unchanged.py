@@ -14,6 +14,7 @@ from archive import ArchiveError
 from embedded.github import FakeRepository, Fault
 from embedded.real_git import git
 from embedded.s3_proxy import S3Fault, S3Proxy
+from github_api import API_ATTEMPTS
 from manifest import Entry, entry
 from test_archive import MOMENT, REPOSITORY, archive_of
 from test_stop import stop_when
@@ -467,6 +468,22 @@ def test_a_token_that_was_revoked_is_replaced_and_nothing_cloned(world: World) -
     [
         Fault(r"GET /acme/api\.git", status=500),
         Fault(r"GET /acme/api\.git", status=429, headers={"Retry-After": "1"}),
+        Fault(r"GET /acme/api\.git", status=403, headers={"Retry-After": "1"}),
+    ],
+    ids=lambda fault: str(fault.status),
+)
+@pytest.mark.usefixtures("yesterday")
+def test_refs_are_asked_for_again_when_github_says_and_nothing_is_cloned(world: World, fault: Fault) -> None:
+    world.github.faults = [fault]
+    run = run_today(world)
+    assert_cloned(run, world, set())
+    assert len(run.named("waiting for GitHub")) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(r"GET /acme/api\.git", status=429, headers={"Retry-After": "0"}, times=API_ATTEMPTS),
         Fault(r"GET /acme/api\.git", status=404),
         Fault(r"GET /acme/api\.git", status=200, raw="<html>"),
         Fault(r"GET /acme/api\.git", status=200, raw=""),
