@@ -181,7 +181,7 @@ class FakeGitHub:
         self.exchanges: list[Exchange] = []
         self.tokens: dict[str, Token] = {}
         self.issued: list[str] = []
-        # How many git requests are being answered, and the most there ever were at once.
+        # How many git requests wait for their answer, and the most there ever were at once.
         self.git_at_once, self.most_git_at_once = 0, 0
         self.token_life = timedelta(hours=1)
         # Called when the last page of a listing has been asked for, before it is sent.
@@ -508,7 +508,7 @@ class FakeGitHub:
 
     @contextlib.contextmanager
     def counting(self, is_git: bool) -> Iterator[None]:
-        """Count a git request while it is answered."""
+        """Count a git request while it waits for its answer: who has the answer may already ask for more."""
         with self._lock:
             self.git_at_once += is_git
             self.most_git_at_once = max(self.most_git_at_once, self.git_at_once)
@@ -533,12 +533,12 @@ class FakeGitHub:
             def do_GET(self) -> None:
                 with fake.counting(GIT_PATH.fullmatch(urlsplit(self.path).path) is not None):
                     time.sleep(fake.latency)
-                    self.respond()
+                    fault = fake._fault(f"{self.command} {self.path}")
+                    time.sleep(fault.delay if fault else 0)
+                self.respond(fault)
 
-            def respond(self) -> None:
-                fault = fake._fault(f"{self.command} {self.path}")
+            def respond(self, fault: Fault | None) -> None:
                 if fault:
-                    time.sleep(fault.delay)
                     if fault.raw is not None:
                         self.rfile.read(int(self.headers.get("Content-Length", 0)))
                         self.send(fault.status, fault.raw.encode(), {"Content-Type": "text/html"} | fault.headers)
