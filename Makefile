@@ -22,7 +22,7 @@ lint: $(READY) ## Style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/shellcheck container/askpass.sh .ci/run
+	$(BIN)/shellcheck container/github_s3_backup/git/askpass.sh .ci/run
 
 fmt: $(READY) ## Format the code
 	$(BIN)/ruff check --fix
@@ -46,11 +46,12 @@ checkov: ## Lint the module with checkov, in an environment of its own (290 MB)
 
 install: $(READY) ## Make the virtual environment in .venv
 
-$(READY): container/requirements.txt requirements-dev.txt
+$(READY): container/requirements.txt container/pyproject.toml requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable container
 	@touch $@
 
 lock: $(READY) ## Pin the newest versions of all dependencies

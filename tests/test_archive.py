@@ -11,16 +11,25 @@ from typing import Literal
 
 import pytest
 
-from archive import LARGEST_COPY, PART_SIZE, PARTS_AT_ONCE, Archive, ArchiveError, Part, StoredObject, part_size
-from background import in_background
-from bundle import BundleError
-from catalogue import Catalogue
 from embedded.s3_proxy import S3Fault, S3Proxy
-from logs import new_logger
-from manifest import Manifest
-from redaction import Redactor
-from repository import Repository
-from stop import Stop
+from github_s3_backup.backup.background import in_background
+from github_s3_backup.git.bundle import BundleError
+from github_s3_backup.logs import new_logger
+from github_s3_backup.manifest import Manifest
+from github_s3_backup.redaction import Redactor
+from github_s3_backup.repository import Repository
+from github_s3_backup.s3.archive import (
+    LARGEST_COPY,
+    PART_SIZE,
+    PARTS_AT_ONCE,
+    Archive,
+    ArchiveError,
+    Part,
+    StoredObject,
+    part_size,
+)
+from github_s3_backup.s3.catalogue import Catalogue
+from github_s3_backup.stop import Stop
 from world import World
 
 REPOSITORY = Repository(1, "acme", "big", True, False, False, "main", 1, 1)

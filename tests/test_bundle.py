@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundle import Bundle, BundleError, only_pack, open_bundle, read_header, write_header
 from embedded.github import FakeGitHub
 from embedded.organisation import RECIPES, WHO, Stream
 from embedded.real_git import bundled_refs, git, restore, served_refs
-from git import Git, GitError, Mirror, fingerprint, parse_refs
-from stop import Stop
+from github_s3_backup.git.bundle import Bundle, BundleError, only_pack, open_bundle, read_header, write_header
+from github_s3_backup.git.process import Git, GitError, Mirror, fingerprint, parse_refs
+from github_s3_backup.stop import Stop
 from world import Repositories
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configuration import Configuration, ConfigurationError, read_configuration
+from github_s3_backup.configuration import Configuration, ConfigurationError, read_configuration
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import metrics
 import tables
-from backup import NOT_STARTED, OK, SOME_FAILED, STOPPED
 from embedded.github import FakeRepository
 from embedded.real_git import git, served_refs
 from embedded.stack import PROJECT
+from github_s3_backup import metrics
+from github_s3_backup.backup.run import NOT_STARTED, OK, SOME_FAILED, STOPPED
 from world import World
 
 README = (PROJECT / "README.md").read_text()
@@ -169,7 +169,7 @@ def test_the_tables_name_every_exit_code_metric_and_variable() -> None:
     documented = table("Exit codes and metrics")
     codes = {str(code) for code in (OK, SOME_FAILED, NOT_STARTED, STOPPED)}
     assert documented == codes | metrics.UNITS.keys() | metrics.RESTORE_UNITS.keys()
-    sources = "".join(path.read_text() for path in (PROJECT / "container").glob("*.py"))
+    sources = "".join(path.read_text() for path in (PROJECT / "container").rglob("*.py"))
     read = set(re.findall(r'"((?:GITHUB|S3|BACKUP|FULL|SERVICE|RESTORE)_[A-Z_]+)"', sources))
     assert table("Environment of the program") - {"AWS_REGION"} == read - {"GITHUB_APP", "RESTORE_APP"}
 

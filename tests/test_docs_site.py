@@ -17,11 +17,11 @@ import pytest
 import costs
 import diagram
 import durations
-import github
 import tables
-from configuration import WORKERS_PER_CPU
-from disk import PER_BYTE, USABLE
 from embedded.stack import PROJECT
+from github_s3_backup.configuration import WORKERS_PER_CPU
+from github_s3_backup.disk import PER_BYTE, USABLE
+from github_s3_backup.github import app as github
 
 DOCS = PROJECT / "docs"
 CONTAINER = PROJECT / "container"
@@ -190,7 +190,7 @@ def events() -> set[str]:
     """Return the event of every log line that is, or may be, a warning or an error."""
     found = {
         text
-        for file in CONTAINER.glob("*.py")
+        for file in CONTAINER.rglob("*.py")
         for call in calls(file)
         if named(call) in WARNINGS and call.args
         for text in texts(call.args[0])
@@ -215,7 +215,10 @@ def longest(node: ast.AST) -> str:
 def problems() -> set[str]:
     """Return what each problem of the environment and of the App's key says, without the values in it."""
     found = set()
-    for file in (CONTAINER / name for name in ("app_key.py", "configuration.py", "credentials.py", "disk.py")):
+    for file in (
+        CONTAINER / "github_s3_backup" / name
+        for name in ("github/app_key.py", "configuration.py", "restore/credentials.py", "disk.py")
+    ):
         said = [call for call in calls(file) if named(call) in ("AppKeyError", "DiskFullError")]
         said += [call for call in calls(file) if ast.unparse(call.func).endswith("problems.append")]
         found |= {longest(call) for call in said}

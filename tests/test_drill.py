@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drill import History, sample
-from manifest import StoredBundle, entry
-from repository import Repository
-from selection import Chosen
+from github_s3_backup.manifest import StoredBundle, entry
+from github_s3_backup.repository import Repository
+from github_s3_backup.restore.drill import History, sample
+from github_s3_backup.restore.selection import Chosen
 from vault import FIRST, SECOND, Vault
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,8 +7,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from manifest import Failure, Manifest, ManifestError, StoredBundle, entry, parse_manifest
-from repository import Repository
+from github_s3_backup.manifest import Failure, Manifest, ManifestError, StoredBundle, entry, parse_manifest
+from github_s3_backup.repository import Repository
 from world import SCHEMA
 
 REPOSITORY = Repository(7, "acme", "api", True, False, False, "größe/🎉", 10, 1)

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from download import DownloadError
 from embedded.ports import wait_until
 from embedded.real_git import bundled_refs, git, served_refs
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
-from fetch import WORKSHOP, Fetch, FetchError, Form
-from options import parse
+from github_s3_backup.restore.fetch import WORKSHOP, Fetch, FetchError, Form
+from github_s3_backup.restore.options import parse
+from github_s3_backup.restore.unbundle import UnbundleError
+from github_s3_backup.s3.download import DownloadError
 from test_disk import UNSHARE, namespaces_work, small_disk
-from unbundle import UnbundleError
 from vault import FIRST, Vault, entries_of
 
 API, HEAVY = "acme/api", "acme/heavy"

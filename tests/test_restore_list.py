@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from catalogue import CatalogueError
-from differences import compare_lists
 from embedded.organisation import SECOND_OWNER
 from embedded.real_git import git
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
-from manifest import parse_manifest
-from selection import LATEST, Selection, matches, select
-from terminal import table
+from github_s3_backup.manifest import parse_manifest
+from github_s3_backup.restore.differences import compare_lists
+from github_s3_backup.restore.selection import LATEST, Selection, matches, select
+from github_s3_backup.restore.terminal import table
+from github_s3_backup.s3.catalogue import CatalogueError
 from vault import FIRST, SECOND, THIRD, Vault
 
 API, FORK, PUBLIC = "acme/api", "acme/fork", "acme/public"

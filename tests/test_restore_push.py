@@ -11,7 +11,7 @@ from embedded.github import FakeGitHub, FakeRepository, Fault
 from embedded.organisation import AWKWARD, RECIPES, SECOND_OWNER, Stream
 from embedded.real_git import git, served_refs
 from embedded.stack import Stack
-from options import parse
+from github_s3_backup.restore.options import parse
 from world import Repositories, World
 
 NEW_OWNER = "acme-restored"

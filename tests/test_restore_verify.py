@@ -11,11 +11,11 @@ from embedded.organisation import Stream
 from embedded.real_git import git
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
-from git import fingerprint
-from room import Room
-from selection import Chosen
+from github_s3_backup.git.process import fingerprint
+from github_s3_backup.restore.room import Room
+from github_s3_backup.restore.selection import Chosen
+from github_s3_backup.restore.verify import Verified, Verify
 from vault import FIRST, SECOND, Vault, entries_of
-from verify import Verified, Verify
 
 API = "acme/api"
 

@@ -17,10 +17,10 @@ import pytest
 
 from embedded.github import Fault
 from embedded.stack import PROJECT
-from redaction import Redactor
+from github_s3_backup.redaction import Redactor
 from world import World
 
-ASKPASS = PROJECT / "container" / "askpass.sh"
+ASKPASS = PROJECT / "container" / "github_s3_backup" / "git" / "askpass.sh"
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import pytest
 
 from embedded.organisation import AWKWARD, RECIPES
 from embedded.real_git import git, served_refs
-from served_refs import CONTENT_TYPE, ServedRefsError, parse_served_refs
+from github_s3_backup.git.served_refs import CONTENT_TYPE, ServedRefsError, parse_served_refs
 from world import Repositories
 
 OID = b"1" * 40

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-import configuration
-import metrics
-from backup import NOT_STARTED, OK, SOME_FAILED, STOPPED
 from embedded.stack import PROJECT
+from github_s3_backup import configuration, metrics
+from github_s3_backup.backup.run import NOT_STARTED, OK, SOME_FAILED, STOPPED
+from github_s3_backup.version import TOOL_VERSION
 from terraform.module import ACCOUNT, REGION, REPLICA_REGION, Applied, Module, copy_module
 from terraform.standin.mirror import NEWEST, OLDEST, install, serve
-from version import TOOL_VERSION
 
 SOURCES = {path.name: path.read_text() for path in PROJECT.glob("*.tf")}
 

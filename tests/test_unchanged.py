@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from archive import ArchiveError
 from embedded.github import FakeRepository, Fault
 from embedded.real_git import git
 from embedded.s3_proxy import S3Fault, S3Proxy
-from github_api import API_ATTEMPTS
-from manifest import Entry, entry
+from github_s3_backup.backup.unchanged import is_due
+from github_s3_backup.github.rest import API_ATTEMPTS
+from github_s3_backup.manifest import Entry, entry
+from github_s3_backup.s3.archive import ArchiveError
 from test_archive import MOMENT, REPOSITORY, archive_of
 from test_stop import stop_when
-from unchanged import is_due
 from world import Run, World
 
 NAMES = ("api", "public", "empty")

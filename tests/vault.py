@@ -16,17 +16,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catalogue import Catalogue
-from download import Bundles
 from embedded.organisation import AWKWARD, LARGE, Recipe, Stream
 from embedded.real_git import git, served_refs
 from embedded.s3 import REGION, WRITER
 from embedded.stack import RESTORE, Stack
-from git import Git
-from logs import new_logger
-from manifest import Entry, parse_manifest
-from redaction import Redactor
-from stop import Stop
+from github_s3_backup.git.process import Git
+from github_s3_backup.logs import new_logger
+from github_s3_backup.manifest import Entry, parse_manifest
+from github_s3_backup.redaction import Redactor
+from github_s3_backup.s3.catalogue import Catalogue
+from github_s3_backup.s3.download import Bundles
+from github_s3_backup.stop import Stop
 from world import Restored, World, events_of
 
 PREFIX = "github-backup"

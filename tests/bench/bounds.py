@@ -20,11 +20,11 @@ from bench.organisation import Organisation
 from bench.recorded import Traffic
 from bench.recorded_server import GIT_PATH
 from bench.session import Session
-from bundle import only_pack, open_bundle, write_header
-from configuration import MOST_BY_DEFAULT, WORKERS_PER_CPU
 from embedded.real_git import ENVIRONMENT, git, served_refs
-from git import Git, Mirror
-from stop import Stop
+from github_s3_backup.configuration import MOST_BY_DEFAULT, WORKERS_PER_CPU
+from github_s3_backup.git.bundle import only_pack, open_bundle, write_header
+from github_s3_backup.git.process import Git, Mirror
+from github_s3_backup.stop import Stop
 
 CORES = os.cpu_count() or 1
 # As many repositories as a run has in flight by itself.

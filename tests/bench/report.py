@@ -3,7 +3,7 @@
 from bench.bounds import BUNDLE_LABEL, WORKERS
 from bench.compare import CHANGED, FULL, GITHUB_BACKUP, LOOP
 from bench.results import Results, bars
-from disk import readable
+from github_s3_backup.disk import readable
 
 Rows = list[list[str]]
 

@@ -1,0 +1,1 @@
+"""git: processes, refs, mirrors, and bundles."""

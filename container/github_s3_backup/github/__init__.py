@@ -1,0 +1,1 @@
+"""GitHub: its REST API, the App, its key and its tokens."""

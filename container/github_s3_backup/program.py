@@ -1,0 +1,49 @@
+"""What the programs of this folder have in common: how they begin with AWS, and how they end."""
+
+import contextlib
+import os
+import sys
+from typing import NoReturn
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ProfileNotFound
+
+from github_s3_backup.stop import ignore_signals
+
+
+def aws_session() -> tuple[boto3.session.Session, list[str]]:
+    """Return boto3's session and what is wrong with the environment that it was made from."""
+    # boto3 by itself knows AWS_DEFAULT_REGION only; Fargate sets AWS_REGION.
+    region = os.environ.get("AWS_REGION", "").strip() or None
+    try:
+        return boto3.session.Session(region_name=region), []
+    except ProfileNotFound as error:
+        problem = f"AWS_PROFILE can't be used: {error}"
+    except BotoCoreError as error:
+        problem = f"the AWS configuration can't be used: {error}"
+        os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    os.environ.pop("AWS_PROFILE", None)
+    return boto3.session.Session(region_name=region), [problem]
+
+
+def s3_config(workers: int) -> Config:
+    """Return the S3 client's settings: retries by botocore, a connection for each worker and for parts at once."""
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": 5},
+        max_pool_connections=workers + 8,
+        connect_timeout=10,
+        read_timeout=60,
+    )
+
+
+def leave(code: int) -> NoReturn:
+    """Exit at once with the code, whatever comes in between: a signal, or a pipe that nobody reads any more.
+
+    Python would take a quarter of a second to take itself apart, for nothing.
+    """
+    ignore_signals()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

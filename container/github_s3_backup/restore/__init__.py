@@ -1,0 +1,1 @@
+"""The restore commands: list, diff, fetch, verify, push. `main.py` runs them."""

@@ -1,0 +1,98 @@
+"""With what a restore may write: a token, or a restore App of its own. Never the App that makes the backups."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from structlog.typing import FilteringBoundLogger
+
+from github_s3_backup.configuration import (
+    APP_ID,
+    DEFAULT_API_URL,
+    DEFAULT_SERVER_URL,
+    SECRET_ARN,
+    ConfigurationError,
+    Reader,
+)
+from github_s3_backup.github.app import App, GitHub
+from github_s3_backup.github.app_key import key_from_file, key_from_secret
+from github_s3_backup.github.rest import GitHubError, new_session
+from github_s3_backup.redaction import Redactor
+from github_s3_backup.stop import Stop
+
+# To GitHub's API: it does not like more than a few writers at once.
+CONNECTIONS = 10
+# Workflows: without it GitHub refuses a push that holds a file in .github/workflows.
+READ_AND_WRITE = MappingProxyType(
+    {"administration": "write", "contents": "write", "metadata": "read", "workflows": "write"}
+)
+
+
+@dataclass(frozen=True)
+class WriteAccess:
+    """Where to write and as whom, as the environment says it."""
+
+    api_url: str
+    server_url: str
+    token: str | None
+    app_id: str | None
+    key_file: str | None
+    key_secret_arn: str | None
+
+
+def read_write_access(environment: Mapping[str, str], token_needed: bool) -> WriteAccess:
+    """Return what the environment says, or raise ConfigurationError naming every problem at once."""
+    read = Reader(environment)
+    token, app_id = read.text("RESTORE_TOKEN"), read.text("RESTORE_APP_ID")
+    file, arn = read.text("RESTORE_APP_KEY_FILE"), read.text("RESTORE_APP_KEY_SECRET_ARN")
+    if token_needed and (token is None) == (app_id is None):
+        which = "neither is" if token is None else "both are"
+        read.problems.append(
+            f"set one of RESTORE_TOKEN and RESTORE_APP_ID ({which} set): a token that may write to the target, "
+            "or a GitHub App for restores with Administration, Contents and Workflows write"
+        )
+    if token is not None and re.search(r"\s", token):
+        read.problems.append("RESTORE_TOKEN holds blanks or line ends: it must be the token alone")
+    if app_id is not None:
+        read.matching("RESTORE_APP_ID", app_id, APP_ID, "the App's id or client id")
+        if app_id == read.text("GITHUB_APP_ID"):
+            read.problems.append("RESTORE_APP_ID is the App that makes the backups: it must not be able to write")
+        if (file is None) == (arn is None):
+            read.problems.append("set one of RESTORE_APP_KEY_FILE and RESTORE_APP_KEY_SECRET_ARN for the restore App")
+        read.file("RESTORE_APP_KEY_FILE")
+        read.matching("RESTORE_APP_KEY_SECRET_ARN", arn, SECRET_ARN, "the ARN of a Secrets Manager secret")
+    api_url, server_url = (
+        read.url("GITHUB_API_URL", DEFAULT_API_URL),
+        read.url("GITHUB_SERVER_URL", DEFAULT_SERVER_URL),
+    )
+    if read.problems:
+        raise ConfigurationError(read.problems)
+    return WriteAccess(api_url, server_url, token, app_id, file, arn)
+
+
+def token_source(
+    access: WriteAccess, aws: Any, redactor: Redactor, stop: Stop, log: FilteringBoundLogger
+) -> Callable[[str], str]:
+    """Return what gives a token that may write to an owner's repositories. Raises AppKeyError, later GitHubError."""
+    if access.token is not None:
+        token = access.token
+        redactor.hide_token(token)
+        return lambda _owner: token
+    if access.key_secret_arn:
+        key = key_from_secret(aws.client("secretsmanager"), access.key_secret_arn)
+    else:
+        key = key_from_file(Path(str(access.key_file)))
+    app = App(str(access.app_id), key, access.api_url, access.server_url, READ_AND_WRITE, "RESTORE_APP")
+    github = GitHub(app, new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS), redactor, stop, log)
+    installations = {one.owner.lower(): one.id for one in github.installations()}
+
+    def token_of(owner: str) -> str:
+        if owner.lower() not in installations:
+            raise GitHubError(f"the restore App is not installed at {owner}: install it there, for all repositories")
+        return github.tokens(installations[owner.lower()]).token()
+
+    return token_of

@@ -1,0 +1,106 @@
+"""What changed from one backup to another: how one finds the last good day."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from github_s3_backup.git.process import Git, GitError, Refs
+from github_s3_backup.manifest import Entry, Manifest
+from github_s3_backup.restore.unbundle import make_mirror
+from github_s3_backup.s3.download import Bundles
+
+Kind = Literal[
+    "appeared",
+    "vanished",
+    "failed",
+    "renamed",
+    "shrank",
+    "refs deleted",
+    "default branch renamed",
+    "default branch moved",
+    "default branch rewritten",
+]
+# A bundle that is so much smaller lost more than a new packing explains.
+SHRUNK = 0.9
+# A pull request's refs come and go by themselves.
+COUNTED = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing about one repository that is not as it was."""
+
+    full_name: str
+    kind: Kind
+    detail: str
+
+
+def compare_lists(old: Manifest, new: Manifest) -> Iterator[Difference]:
+    """Yield what the manifests alone tell: repositories that appeared, vanished, failed or have another name."""
+    before, after = _by_id(old), _by_id(new)
+    failed = {one.full_name: one for one in new.failures}
+    for one in after.values():
+        if one.id not in before:
+            yield Difference(one.full_name, "appeared", f"not in the backup of {old.date}")
+        elif before[one.id].full_name != one.full_name:
+            yield Difference(one.full_name, "renamed", f"was {before[one.id].full_name}")
+    for one in before.values():
+        if one.id not in after and not {one.full_name, f"{one.owner}/*"} & failed.keys():
+            yield Difference(one.full_name, "vanished", f"not in the backup of {new.date}")
+    for failure in failed.values():
+        yield Difference(failure.full_name, "failed", f"{failure.stage}: {failure.error}")
+
+
+def changed_pairs(old: Manifest, new: Manifest) -> list[tuple[Entry, Entry]]:
+    """Return the repositories of both manifests whose refs or default branch are not the same."""
+    before = _by_id(old)
+    pairs = ((before[one.id], one) for one in _by_id(new).values() if one.id in before)
+    return [(a, b) for a, b in pairs if a.refs_sha256 != b.refs_sha256 or a.default_branch != b.default_branch]
+
+
+def compare_repository(old: Entry, new: Entry, bundles: Bundles, git: Git | None) -> Iterator[Difference]:
+    """Yield how one repository changed; without `git` only what the bundles' headers tell, which is quick.
+
+    Raises DownloadError, UnbundleError and GitError.
+    """
+    name = new.full_name
+    if new.size_bytes < old.size_bytes * SHRUNK:
+        yield Difference(name, "shrank", f"from {old.size_bytes} to {new.size_bytes} bytes")
+    if old.default_branch != new.default_branch:
+        yield Difference(name, "default branch renamed", f"from {old.default_branch} to {new.default_branch}")
+    gone = sorted(ref for ref in _refs(old, bundles).keys() - _refs(new, bundles).keys() if ref.startswith(COUNTED))
+    if gone:
+        shown = ", ".join(ref.decode(errors="replace") for ref in gone[:10])
+        yield Difference(name, "refs deleted", f"{len(gone)}: {shown}{', ...' if len(gone) > 10 else ''}")
+    if old.sha and new.sha and old.sha != new.sha:
+        if git is None:
+            yield Difference(name, "default branch moved", f"from {old.sha} to {new.sha}")
+        elif not _holds(old.sha, new, bundles, git):
+            yield Difference(name, "default branch rewritten", f"{old.sha} is not in the history of {new.sha}")
+
+
+def _by_id(manifest: Manifest) -> dict[int, Entry]:
+    return {one.id: one for one in manifest.entries if one.status != "gone"}
+
+
+def _refs(entry: Entry, bundles: Bundles) -> Refs:
+    return bundles.header(entry).refs if entry.s3_key else {}
+
+
+def _holds(sha: str, new: Entry, bundles: Bundles, git: Git) -> bool:
+    """Return whether the commit is in the history of the newer default branch."""
+    with tempfile.TemporaryDirectory() as name:
+        bundle, mirror = Path(name) / "bundle", Path(name) / "mirror.git"
+        bundles.download(new, bundle, lambda _: None)
+        make_mirror(git, bundle, new, mirror)
+        inside = f"--git-dir={mirror}"
+        try:
+            git.run(inside, "cat-file", "-e", f"{sha}^{{commit}}")
+            git.run(inside, "merge-base", "--is-ancestor", sha, str(new.sha))
+        except GitError as error:
+            if error.returncode not in (1, 128):
+                raise
+            return False
+        return True

@@ -1,0 +1,180 @@
+"""The command line of restore.py."""
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from github_s3_backup.configuration import DEFAULT_PREFIX, MOST_WORKERS
+from github_s3_backup.restore.selection import LATEST
+from github_s3_backup.s3.catalogue import DATE
+
+# GitHub refuses a push of more than 2 GiB; the size of a push is an estimate. MB.
+STEP_SIZE = 1000
+# A restore is git's work nearly throughout: four keep a CPU busy.
+WORKERS_PER_CPU = 4
+REPORT_PLACE = re.compile(r"s3://[^/]+/+[^/].*")
+OWNER = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)
+# Other servers nest their groups.
+OWNER_OR_GROUP = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
+SCHEMES = ("https", "http", "ssh", "file")
+
+PUSH_NOTES = """\
+environment:
+  RESTORE_TOKEN            a token that may write to the target, or a restore App of its own:
+  RESTORE_APP_ID, RESTORE_APP_KEY_FILE or RESTORE_APP_KEY_SECRET_ARN
+                           permissions: Administration, Contents and Workflows write
+  GITHUB_API_URL, GITHUB_SERVER_URL
+                           GitHub Enterprise: https://HOST/api/v3 and https://HOST
+"""
+NOTES = """\
+exit codes: 0 all done; 1 something failed, all else was done; 2 wrong usage; 143 stopped
+Results go to stdout, logs to stderr. `github-s3-backup restore COMMAND --help` explains a command.
+"""
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the command line's options; a wrong one is explained, exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="github-s3-backup restore",
+        description="Restore GitHub repositories from the backups in a bucket, primary or replica.",
+        epilog=NOTES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_add_list, _add_diff, _add_fetch, _add_verify, _add_push):
+        add(commands)
+    options = parser.parse_args(arguments)
+    _check(parser, options)
+    return options
+
+
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    problems = []
+    if not options.bucket:
+        problems.append("name the bucket: --bucket, or the variable S3_BUCKET")
+    if options.command in ("fetch", "verify", "push"):
+        sampled = options.command == "verify" and options.within_days
+        if bool(options.patterns) + options.all + bool(sampled) != 1:
+            problems.append("name repositories (owner/name, 'owner/glob*', owner), or --all for every one")
+    if options.version and options.date in (None, LATEST):
+        problems.append("--version needs the --date of the manifest that it is a version of")
+    if options.command == "push":
+        problems.extend(_target_problems(options))
+    if options.command == "verify":
+        report = str(options.report or "")
+        if report.startswith("s3://") and not REPORT_PLACE.fullmatch(report):
+            problems.append(f"--report s3://BUCKET/PREFIX/ is the form of a place in S3; got {report}")
+        if bool(options.within_days) != bool(options.every_hours):
+            problems.append("--within-days and --every-hours belong together")
+        if options.within_days and not report.startswith("s3://"):
+            problems.append("--within-days needs --report s3://BUCKET/PREFIX/: there stands what was proven when")
+    if problems:
+        parser.error("; ".join(problems))
+
+
+def _target_problems(options: argparse.Namespace) -> list[str]:
+    owner = OWNER_OR_GROUP if options.url else OWNER
+    problems = [] if options.to is None or owner.fullmatch(options.to) else [f"--to must be an owner: {options.to!r}"]
+    if options.url is None:
+        return problems
+    try:
+        parts = urlsplit(options.url)
+        login, _, server = parts.netloc.rpartition("@")
+    except ValueError:
+        return [*problems, "--url is no URL"]
+    if parts.scheme not in SCHEMES or (parts.scheme != "file" and not parts.hostname):
+        problems.append(f"--url must begin with one of {', '.join(f'{one}://' for one in SCHEMES)}, then the server")
+    if ":" in login or (login and parts.scheme != "ssh"):
+        problems.append("--url must not hold a user name or a password: set RESTORE_TOKEN")
+    if re.search("[{}]", server + parts.path.replace("{owner}", "").replace("{name}", "") + parts.query):
+        problems.append("--url may have {owner} and {name} in its path, and no other braces")
+    return problems
+
+
+def _common(date: bool = True) -> argparse.ArgumentParser:
+    parent = argparse.ArgumentParser(add_help=False)
+    group = parent.add_argument_group("the backups")
+    group.add_argument("--bucket", default=os.environ.get("S3_BUCKET", "").strip(), help="default: $S3_BUCKET")
+    prefix = os.environ.get("S3_PREFIX", "").strip().strip("/") or DEFAULT_PREFIX
+    group.add_argument("--prefix", default=prefix, type=lambda text: text.strip("/"), help="default: %(default)s")
+    group.add_argument("--region", help="the bucket's region; default: $AWS_REGION")
+    if date:
+        group.add_argument("--date", type=_date, metavar="DATE", help="a day, or latest (which is the default)")
+        group.add_argument("--version", metavar="ID", help="a version of that day's manifest, see list --versions")
+    cpus = os.cpu_count() or 1
+    workers = min(MOST_WORKERS, WORKERS_PER_CPU * cpus)
+    parent.add_argument("--concurrency", type=_number, default=workers, metavar="N", help="default: %(default)s")
+    return parent
+
+
+def _repositories(parser: argparse.ArgumentParser, everything: bool = True) -> None:
+    parser.add_argument("patterns", nargs="*", metavar="REPOSITORY", help="owner/name, 'owner/glob*', or owner")
+    if everything:
+        parser.add_argument("--all", action="store_true", help="every repository of the backup")
+
+
+def _add_list(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("list", parents=[_common()], help="what backups there are, and what is in them")
+    _repositories(parser, everything=False)
+    parser.add_argument("--versions", action="store_true", help="every stored version of the manifest of --date")
+    parser.add_argument("--limit", type=_number, default=30, metavar="N", help="newest dates shown (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+
+
+def _add_diff(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("diff", parents=[_common(date=False)], help="what changed between two backups")
+    parser.add_argument("old", type=_date, metavar="DATE")
+    parser.add_argument("new", type=_date, metavar="DATE")
+    _repositories(parser, everything=False)
+    parser.add_argument("--quick", action="store_true", help="download no bundle: a rewritten branch shows as moved")
+    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    parser.set_defaults(version=None, date=None)
+
+
+def _add_fetch(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("fetch", parents=[_common()], help="fetch repositories to a folder; can be continued")
+    _repositories(parser)
+    parser.add_argument("--into", type=Path, required=True, metavar="FOLDER")
+    forms = ("bundles", "mirrors", "clones")
+    parser.add_argument("--as", dest="form", choices=forms, default="bundles", help="default: %(default)s")
+
+
+def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("verify", parents=[_common()], help="prove that repositories restore; JSON report")
+    _repositories(parser)
+    parser.add_argument("--report", metavar="FILE", help="write it there and not to stdout; s3://BUCKET/PREFIX/ too")
+    parser.add_argument("--publish", action="store_true", help="publish the metrics to CloudWatch")
+    drill = parser.add_argument_group("a drill: a rotating sample, and the largest")
+    drill.add_argument("--within-days", type=_number, metavar="N", help="prove each repository once in so many days")
+    drill.add_argument("--every-hours", type=_number, metavar="N", help="a drill comes so often")
+
+
+def _add_push(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "push",
+        parents=[_common()],
+        help="push repositories to GitHub or another git server",
+        epilog=PUSH_NOTES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _repositories(parser)
+    parser.add_argument("--to", metavar="OWNER", help="another owner than the one in the backup")
+    parser.add_argument("--url", metavar="URL", help="any git server: 'https://git.example.com/{owner}/{name}.git'")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    parser.add_argument("--overwrite", action="store_true", help="replace refs that the target has with other content")
+    parser.add_argument("--step-size", type=_number, default=STEP_SIZE, metavar="MB", help="largest push (%(default)s)")
+
+
+def _date(text: str) -> str:
+    if text != LATEST and not DATE.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-11-23, nor {LATEST}")
+    return text
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
+    return int(text)

@@ -1,0 +1,114 @@
+"""Pushing a repository in steps that are each below a limit: GitHub refuses a push of more than 2 GiB.
+
+https://docs.github.com/en/get-started/using-git/troubleshooting-the-2-gb-push-limit
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from github_s3_backup.git.process import Git, Refs
+
+# So many refs in one push, whatever their size: servers look at each.
+REFS_A_STEP = 1000
+
+
+@dataclass(frozen=True)
+class Step:
+    """One push. `milestones` are commits on the way to a ref, to be kept on the server until the ref is there."""
+
+    refs: Refs
+    milestones: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class History:
+    """A mirror on this disk, asked how many bytes it takes to push."""
+
+    git: Git
+    mirror: Path
+
+    def known(self, oids: Iterable[bytes]) -> set[bytes]:
+        """Return those of the objects that the mirror holds."""
+        asked = b"".join(oid + b"\n" for oid in oids)
+        answer = self.git.run(f"--git-dir={self.mirror}", "cat-file", "--batch-check=%(objectname)", stdin=asked)
+        return {line for line in answer.splitlines() if b" " not in line}
+
+    def size(self, wanted: Iterable[bytes], there: Iterable[bytes]) -> int:
+        """Return the bytes on disk of all objects that `wanted` reaches and `there` does not."""
+        revisions = b"\n".join([*wanted, *(b"^" + oid for oid in there)]) + b"\n"
+        return int(self._rev_list("--objects", "--disk-usage", stdin=revisions))
+
+    def first_parents(self, tip: bytes, there: Iterable[bytes]) -> list[bytes]:
+        """Return the commits from the oldest to `tip` that are not there, each the first parent of the next."""
+        revisions = b"\n".join([tip, *(b"^" + oid for oid in there)]) + b"\n"
+        return self._rev_list("--first-parent", "--reverse", stdin=revisions).split()
+
+    def other_parents(self, commit: bytes) -> list[bytes]:
+        """Return the parents of a merge but the first."""
+        return self._rev_list("--parents", "--max-count=1", stdin=commit + b"\n").split()[2:]
+
+    def _rev_list(self, *options: str, stdin: bytes) -> bytes:
+        return self.git.run(f"--git-dir={self.mirror}", "rev-list", *options, "--stdin", stdin=stdin)
+
+
+def plan_steps(history: History, refs: Refs, there: Refs, limit: int) -> list[Step]:
+    """Return the pushes, in order, that bring `refs` to a server that has `there`: none larger than `limit` bytes.
+
+    A single commit that is larger is a step of its own: it can't be divided.
+    """
+    missing = {name: oid for name, oid in refs.items() if there.get(name) != oid}
+    if not missing:
+        return []
+    done = history.known(there.values())
+    if history.size(missing.values(), done) <= limit:
+        return [Step(chunk) for chunk in _chunks(missing)]
+    steps: list[Step] = []
+    waiting = list(missing.items())
+    while waiting:
+        oids = [oid for _, oid in waiting]
+        for milestone in _milestones(history, oids[0], done, limit):
+            steps.append(Step({}, (milestone,)))
+            done.add(milestone)
+        fitting = _count_fitting(len(oids), lambda count: history.size(oids[:count], done) <= limit)  # noqa: B023
+        batch, waiting = dict(waiting[: max(fitting, 1)]), waiting[max(fitting, 1) :]
+        steps.extend(Step(chunk) for chunk in _chunks(batch))
+        done |= set(batch.values())
+    return steps
+
+
+def _chunks(refs: Refs) -> Iterator[Refs]:
+    pairs = list(refs.items())
+    for start in range(0, len(pairs), REFS_A_STEP):
+        yield dict(pairs[start : start + REFS_A_STEP])
+
+
+def _milestones(history: History, tip: bytes, there: Iterable[bytes], limit: int) -> list[bytes]:
+    """Return commits below `tip` that, pushed one by one, leave at most `limit` bytes from each to the next."""
+    done, found = set(there), list[bytes]()
+    chain = history.first_parents(tip, done)
+    while len(chain) > 1 and history.size([tip], done) > limit:
+        fitting = _count_fitting(len(chain), lambda count: history.size([chain[count - 1]], done) <= limit)  # noqa: B023
+        if not fitting:  # the oldest alone is too large: first whatever was merged into it
+            for parent in history.other_parents(chain[0]):
+                between = [*_milestones(history, parent, done, limit), parent]
+                found.extend(between)
+                done |= set(between)
+        reached = chain[max(fitting, 1) - 1]
+        chain = chain[max(fitting, 1) :]
+        if chain:
+            found.append(reached)
+            done.add(reached)
+    return found
+
+
+def _count_fitting(most: int, fits: Callable[[int], bool]) -> int:
+    """Return how many can be pushed at once, as each answer of git costs time: where some fit, so do fewer."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -1,0 +1,1 @@
+"""S3: what a run writes, and what a restore reads."""
