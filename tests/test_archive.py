@@ -171,7 +171,7 @@ def test_a_manifest_is_read_back_as_it_was_written_though_another_run_writes_its
     def another_run(**_: object) -> None:
         world.stack.s3.client().put_object(Bucket=world.bucket, Key=archive.manifest_key, Body=b"{}")
 
-    client = world.stack.s3.client()
+    client = world.stack.s3.new_client()
     client.meta.events.register("before-call.s3.GetObject", another_run)
     archive = Archive(client, world.bucket, "github-backup", MOMENT, Stop(), new_logger(sys.stdout, Redactor()))
     archive.put_manifest(Manifest("run", MOMENT, MOMENT, True, "2.39", (), ()))

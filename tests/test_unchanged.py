@@ -1,27 +1,32 @@
 """A repository that did not change is carried over by a copy; whatever is not as it should be is cloned."""
 
+import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from embedded.github import FakeRepository, Fault
+from embedded.github import FakeGitHub, FakeRepository, Fault
 from embedded.real_git import git
 from embedded.s3_proxy import S3Fault, S3Proxy
+from embedded.stack import Stack
 from github_s3_backup.backup.unchanged import is_due
 from github_s3_backup.github.rest import API_ATTEMPTS
 from github_s3_backup.manifest import Entry, entry
 from github_s3_backup.s3.archive import ArchiveError
-from test_archive import MOMENT, REPOSITORY, archive_of
+from github_s3_backup.s3.catalogue import Catalogue
+from test_archive import PART, REPOSITORY, archive_of, blocks_of
 from test_stop import stop_when
-from world import Run, World
+from world import Backup, Repositories, Run, World
 
 NAMES = ("api", "public", "empty")
+COPIES = tuple(f"copy-{number}" for number in range(8))
 REFS = "GET .*/info/refs"
 FETCH = "POST .*/git-upload-pack"
 
@@ -38,13 +43,36 @@ def own_copy(world: World, repository: FakeRepository) -> FakeRepository:
     return repository
 
 
+@pytest.fixture(scope="session")
+def backup(stack: Stack, repositories: Repositories, tmp_path_factory: pytest.TempPathFactory) -> Backup:
+    """A backup of everything that these tests change, made once; each test takes over what it needs of it."""
+    with FakeGitHub() as github:
+        folder = tmp_path_factory.mktemp("backup")
+        world = World(stack, github, repositories, folder, stack.s3.new_bucket("unchanged"), "unchanged")
+        for name in NAMES:
+            world.add(name)
+        for name in COPIES:
+            world.add("api", name=name)
+        run = world.run()
+        assert run.code == 0, run.output
+        assert run.manifest is not None
+        return Backup(world.bucket, run.manifest)
+
+
 @pytest.fixture
-def yesterday(world: World) -> dict[str, FakeRepository]:
-    """Three repositories that were backed up yesterday; what has been asked of GitHub is forgotten."""
+def yesterday(world: World, backup: Backup) -> dict[str, FakeRepository]:
+    """Three repositories that were backed up yesterday."""
     added = {name: own_copy(world, world.add(name)) for name in NAMES}
-    assert world.run().code == 0
-    world.yesterday()
-    world.github.exchanges.clear()
+    world.take_over(backup, 1)
+    return added
+
+
+@pytest.fixture
+def copies(world: World, yesterday: dict[str, FakeRepository], backup: Backup) -> list[FakeRepository]:
+    """Repositories like acme/api, in each of which something else changes; also backed up yesterday."""
+    assert len(yesterday) == len(NAMES)
+    added = [own_copy(world, world.add("api", name=name)) for name in COPIES]
+    world.take_over(backup, 1)
     return added
 
 
@@ -76,11 +104,10 @@ def test_what_was_carried_over_says_when_it_was_made_and_is_no_upload(
     world: World, yesterday: dict[str, FakeRepository]
 ) -> None:
     before = {one["full_name"]: one for one in json.loads(last_manifest(world))["repos"]}
-    world.variables["SERVICE_NAME"] = f"{world.service}-today"
     entry = run_today(world).repos["acme/api"]
     same = ("sha", "size_bytes", "sha256", "ref_count", "refs_sha256", "backed_up_at", "s3_checksum_sha256")
     assert {name: entry[name] for name in same} == {name: before["acme/api"][name] for name in same}
-    published = world.stack.aws.metrics(f"{world.service}-today")
+    published = world.metrics()
     assert published["RepositoriesUnchanged"] == [2]
     assert published["BytesUploaded"] == [0]
     assert published["BackupSuccess"] == [len(yesterday)]
@@ -115,12 +142,13 @@ CHANGES: dict[str, Callable[[FakeRepository], object]] = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_what_changed_is_cloned_and_nothing_else(
-    world: World, yesterday: dict[str, FakeRepository], change: str
-) -> None:
-    CHANGES[change](yesterday["api"])
-    assert_cloned(run_today(world), world, {"acme/api"})
+def test_what_changed_is_cloned_and_nothing_else(world: World, copies: list[FakeRepository]) -> None:
+    changed = dict(zip(CHANGES, copies, strict=False))
+    for what, repository in changed.items():
+        CHANGES[what](repository)
+    run = run_today(world)
+    assert {what: statuses(run)[one.full_name] for what, one in changed.items()} == dict.fromkeys(CHANGES, "stored")
+    assert_cloned(run, world, {one.full_name for one in changed.values()})
 
 
 def test_a_new_default_branch_at_the_same_commit_is_in_the_manifest(world: World) -> None:
@@ -191,24 +219,24 @@ SPOILED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", SPOILED)
-@pytest.mark.usefixtures("yesterday")
-def test_an_object_that_is_not_what_the_manifest_says_is_not_carried_over(world: World, what: str) -> None:
-    change, words = SPOILED[what]
+def test_an_object_that_is_not_what_the_manifest_says_is_not_carried_over(
+    world: World, copies: list[FakeRepository]
+) -> None:
     manifest = json.loads(last_manifest(world))
-    change(next(one for one in manifest["repos"] if one["full_name"] == "acme/api"))
+    entries = {one["full_name"]: one for one in manifest["repos"]}
+    spoiled = dict(zip(SPOILED, copies, strict=False))
+    for what, repository in spoiled.items():
+        SPOILED[what][0](entries[repository.full_name])
     world.put_manifest(manifest)
-    run = run_today(world)
-    assert_cloned(run, world, {"acme/api"})
-    (warning,) = run.named("last bundle not copied, cloning")
-    assert words in warning["error"]
-
-
-def test_a_deleted_object_is_not_carried_over(world: World, yesterday: dict[str, FakeRepository]) -> None:
-    entry = next(one for one in json.loads(last_manifest(world))["repos"] if one["name"] == yesterday["api"].name)
-    version = {"Key": entry["s3_key"], "VersionId": entry["version_id"]}
+    deleted = entries[copies[-1].full_name]
+    version = {"Key": deleted["s3_key"], "VersionId": deleted["version_id"]}
     world.stack.s3.client().delete_object(Bucket=world.bucket, **version)
-    assert_cloned(run_today(world), world, {"acme/api"})
+    run = run_today(world)
+    assert_cloned(run, world, {one.full_name for one in (*spoiled.values(), copies[-1])})
+    warnings = {one["full_name"]: one["error"] for one in run.named("last bundle not copied, cloning")}
+    for what, repository in spoiled.items():
+        assert SPOILED[what][1] in warnings[repository.full_name], what
+    assert "Not Found" in warnings[deleted["full_name"]]
 
 
 def breaking(change: Callable[[dict[str, Any]], object]) -> Callable[[World], None]:
@@ -235,10 +263,17 @@ BROKEN: dict[str, Callable[[World], None]] = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_a_manifest_that_cannot_be_used_makes_a_full_run(
-    world: World, yesterday: dict[str, FakeRepository], what: str
-) -> None:
+@pytest.mark.usefixtures("yesterday")
+def test_a_manifest_that_cannot_be_used_is_not_the_last_backup(world: World, what: str) -> None:
+    catalogue = Catalogue(world.stack.s3.client(), world.bucket, "github-backup")
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    assert catalogue.newest_complete(today) is not None
     BROKEN[what](world)
+    assert catalogue.newest_complete(today) is None
+
+
+def test_a_manifest_that_cannot_be_used_makes_a_full_run(world: World, yesterday: dict[str, FakeRepository]) -> None:
+    BROKEN["without a field"](world)
     assert_cloned(run_today(world), world, {f"acme/{name}" for name in yesterday if name != "empty"})
 
 
@@ -271,33 +306,31 @@ def test_a_bucket_whose_manifests_cannot_be_listed_makes_a_full_run(
     assert "AccessDenied" in run.named("no last backup, cloning every repository")[0]["reason"]
 
 
-@pytest.mark.parametrize("match", [r"HEAD .*/acme/api\.bundle", r"PUT .*/acme/api\.bundle\S* copy"])
 @pytest.mark.usefixtures("yesterday")
-def test_a_copy_that_s3_refuses_is_said_and_cloned(world: World, s3_proxy: S3Proxy, match: str) -> None:
-    s3_proxy.faults = [S3Fault(match, "deny")]
+def test_a_copy_that_s3_refuses_is_said_and_cloned(world: World, s3_proxy: S3Proxy) -> None:
+    s3_proxy.faults = [
+        S3Fault(r"HEAD .*/acme/api\.bundle", "deny"),
+        S3Fault(r"PUT .*/acme/public\.bundle\S* copy", "deny"),
+    ]
     run = run_today(world)
-    assert_cloned(run, world, {"acme/api"})
-    assert re.search("AccessDenied|Forbidden", run.named("last bundle not copied, cloning")[0]["error"])
+    assert_cloned(run, world, {"acme/api", "acme/public"})
+    for warning in run.named("last bundle not copied, cloning"):
+        assert re.search("AccessDenied|Forbidden", warning["error"])
 
 
-@pytest.mark.parametrize(
-    ("checksum", "carried"),
-    [("of the source", True), ("of other bytes", False)],
-)
-def test_the_checksum_that_s3_takes_of_the_copy_is_compared(
-    world: World, yesterday: dict[str, FakeRepository], s3_proxy: S3Proxy, checksum: str, carried: bool
-) -> None:
+@pytest.mark.usefixtures("yesterday")
+def test_the_checksum_that_s3_takes_of_the_copy_is_compared(world: World, s3_proxy: S3Proxy) -> None:
     """AWS says it in CopyObject's answer. SeaweedFS does not, and is asked with HeadObject: so it is put in here."""
-    entry = next(one for one in json.loads(last_manifest(world))["repos"] if one["name"] == yesterday["api"].name)
-    value = entry["s3_checksum_sha256"] if carried else "A" * 43 + "="
-    s3_proxy.copy_checksums = {r"/acme/api\.bundle": value}
+    entries = {one["full_name"]: one for one in json.loads(last_manifest(world))["repos"]}
+    of_the_source, of_other_bytes = entries["acme/api"]["s3_checksum_sha256"], "A" * 43 + "="
+    s3_proxy.copy_checksums = {r"/acme/api\.bundle": of_the_source, r"/acme/public\.bundle": of_other_bytes}
     run = run_today(world)
-    assert statuses(run)["acme/api"] == ("unchanged" if carried else "stored"), checksum
-    asked = [one for one in s3_proxy.requests if one.startswith("HEAD ") and "api.bundle" in one]
-    assert len(asked) == 1
+    assert statuses(run) == {"acme/api": "unchanged", "acme/public": "stored", "acme/empty": "empty"}
+    for name in ("api", "public"):
+        assert len([one for one in s3_proxy.requests if one.startswith("HEAD ") and f"{name}.bundle" in one]) == 1
 
 
-def test_an_object_in_parts_is_carried_over(world: World) -> None:
+def test_an_object_in_parts_is_carried_over_where_its_checksum_was_recorded(world: World) -> None:
     world.add("in-parts")
     first = world.run().repos["acme/in-parts"]
     assert re.fullmatch(r".+-\d+", first["s3_checksum_sha256"])
@@ -307,43 +340,48 @@ def test_an_object_in_parts_is_carried_over(world: World) -> None:
     # On the same day there is nothing to copy.
     again = run_today(world).repos["acme/in-parts"]
     assert again["version_id"] == run.repos["acme/in-parts"]["version_id"]
-
-
-def test_an_object_in_parts_whose_checksum_was_not_recorded_is_not_carried_over(world: World) -> None:
-    world.add("in-parts")
-    world.run()
-    world.yesterday()
+    world.delete_all(world.key(""))
     breaking(lambda manifest: [one.update(s3_checksum_sha256=None) for one in manifest["repos"]])(world)
     assert statuses(run_today(world)) == {"acme/in-parts": "stored"}
 
 
-def test_an_object_too_large_for_one_copy_is_copied_in_its_parts(world: World, s3_proxy: S3Proxy) -> None:
-    world.add("in-parts")
-    world.run()
-    yesterday = world.yesterday()
-    made = Entry(**yesterday["repos"][0])
-    archive = archive_of(world, s3_proxy.url, largest_copy=made.size_bytes - 1)
-    copied = archive.copy_bundle(REPOSITORY, made)
-    assert copied.checksum == made.s3_checksum_sha256
+@pytest.fixture
+def in_parts(world: World) -> Entry:
+    """The entry of an object in two parts."""
+    content = os.urandom(PART + 1000)
+    stored = archive_of(world).put_bundle(replace(REPOSITORY, name="in-parts"), blocks_of(content), PART)
+    return replace(
+        entry(REPOSITORY, "stored", None, 0.0),
+        s3_key=stored.key,
+        version_id=stored.version_id,
+        s3_checksum_sha256=stored.checksum,
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def test_an_object_too_large_for_one_copy_is_copied_in_its_parts(
+    world: World, s3_proxy: S3Proxy, in_parts: Entry
+) -> None:
+    archive = archive_of(world, s3_proxy.url, largest_copy=in_parts.size_bytes - 1)
+    copied = archive.copy_bundle(REPOSITORY, in_parts)
+    assert copied.checksum == in_parts.s3_checksum_sha256
     assert sum("partNumber" in one and one.endswith(" copy") for one in s3_proxy.requests) >= 2
     original, copy = (
         world.stack.s3.client().get_object(Bucket=world.bucket, Key=key)["Body"].read()
-        for key in (str(made.s3_key), copied.key)
+        for key in (str(in_parts.s3_key), copied.key)
     )
     assert original == copy
 
 
-def test_a_copy_in_parts_that_fails_leaves_nothing_behind(world: World, s3_proxy: S3Proxy) -> None:
-    world.add("in-parts")
-    world.run()
-    made = Entry(**world.yesterday()["repos"][0])
-    archive = archive_of(world, s3_proxy.url, largest_copy=made.size_bytes - 1)
+def test_a_copy_in_parts_that_fails_leaves_nothing_behind(world: World, s3_proxy: S3Proxy, in_parts: Entry) -> None:
+    archive = archive_of(world, s3_proxy.url, largest_copy=in_parts.size_bytes - 1)
     s3_proxy.faults = [S3Fault(r"PUT .*partNumber=2", "deny")]
     with pytest.raises(Exception, match="AccessDenied"):
-        archive.copy_bundle(REPOSITORY, made)
+        archive.copy_bundle(REPOSITORY, in_parts)
     client = world.stack.s3.client()
     assert client.list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
-    assert f"github-backup/{MOMENT:%Y-%m-%d}/acme/big.bundle" not in world.stored_keys()
+    assert world.stored_keys() == {in_parts.s3_key}
 
 
 class SaysNothing(S3Proxy):
@@ -353,30 +391,28 @@ class SaysNothing(S3Proxy):
         return b"<Nothing/>" if what.endswith(" copy") else answer
 
 
-def test_a_copy_in_parts_of_which_s3_says_nothing_is_none(world: World) -> None:
-    world.add("in-parts")
-    world.run()
-    made = Entry(**world.yesterday()["repos"][0])
+def test_a_copy_in_parts_of_which_s3_says_nothing_is_none(world: World, in_parts: Entry) -> None:
     with SaysNothing(world.stack.s3.url) as proxy:
-        archive = archive_of(world, proxy.url, largest_copy=made.size_bytes - 1)
+        archive = archive_of(world, proxy.url, largest_copy=in_parts.size_bytes - 1)
         with pytest.raises(ArchiveError, match="the manifest says"):
-            archive.copy_bundle(REPOSITORY, made)
+            archive.copy_bundle(REPOSITORY, in_parts)
     assert world.stack.s3.client().list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
 
 
-def test_a_second_run_of_the_day_copies_nothing_and_keeps_the_version(world: World, s3_proxy: S3Proxy) -> None:
+def test_a_second_run_of_the_day_copies_nothing_and_keeps_the_version(
+    world: World, s3_proxy: S3Proxy, backup: Backup
+) -> None:
     world.add("api")
-    first = world.run().repos["acme/api"]
-    s3_proxy.requests.clear()
+    (first,) = world.take_over(backup, 0)["repos"]
     run = run_today(world)
     assert statuses(run) == {"acme/api": "unchanged"}
     assert run.repos["acme/api"]["version_id"] == first["version_id"]
     assert not [one for one in s3_proxy.requests if "api.bundle" in one and not one.startswith("HEAD")]
 
 
-def test_a_bundle_replaced_since_the_first_run_of_the_day_is_stored_again(world: World) -> None:
+def test_a_bundle_replaced_since_the_first_run_of_the_day_is_stored_again(world: World, backup: Backup) -> None:
     world.add("api")
-    first = world.run().repos["acme/api"]
+    (first,) = world.take_over(backup, 0)["repos"]
     world.stack.s3.client().put_object(Bucket=world.bucket, Key=first["s3_key"], Body=b"not a bundle")
     assert statuses(run_today(world)) == {"acme/api": "stored"}
 
@@ -424,34 +460,27 @@ def test_a_repository_whose_day_it_is_is_cloned(world: World, yesterday: dict[st
     assert_cloned(run, world, {f"acme/{name}" for name in yesterday if name != "empty"})
 
 
-def test_a_bundle_as_old_as_the_full_backups_are_apart_is_made_anew(world: World) -> None:
+def test_a_bundle_as_old_as_the_full_backups_are_apart_is_made_anew(world: World, backup: Backup) -> None:
     world.add("api")
-    world.run()
-    world.yesterday(400)
+    world.take_over(backup, 400)
     assert statuses(run_today(world)) == {"acme/api": "stored"}
 
 
 # -- what GitHub answers ---------------------------------------------------------------------------
 
 
-def test_one_connection_a_worker_is_used_for_all(world: World) -> None:
-    for number in range(12):
-        world.add("service-001", name=f"copy-{number:02}")
-    world.run()
-    world.yesterday()
-    world.github.exchanges.clear()
-    assert set(statuses(world.run(BACKUP_CONCURRENCY="2")).values()) == {"unchanged"}
+def test_one_connection_a_worker_is_used_for_all(world: World, copies: list[FakeRepository]) -> None:
+    assert set(statuses(world.run(BACKUP_CONCURRENCY="2")).values()) == {"unchanged", "empty"}
     asked = world.github.requests(REFS)
-    assert len(asked) == 12
+    assert len(asked) == len(NAMES) + len(copies)
     assert len({one.port for one in asked}) <= 3  # the one that listed the repositories is among them
 
 
+@pytest.mark.usefixtures("yesterday")
 def test_no_cache_on_the_way_may_answer_as_in_gits_own_request(world: World) -> None:
-    world.add("api")
-    world.run()
-    world.yesterday()
-    world.run()
-    *by_git, by_us = world.github.requests(REFS)
+    world.add("fork")  # it is new, and only git asks for it
+    run_today(world)
+    (by_us,), by_git = (world.github.requests(f"GET /acme/{name}.git/info/refs") for name in ("api", "fork"))
     assert by_us.headers.get("Pragma") == by_git[-1].headers["Pragma"] == "no-cache"
 
 
@@ -463,41 +492,42 @@ def test_a_token_that_was_revoked_is_replaced_and_nothing_cloned(world: World) -
     assert len(world.github.requests("POST .*/access_tokens")) == 2
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault(r"GET /acme/api\.git", status=500),
-        Fault(r"GET /acme/api\.git", status=429, headers={"Retry-After": "1"}),
-        Fault(r"GET /acme/api\.git", status=403, headers={"Retry-After": "1"}),
-    ],
-    ids=lambda fault: str(fault.status),
-)
-@pytest.mark.usefixtures("yesterday")
-def test_refs_are_asked_for_again_when_github_says_and_nothing_is_cloned(world: World, fault: Fault) -> None:
-    world.github.faults = [fault]
+def of(repository: FakeRepository) -> str:
+    """Return the pattern of what is asked of the git server about a repository."""
+    return rf"GET /{repository.full_name}\.git"
+
+
+def test_refs_are_asked_for_again_when_github_says_and_nothing_is_cloned(
+    world: World, copies: list[FakeRepository]
+) -> None:
+    world.github.faults = [
+        Fault(of(copies[0]), status=500),
+        Fault(of(copies[1]), status=429, headers={"Retry-After": "1"}),
+        Fault(of(copies[2]), status=403, headers={"Retry-After": "1"}),
+    ]
     run = run_today(world)
     assert_cloned(run, world, set())
-    assert len(run.named("waiting for GitHub")) == 1
+    waits = {one["full_name"]: one["told_by"] for one in run.named("waiting for GitHub")}
+    assert waits == {
+        copies[0].full_name: "backoff",
+        copies[1].full_name: "Retry-After",
+        copies[2].full_name: "Retry-After",
+    }
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault(r"GET /acme/api\.git", status=429, headers={"Retry-After": "0"}, times=API_ATTEMPTS),
-        Fault(r"GET /acme/api\.git", status=404),
-        Fault(r"GET /acme/api\.git", status=200, raw="<html>"),
-        Fault(r"GET /acme/api\.git", status=200, raw=""),
-        Fault(r"GET /acme/api\.git", status=0, cut_after=100),
-        Fault(r"GET /acme/api\.git", status=401, times=2),
-    ],
-    ids=lambda fault: f"{fault.status}{fault.raw or ''}",
-)
-@pytest.mark.usefixtures("yesterday")
-def test_an_answer_that_tells_no_refs_leads_to_a_clone(world: World, fault: Fault) -> None:
-    world.github.faults = [fault]
+def test_an_answer_that_tells_no_refs_leads_to_a_clone(world: World, copies: list[FakeRepository]) -> None:
+    world.github.faults = [
+        Fault(of(copies[0]), status=429, headers={"Retry-After": "0"}, times=API_ATTEMPTS),
+        Fault(of(copies[1]), status=404),
+        Fault(of(copies[2]), status=200, raw="<html>"),
+        Fault(of(copies[3]), status=200, raw=""),
+        Fault(of(copies[4]), status=0, cut_after=100),
+        Fault(of(copies[5]), status=401, times=2),
+    ]
     run = run_today(world)
-    assert_cloned(run, world, {"acme/api"})
-    assert len(run.named("refs not told, cloning")) == 1
+    untold = {one.full_name for one in copies[:6]}
+    assert_cloned(run, world, untold)
+    assert sorted(one["full_name"] for one in run.named("refs not told, cloning")) == sorted(untold)
 
 
 def test_a_repository_that_was_taken_down_fails_as_ever(world: World, yesterday: dict[str, FakeRepository]) -> None:

