@@ -1,9 +1,26 @@
 """What GitHub lists, miscounts, can't list, or names in a way that must be refused."""
 
+import re
+import sys
+from pathlib import Path
+
 import pytest
 
-from embedded.github import Fault
+from embedded.github import FakeGitHub, Fault
+from github_s3_backup.github.app import App, GitHub, Installation, Listing
+from github_s3_backup.github.app_key import parse_key
+from github_s3_backup.github.rest import GitHubError, new_session
+from github_s3_backup.logs import new_logger
+from github_s3_backup.redaction import Redactor
+from github_s3_backup.stop import Stop
 from world import World
+
+LISTING = "GET .*/installation/repositories"
+TOKENS = "POST .*/access_tokens"
+NOWHERE = Path("/nowhere")
+
+
+# -- a whole run -----------------------------------------------------------------------------------
 
 
 def test_a_listing_that_is_short_twice_is_a_failure_and_the_rest_is_stored(world: World) -> None:
@@ -14,147 +31,161 @@ def test_a_listing_that_is_short_twice_is_a_failure_and_the_rest_is_stored(world
     assert run.repos.keys() == {"acme/api"}
     assert run.failures["acme/*"]["stage"] == "list"
     assert "counts 3 repositories and lists 2 fewer" in run.failures["acme/*"]["error"]
-    assert len(world.github.requests("GET .*/installation/repositories")) == 2
+    assert len(world.github.requests(LISTING)) == 2
     assert world.metrics()["BackupFailure"] == [1]
 
 
-def test_a_listing_that_is_short_once_is_looked_at_again(world: World) -> None:
+def test_a_listing_that_is_short_once_and_an_installation_without_repositories_are_no_failures(world: World) -> None:
     world.add("api")
     installation = next(iter(world.github.installations.values()))
     installation.miscount, installation.miscount_once = 1, True
+    world.github.install("empty-organisation")
     run = world.run()
     assert run.code == 0
     assert len(run.named("listing is short, looking again")) == 1
 
 
-@pytest.mark.parametrize("trouble", ["suspended", "removed"])
-def test_one_installation_of_several_that_cannot_be_listed_is_a_failure(world: World, trouble: str) -> None:
-    world.add("api")
-    world.add("experiments")
+def test_an_installation_that_cannot_be_listed_costs_no_other(world: World) -> None:
+    for owner in ("unreadable", "refused", "suspended", "removed", "acme"):
+        world.add("fork", owner=owner)
     for installation in world.github.installations.values():
-        if installation.owner == "acme-labs":
-            setattr(installation, trouble, True)
+        installation.suspended = installation.owner == "suspended"
+        installation.removed = installation.owner == "removed"
+    world.github.echo_token = True
+    world.github.faults = [Fault(LISTING, status=200, raw="[]"), Fault(LISTING, status=403, message="echo ")]
+    run = world.run()
+    assert run.code == 1
+    assert run.repos.keys() == {"acme/fork"}
+    expected = {
+        "unreadable/*": "GitHub documents",
+        "refused/*": "echo Bearer [*]{3}",  # a secret in GitHub's words does not reach the manifest
+        "suspended/*": "This installation has been suspended",
+        "removed/*": "Not Found",
+    }
+    assert run.failures.keys() == expected.keys()
+    for name, words in expected.items():
+        assert run.failures[name]["stage"] == "list"
+        assert re.search(words, run.failures[name]["error"])
+    assert [one["full_name"] for one in run.named("failed")] == list(expected)
+
+
+NAMES_THAT_LEAD_OUT = ("../x", "..", ".", "-upload-pack=evil", "a/b", "nul\0byte", "", "new\nline", "x" * 101)
+OWNERS_THAT_LEAD_OUT = ("..", "-owner", "a/b", "nul\0byte")
+
+
+def test_a_name_that_could_leave_its_folder_is_refused_and_the_others_are_stored(world: World) -> None:
+    world.add("api")
+    for name in NAMES_THAT_LEAD_OUT:
+        world.add("fork", name=name)
+    for owner in OWNERS_THAT_LEAD_OUT:
+        world.add("fork", owner=owner)
     run = world.run()
     assert run.code == 1
     assert run.repos.keys() == {"acme/api"}
-    assert run.failures["acme-labs/*"]["stage"] == "list"
-    words = {"suspended": "This installation has been suspended", "removed": "Not Found"}
-    assert words[trouble] in run.failures["acme-labs/*"]["error"]
-
-
-def test_an_installation_without_repositories_is_no_failure_where_others_have_some(world: World) -> None:
-    world.add("api")
-    world.github.install("empty-organisation")
-    assert world.run().code == 0
-
-
-LEADS_OUT = ["../x", "..", ".", "-upload-pack=evil", "a/b", "nul\0byte", "", "new\nline", "x" * 101]
-
-
-@pytest.mark.parametrize("name", LEADS_OUT, ids=range(len(LEADS_OUT)))
-def test_a_name_that_could_leave_its_folder_is_refused_and_the_others_are_stored(world: World, name: str) -> None:
-    world.add("api")
-    world.add("fork", name=name)
-    run = world.run()
-    assert run.code == 1
-    assert run.repos.keys() == {"acme/api"}
-    assert run.failures[f"acme/{name}"]["stage"] == "list"
-    assert "refused" in run.failures[f"acme/{name}"]["error"]
+    refused = {f"acme/{name}" for name in NAMES_THAT_LEAD_OUT} | {f"{owner}/fork" for owner in OWNERS_THAT_LEAD_OUT}
+    assert run.failures.keys() == refused
+    for failure in run.failures.values():
+        assert failure["stage"] == "list"
+        assert "refused" in failure["error"]
     assert world.stored_keys() == {world.key("acme/api.bundle"), world.key("manifest.json")}
+    assert world.github.requests(r"\.git") == world.github.requests(r"/acme/api\.git")
 
 
-@pytest.mark.parametrize("owner", ["..", "-owner", "a/b", "nul\0byte"], ids=range(4))
-def test_an_owner_that_could_leave_its_folder_is_refused(world: World, owner: str) -> None:
+def test_a_field_that_is_no_text_is_refused_and_the_manifest_is_written(world: World) -> None:
     world.add("api")
-    world.add("fork", owner=owner)
+    no_text: list[dict[str, object]] = [{"name": "x\ud800"}, {"owner": None}, {"name": 7}]
+    for number, about in enumerate(no_text):
+        world.github.listed_as[world.add("fork", name=f"listed-as-{number}").id] = about
     run = world.run()
     assert run.code == 1
     assert run.repos.keys() == {"acme/api"}
-    assert run.failures[f"{owner}/fork"]["stage"] == "list"
+    assert len(run.failures) == len(no_text)
 
 
-def test_pages_are_followed_on_githubs_host_only(world: World) -> None:
-    world.add("api")
-    world.github.next_page = "http://127.0.0.1:9/installation/repositories?page=2"
-    run = world.run()
-    assert run.code == 2
-    assert "another host" in run.problems[0]
+# -- the listing alone -----------------------------------------------------------------------------
 
 
-def test_pages_that_lead_in_a_circle_end(world: World) -> None:
-    world.add("api")
-    (installation,) = world.github.installations
-    world.github.next_page = f"{world.github.api_url}/installation/repositories?per_page=100"
-    run = world.run(GITHUB_APP_INSTALLATION_ID=str(installation))
-    assert run.code == 2
-    assert "pages do not end" in run.problems[0]
-    assert len(world.github.requests("GET .*/installation/repositories")) == 1
+def listing_of(github: FakeGitHub) -> Listing:
+    """Return what the program lists of the only installation there is."""
+    (installation,) = github.installations.values()
+    app = App(github.app_id, parse_key(github.pem(), "the key"), github.api_url, github.server_url)
+    redactor = Redactor()
+    reached = GitHub(app, new_session(None, 2), redactor, Stop(), new_logger(sys.stdout, redactor))
+    return reached.repositories(Installation(installation.id, installation.owner))
 
 
-def test_what_only_one_of_two_looks_found_is_stored_too(world: World) -> None:
+def names(listing: Listing) -> set[str]:
+    return {one.full_name for one in listing.repositories}
+
+
+@pytest.fixture
+def api(github: FakeGitHub) -> FakeGitHub:
+    """A GitHub with one repository, which nobody clones here."""
+    github.add("acme", "api", NOWHERE)
+    return github
+
+
+def test_more_repositories_than_fit_on_a_page_are_all_listed(github: FakeGitHub) -> None:
+    for number in range(103):
+        github.add("acme", f"copy-{number:03}", NOWHERE)
+    assert names(listing_of(github)) == {f"acme/copy-{number:03}" for number in range(103)}
+    assert [re.sub(r".*\?", "", one.path) for one in github.requests(LISTING)] == [
+        "per_page=100",
+        "per_page=100&page=2",
+    ]
+
+
+def test_what_only_one_of_two_looks_found_is_listed_too(github: FakeGitHub) -> None:
     """A repository slips from one page to another between two looks: neither look sees all, both together do."""
-    first, second = world.add("api"), world.add("fork")
-    world.add("public")
+    first, second, _ = (github.add("acme", name, NOWHERE) for name in ("api", "fork", "public"))
     second.unlisted = True
 
     def swap() -> None:
         first.unlisted, second.unlisted = True, False
 
-    world.github.after_listing = swap
-    run = world.run()
-    assert run.code == 0
-    assert run.repos.keys() == {"acme/api", "acme/fork", "acme/public"}
+    github.after_listing = swap
+    listing = listing_of(github)
+    assert names(listing) == {"acme/api", "acme/fork", "acme/public"}
+    assert not listing.missing
+
+
+def test_pages_are_followed_on_githubs_host_only(api: FakeGitHub) -> None:
+    api.next_page = "http://127.0.0.1:9/installation/repositories?page=2"
+    with pytest.raises(GitHubError, match="another host"):
+        listing_of(api)
+
+
+def test_pages_that_lead_in_a_circle_end(api: FakeGitHub) -> None:
+    api.next_page = f"{api.api_url}/installation/repositories?per_page=100"
+    with pytest.raises(GitHubError, match="pages do not end"):
+        listing_of(api)
+    assert len(api.requests(LISTING)) == 1
 
 
 @pytest.mark.parametrize(
     "raw", ["<html>down</html>", "[]", '{"total_count": 1}', "null"], ids=["page", "list", "part", "null"]
 )
-def test_an_answer_that_github_does_not_document_is_a_problem_and_no_crash(world: World, raw: str) -> None:
-    world.add("api")
-    world.github.faults = [Fault("GET .*/installation/repositories", status=200, raw=raw, times=99)]
-    run = world.run()
-    assert run.code == 2
-    assert "GitHub documents" in run.problems[0] or "not JSON" in run.problems[0]
+def test_an_answer_that_github_does_not_document_is_an_error(api: FakeGitHub, raw: str) -> None:
+    api.faults = [Fault(LISTING, status=200, raw=raw, times=99)]
+    with pytest.raises(GitHubError, match=r"GitHub documents|not JSON"):
+        listing_of(api)
 
 
 @pytest.mark.parametrize("raw", ["{}", '{"token": "x", "expires_at": "soon"}', "<html>"], ids=["none", "date", "page"])
-def test_a_token_answer_that_github_does_not_document_is_a_problem(world: World, raw: str) -> None:
-    world.add("api")
-    world.github.faults = [Fault("POST .*/access_tokens", status=201, raw=raw, times=99)]
-    run = world.run()
-    assert run.code == 2
-    assert len(run.problems) == 1
+def test_a_token_answer_that_github_does_not_document_is_an_error(api: FakeGitHub, raw: str) -> None:
+    api.faults = [Fault(TOKENS, status=201, raw=raw, times=99)]
+    with pytest.raises(GitHubError, match=r"GitHub documents|not JSON"):
+        listing_of(api)
 
 
-def test_an_answer_that_cannot_be_read_costs_only_its_own_installation(world: World) -> None:
-    world.add("api")
-    world.add("experiments")
-    world.github.faults = [Fault("GET .*/installation/repositories", status=200, raw="[]", times=1)]
-    run = world.run()
-    assert run.code == 1
-    assert run.repos.keys() == {"acme-labs/experiments"}
-    assert run.failures.keys() == {"acme/*"}
-    assert [one["full_name"] for one in run.named("failed")] == ["acme/*"]
+def test_a_wait_longer_than_an_hour_is_refused_with_the_reason(api: FakeGitHub) -> None:
+    api.faults = [Fault(LISTING, status=429, headers={"Retry-After": "7200"}, times=9)]
+    with pytest.raises(GitHubError, match="Retry-After asks to wait 7200 s"):
+        listing_of(api)
+    assert len(api.requests(LISTING)) == 1
 
 
-@pytest.mark.parametrize(
-    "about", [{"name": "x\ud800"}, {"owner": None}, {"name": 7}], ids=["surrogate", "null", "number"]
-)
-def test_a_field_that_is_no_text_is_refused_and_the_manifest_is_written(world: World, about: dict[str, str]) -> None:
-    world.add("api")
-    owner = world.add("fork")
-    world.github.listed_as[owner.id] = about
-    run = world.run()
-    assert run.code == 1
-    assert run.repos.keys() == {"acme/api"}
-    assert len(run.failures) == 1
-
-
-def test_a_secret_in_githubs_words_does_not_reach_the_manifest(world: World) -> None:
-    world.add("api")
-    world.add("experiments")
-    world.github.echo_token = True
-    world.github.faults = [Fault("GET .*/installation/repositories", status=403, message="echo ", times=1)]
-    run = world.run()
-    assert run.code == 1
-    assert "echo Bearer ***" in run.failures["acme/*"]["error"]
+def test_a_token_that_is_rejected_is_replaced_once(api: FakeGitHub) -> None:
+    api.faults = [Fault(LISTING, status=401, message="Bad credentials")]
+    assert names(listing_of(api)) == {"acme/api"}
+    assert len(api.requests(TOKENS)) == 2

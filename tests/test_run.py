@@ -1,7 +1,5 @@
 """A whole run: everything that GitHub lists is in S3 and in the manifest."""
 
-import re
-
 import pytest
 
 from embedded.organisation import AWKWARD, LONG_NAME, OWNER, SECOND_OWNER
@@ -43,19 +41,6 @@ def test_the_manifest_tells_what_github_says_of_a_repository(world: World) -> No
 def test_a_large_repository_is_stored_and_restores(world: World, name: str) -> None:
     world.add(name)
     assert world.run().code == 0
-
-
-def test_more_repositories_than_fit_on_a_page_are_all_stored(world: World) -> None:
-    for number in range(103):
-        world.add("service-001", name=f"copy-{number:03}")
-    run = world.run()
-    assert run.code == 0
-    assert run.manifest is not None
-    assert run.manifest["total_repos"] == 103
-    assert [re.sub(r".*\?", "", one.path) for one in world.github.requests("GET .*/installation/repositories")] == [
-        "per_page=100",
-        "per_page=100&page=2",
-    ]
 
 
 def test_all_installations_are_backed_up_or_only_the_one_that_is_named(world: World) -> None:
