@@ -1,11 +1,14 @@
-"""The App's key is repaired where that is safe, and refused with the reason where it is not."""
+"""The App's key is found, repaired where that is safe, and refused with the reason where it is not."""
+
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from github_s3_backup.github.app_key import AppKeyError, parse_key
+from embedded.stack import Stack
+from github_s3_backup.github.app_key import AppKeyError, key_from_file, key_from_secret, parse_key
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PKCS1 = KEY.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
@@ -57,3 +60,33 @@ def test_what_is_no_usable_key_is_refused_with_the_reason_and_not_shown(text: st
         parse_key(text, "the secret arn:x")
     assert "the secret arn:x" in str(caught.value)
     assert not any(line in str(caught.value) for line in text.splitlines() if len(line) > 20)
+
+
+# -- where it comes from ---------------------------------------------------------------------------
+
+
+def test_a_file_that_holds_no_key_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "key.txt"
+    file.write_text("MIIEowIBAAKCAQEA-not-a-pem")
+    with pytest.raises(AppKeyError, match=f"the file {file} does not hold a PEM private key") as caught:
+        key_from_file(file)
+    assert "MIIE" not in str(caught.value)
+
+
+def test_a_key_is_read_from_a_file_and_from_secrets_manager(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text(PKCS1)
+    arn = stack.aws.new_secret("a key", PKCS1.replace("\n", "\\n"))
+    for key in (key_from_file(tmp_path / "key.pem"), key_from_secret(stack.aws.secrets(), arn)):
+        assert key.private_numbers() == KEY.private_numbers()
+
+
+def test_a_secret_that_does_not_exist_is_named(stack: Stack) -> None:
+    arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:nothing-AbCdEf"
+    with pytest.raises(AppKeyError, match=f"the secret {arn} does not exist"):
+        key_from_secret(stack.aws.secrets(), arn)
+
+
+def test_a_secret_without_a_value_says_how_to_give_it_one(stack: Stack) -> None:
+    arn = stack.aws.new_secret("without a value", None)
+    with pytest.raises(AppKeyError, match="aws secretsmanager put-secret-value"):
+        key_from_secret(stack.aws.secrets(), arn)

@@ -11,6 +11,7 @@ from typing import Literal
 
 import pytest
 
+from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.backup.background import in_background
 from github_s3_backup.git.bundle import BundleError
@@ -157,6 +158,13 @@ def test_no_upload_has_more_parts_than_s3_takes(gigabytes: int) -> None:
     size = gigabytes * 1024**3
     assert PART_SIZE <= part_size(size) <= 5 * 1024**3
     assert size / part_size(size) <= 9_000
+
+
+def test_a_bucket_that_may_only_be_read_is_found_out_by_the_probe(world: World) -> None:
+    client = world.stack.s3.client(READER)
+    archive = Archive(client, world.bucket, "github-backup", MOMENT, Stop(), new_logger(sys.stdout, Redactor()))
+    with pytest.raises(ArchiveError, match=r"takes no objects.*AccessDenied"):
+        archive.probe()
 
 
 def test_the_probe_leaves_nothing_behind(world: World) -> None:

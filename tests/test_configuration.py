@@ -1,11 +1,13 @@
 """Every variable of the environment: its default, what it takes, what it refuses."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from github_s3_backup.configuration import Configuration, ConfigurationError, read_configuration
+from github_s3_backup.program import aws_session
 
 
 @pytest.fixture
@@ -101,12 +103,19 @@ def test_a_sound_value_is_taken(sound: dict[str, str], name: str, value: str) ->
         ("FULL_BACKUP_DAYS", "0"),
         ("FULL_BACKUP_DAYS", "366"),
         ("FULL_BACKUP_DAYS", "weekly"),
+        ("SSL_CERT_FILE", "/nowhere"),
+        ("TMPDIR", "/nowhere"),
     ],
 )
 def test_a_wrong_value_is_one_problem_that_begins_with_its_name(sound: dict[str, str], name: str, value: str) -> None:
     (problem,) = problems(sound | {name: value})
     assert problem.startswith(name)
     assert "secret" not in problem
+
+
+def test_a_region_is_a_name(sound: dict[str, str]) -> None:
+    (problem,) = problems(sound, "eu central 1")
+    assert problem.startswith("AWS_REGION must be the name of a region")
 
 
 @pytest.mark.parametrize("both", [True, False])
@@ -125,3 +134,45 @@ def test_a_malformed_arn_is_refused(sound: dict[str, str]) -> None:
 
 def test_everything_missing_is_said_at_once() -> None:
     assert [problem.split()[0] for problem in problems({}, None)] == ["GITHUB_APP_ID", "set", "S3_BUCKET", "AWS_REGION"]
+
+
+# -- what boto3 reads by itself --------------------------------------------------------------------
+
+BOTO3 = ("AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_REGION", "AWS_DEFAULT_REGION")
+
+
+@pytest.fixture
+def boto3_reads(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set these of the variables that boto3 reads, and no other of them."""
+
+    def set_only(**variables: str) -> None:
+        for name in BOTO3:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return set_only
+
+
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_the_region_is_taken_from_either_variable(boto3_reads: Callable[..., None], name: str) -> None:
+    boto3_reads(**{name: "eu-central-1"})
+    session, wrong = aws_session()
+    assert (session.region_name, wrong) == ("eu-central-1", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("AWS_PROFILE", "nope", "AWS_PROFILE can't be used"),
+        ("AWS_CONFIG_FILE", __file__, "the AWS configuration can't be used: Unable to parse config file"),
+        ("AWS_SHARED_CREDENTIALS_FILE", __file__, "the AWS configuration can't be used: Unable to parse config file"),
+    ],
+)
+def test_a_wrong_value_that_boto3_reads_is_a_problem_too(
+    boto3_reads: Callable[..., None], name: str, value: str, words: str
+) -> None:
+    boto3_reads(**{name: value, "AWS_REGION": "eu-central-1"})
+    session, (problem,) = aws_session()
+    assert words in problem
+    assert session.region_name == "eu-central-1"  # the alarm can be raised all the same

@@ -105,13 +105,17 @@ def test_a_field_that_is_no_text_is_refused_and_the_manifest_is_written(world: W
 # -- the listing alone -----------------------------------------------------------------------------
 
 
+def reach(github: FakeGitHub, app_id: str | None = None) -> GitHub:
+    """Return the program's view of GitHub."""
+    app = App(app_id or github.app_id, parse_key(github.pem(), "the key"), github.api_url, github.server_url)
+    redactor = Redactor()
+    return GitHub(app, new_session(None, 2), redactor, Stop(), new_logger(sys.stdout, redactor))
+
+
 def listing_of(github: FakeGitHub) -> Listing:
     """Return what the program lists of the only installation there is."""
     (installation,) = github.installations.values()
-    app = App(github.app_id, parse_key(github.pem(), "the key"), github.api_url, github.server_url)
-    redactor = Redactor()
-    reached = GitHub(app, new_session(None, 2), redactor, Stop(), new_logger(sys.stdout, redactor))
-    return reached.repositories(Installation(installation.id, installation.owner))
+    return reach(github).repositories(Installation(installation.id, installation.owner))
 
 
 def names(listing: Listing) -> set[str]:
@@ -189,3 +193,17 @@ def test_a_token_that_is_rejected_is_replaced_once(api: FakeGitHub) -> None:
     api.faults = [Fault(LISTING, status=401, message="Bad credentials")]
     assert names(listing_of(api)) == {"acme/api"}
     assert len(api.requests(TOKENS)) == 2
+
+
+def test_a_wrong_app_id_is_named(api: FakeGitHub) -> None:
+    with pytest.raises(GitHubError, match=r"Integration not found.*GITHUB_APP_ID"):
+        reach(api, "999").installations()
+
+
+def test_an_installation_that_is_suspended_or_does_not_exist_is_named(api: FakeGitHub) -> None:
+    (installation,) = api.installations.values()
+    installation.suspended = True
+    with pytest.raises(GitHubError, match="This installation has been suspended"):
+        listing_of(api)
+    with pytest.raises(GitHubError, match="GITHUB_APP_INSTALLATION_ID"):
+        reach(api).repositories(Installation(4711, "?"))

@@ -36,16 +36,13 @@ def stop_when(world: World, begun: Callable[[], object], number: signal.Signals 
     return run
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-def test_a_stopped_run_keeps_what_finished_and_names_what_did_not(world: World, number: signal.Signals) -> None:
+def test_a_stopped_run_keeps_what_finished_and_names_what_did_not(world: World) -> None:
     world.add("api", size_kb=100)
     world.add("fork", size_kb=50)
     world.add("public", size_kb=1)
     world.github.faults = [Fault(r"POST /acme/fork\.git", status=0, delay=60, times=9)]
     world.variables["BACKUP_CONCURRENCY"] = "1"
-    run = stop_when(
-        world, lambda: world.github.git_at_once and world.key("acme/api.bundle") in world.stored_keys(), number
-    )
+    run = stop_when(world, lambda: world.github.git_at_once and world.key("acme/api.bundle") in world.stored_keys())
     assert run.manifest is not None
     assert run.manifest["complete"] is False
     assert run.repos.keys() == {"acme/api"}
@@ -77,10 +74,10 @@ def test_a_run_stopped_while_it_lists_writes_no_manifest(world: World, fault: Fa
     assert world.stored_keys() == set()
 
 
-def test_a_run_stopped_while_it_waits_to_try_again_ends_at_once(world: World) -> None:
+def test_a_run_stopped_by_ctrl_c_while_it_waits_to_try_again_ends_at_once(world: World) -> None:
     world.add("fork")
     world.github.faults = [Fault(r"GET /acme/fork\.git", status=429, headers={"Retry-After": "60"}, times=9)]
-    run = stop_when(world, lambda: world.github.requests(r"GET /acme/fork\.git"))
+    run = stop_when(world, lambda: world.github.requests(r"GET /acme/fork\.git"), signal.SIGINT)
     assert run.failures.keys() == {"acme/fork"}
 
 
