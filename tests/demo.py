@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from github_s3_backup.disk import readable
+
 from embedded.github import FakeGitHub
 from embedded.organisation import AWKWARD, LARGE, OWNER, add_repository, plain
 from embedded.real_git import git, restore, served_refs
 from embedded.stack import BACKUP, PROJECT, Stack, serve_stack
-from github_s3_backup.disk import readable
 
 OUTPUT = PROJECT / "build" / "demo"
 BUCKET = "demo-backups"

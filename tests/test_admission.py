@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from github_s3_backup.disk import DiskFullError
 
 from embedded.github import FakeGitHub
 from embedded.organisation import BIG_FILE, RECIPES
 from embedded.real_git import ENVIRONMENT
 from github_s3_backup.capacity import MOST_OVERTAKINGS, Admission, Budget, Job, Weight, estimate, memory_budget
-from github_s3_backup.disk import DiskFullError
 from github_s3_backup.git.process import GIVING_WAY, SETTINGS, Git
 from github_s3_backup.stop import Stop, Stopped
 from test_archive import REPOSITORY

@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from github_s3_backup.disk import PER_BYTE, USABLE
 
 import costs
 import diagram
@@ -20,7 +21,6 @@ import durations
 import tables
 from embedded.stack import PROJECT
 from github_s3_backup.configuration import WORKERS_PER_CPU
-from github_s3_backup.disk import PER_BYTE, USABLE
 from github_s3_backup.github import app as github
 
 DOCS = PROJECT / "docs"

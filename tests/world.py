@@ -152,11 +152,12 @@ class World:
 
     def end(self, process: "subprocess.Popen[str]", seconds: float = 100) -> Run:
         """Wait for a run to end and check what always holds."""
-        before = self.read_manifest_version()
+        before = self.run_keys()
         output, _ = process.communicate(timeout=seconds)
-        run = Run(process.returncode, output, events_of(output), self.read_manifest())
-        if process.returncode == 2:
-            assert self.read_manifest_version() == before, "a run that could not start wrote a manifest"
+        written = self.run_keys() - before
+        assert len(written) <= 1, "one run wrote several manifests"
+        run = Run(process.returncode, output, events_of(output), self.read(written.pop()) if written else None)
+        assert process.returncode != 2 or run.manifest is None, "a run that could not start wrote a manifest"
         self._check(run)
         return run
 
@@ -172,24 +173,26 @@ class World:
         return run
 
     def read_manifest(self) -> dict[str, Any] | None:
-        try:
-            body = self.stack.s3.client().get_object(Bucket=self.bucket, Key=self.key("manifest.json"))["Body"].read()
-        except self.stack.s3.client().exceptions.NoSuchKey:
-            return None
+        """Return today's manifest.json."""
+        return self.read(self.key("manifest.json")) if self.key("manifest.json") in self.stored_keys() else None
+
+    def read(self, key: str) -> dict[str, Any]:
+        """Return the manifest under a key."""
+        body = self.stack.s3.client().get_object(Bucket=self.bucket, Key=key)["Body"].read()
         manifest: dict[str, Any] = json.loads(body)
         return manifest
 
-    def read_manifest_version(self) -> str | None:
-        manifest = self.read_manifest()
-        return manifest["run_id"] if manifest else None
+    def run_keys(self) -> set[str]:
+        """Return the keys of today's runs' manifests."""
+        return {key for key in self.stored_keys() if key.startswith(self.key("runs/"))}
 
     def key(self, rest: str) -> str:
         return f"github-backup/{datetime.now(UTC):%Y-%m-%d}/{rest}"
 
     def stored_keys(self) -> set[str]:
         """Return every key in the bucket."""
-        answer = self.stack.s3.client().list_objects_v2(Bucket=self.bucket)
-        return {one["Key"] for one in answer.get("Contents", [])}
+        pages = self.stack.s3.client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        return {item["Key"] for page in pages for item in page.get("Contents", [])}
 
     def yesterday(self, days: int = 1) -> dict[str, Any]:
         """Move what the last run stored into the past, as if it had run so many days ago; return its manifest."""
@@ -198,13 +201,14 @@ class World:
         today = manifest["date"]
         then = (date.fromisoformat(today) - timedelta(days)).isoformat()
         manifest["date"] = then
+        manifest["run_id"] = f"{then.replace('-', '')}{manifest['run_id'][8:]}"
         for where, name in [(manifest, "started_at"), (manifest, "finished_at")] + [
             (entry, "backed_up_at") for entry in manifest["repos"]
         ]:
             moment = datetime.fromisoformat(where[name]) - timedelta(days)
             where[name] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
         for entry in manifest["repos"]:
-            if entry["s3_key"]:
+            if entry["s3_key"] and today in entry["s3_key"]:
                 self._move(entry, entry["s3_key"].replace(today, then))
         self._delete_all(self.key(""))
         self.put_manifest(manifest)
@@ -224,9 +228,10 @@ class World:
                 client.delete_object(Bucket=self.bucket, Key=one["Key"], VersionId=one["VersionId"])
 
     def put_manifest(self, manifest: dict[str, Any]) -> None:
-        """Write a manifest under its date."""
-        key = f"github-backup/{manifest['date']}/manifest.json"
-        self.stack.s3.client().put_object(Bucket=self.bucket, Key=key, Body=json.dumps(manifest).encode())
+        """Write a run's manifest, under its id and as its day's."""
+        for name in (f"runs/{manifest['run_id']}.json", "manifest.json"):
+            key = f"github-backup/{manifest['date']}/{name}"
+            self.stack.s3.client().put_object(Bucket=self.bucket, Key=key, Body=json.dumps(manifest).encode())
 
     def metrics(self) -> dict[str, list[float]]:
         return self.stack.aws.metrics(self.service)

@@ -1,9 +1,10 @@
 """The figures as text: the same rows for the terminal and for the page."""
 
+from github_s3_backup.disk import readable
+
 from bench.bounds import BUNDLE_LABEL, WORKERS
 from bench.compare import CHANGED, FULL, GITHUB_BACKUP, LOOP
 from bench.results import Results, bars
-from github_s3_backup.disk import readable
 
 Rows = list[list[str]]
 

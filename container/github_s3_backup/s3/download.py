@@ -10,10 +10,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.bundle import BundleError, Header, read_header
-from github_s3_backup.git.process import BLOCK_SIZE, fingerprint
+from github_s3_backup.git.process import BLOCK_SIZE
+from github_s3_backup.git.refs import refs_sha256
 from github_s3_backup.manifest import Entry
 from github_s3_backup.retry import RetryableError, retrying
-from github_s3_backup.s3.catalogue import ABSENT, error_code, explain
+from github_s3_backup.s3.errors import ABSENT, error_code, explain
 from github_s3_backup.stop import Stop
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Bundles:
                 size *= 8
             except (ClientError, BotoCoreError) as error:
                 raise DownloadError("download", explain(error, self._url(entry))) from None
-        if fingerprint(header.refs) != entry.refs_sha256:
+        if refs_sha256(header.refs) != entry.refs_sha256:
             raise DownloadError("checksum", f"{self._url(entry)}: its refs are not those of the manifest")
         return header
 
@@ -127,7 +128,7 @@ class Bundles:
             part.unlink()
         on_bytes(part.stat().st_size if part.exists() else 0)
         try:
-            for attempt in retrying(ATTEMPTS, self._stop, self._log_wait):
+            for attempt in retrying(ATTEMPTS, self._stop, self._log):
                 with attempt:
                     self._append(entry, version_id, part, on_bytes)
         except _InterruptedError as error:
@@ -165,9 +166,6 @@ class Bundles:
 
     def _url(self, entry: Entry) -> str:
         return f"s3://{self._bucket}/{entry.s3_key}"
-
-    def _log_wait(self, fault: RetryableError, seconds: float, attempt: int) -> None:
-        self._log.warning("trying again", seconds=round(seconds, 1), attempt=attempt, error=str(fault))
 
 
 def is_bundle_of(entry: Entry, path: Path) -> bool:
