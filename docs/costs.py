@@ -4,8 +4,8 @@
 python3 docs/costs.py --repositories 500 --gigabytes 40
 python3 docs/costs.py --help
 
-Every price is an assumption: the defaults are round numbers near the list prices of us-east-1, and the script looks none
-of them up. Replace those that differ in your region.
+Every price is an assumption: the defaults are round numbers near the list prices of us-east-1. The script looks none of
+them up. Replace those that differ in your region.
 """
 
 import argparse
@@ -34,7 +34,11 @@ PRICES = (
     ("memory", 0.00356, "a GB-hour of memory of Fargate on ARM64"),
     ("disk", 0.000111, "a GB-hour of temporary disk of Fargate, above 20 GB"),
     ("logs", 0.50, "a GB of logs"),
-    ("fixed", 9.0, "everything fixed, per month: the secret, two keys for the topics, 7 alarms, about 10 metrics, the dashboard"),
+    (
+        "fixed",
+        9.0,
+        "everything fixed, per month: the secret, two keys for the topics, 7 alarms, about 10 metrics, the dashboard",
+    ),
 )
 
 
@@ -100,7 +104,10 @@ def options() -> argparse.ArgumentParser:
     add("--runs-a-day", type=float, default=1.0, help="from schedule_expression")
     add("--changed", type=float, default=0.17, help="share of the data that a run clones, changed or due")
     add(
-        "--nat", type=float, default=1.0, help="times that each GB passes NAT: 1 with an S3 endpoint, 2 without, 0 without NAT"
+        "--nat",
+        type=float,
+        default=1.0,
+        help="times that each GB passes NAT: 1 with an S3 endpoint, 2 without, 0 without NAT",
     )
     add("--vcpu", type=float, default=1.0, help="task_cpu / 1024")
     add("--memory", type=float, default=4.0, help="task_memory in GB")
@@ -139,7 +146,7 @@ def printed(given: argparse.Namespace) -> str:
 def table() -> str:
     """Return the examples as a table: the defaults, then with each of the two inputs that matter most."""
     rows = [
-        "| Repositories, size | Held in each bucket | Storage | Everything else | Per month | 30 days retention | Cold after 30 days |",
+        "| Repositories, size | Held per bucket | Storage | Other | Per month | 30 days kept | Cold after 30 days |",
         "|---|---|---|---|---|---|---|",
     ]
     for repositories, gigabytes in EXAMPLES:
@@ -158,7 +165,7 @@ def table() -> str:
 def sizing_table() -> str:
     """Return the task that each size needs, how long its runs take, and what they cost per month."""
     rows = [
-        "| Repositories, size | Largest | Task | First run | Daily run | Task per month | Total per month | 30 days retention |",
+        "| Repositories, size | Largest | Task | First run | Daily run | Task per month | Per month | 30 days kept |",
         "|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     for repositories, gigabytes, largest in SIZES:

@@ -1,19 +1,19 @@
 """How long a run takes and which task it needs: the model behind the tables of docs/sizing.md.
 
-The comments below say what was measured (docs/performance.md) and what is assumed. A run does everything in parallel, so
-it takes as long as the longest of: its CPU time, its waiting, its network transfer, its largest repository.
+The comments say what was measured (docs/performance.md) and what is assumed. A run does everything in parallel, so it
+takes as long as the longest of: its CPU time, its waiting, its network transfer, its largest repository.
 """
 
 from dataclasses import dataclass
 from math import ceil
 
-# Seconds of one vCPU to clone, bundle, and upload a GB. Assumed, as it depends on the content: 13 were measured with large
-# files, 23 for git alone with thousands of small commits. Long delta chains take more.
+# Seconds of one vCPU to clone, bundle, and upload a GB. Assumed, as it depends on the content: 13 were measured with
+# large files, 23 for git alone with thousands of small commits. Long delta chains take more.
 CPU_GB = 60.0
 # Measured, in seconds of one vCPU: per clone of any size, and per unchanged repository.
 CPU_CLONE, CPU_UNCHANGED = 0.04, 0.005
-# Seconds that each repository in flight waits for responses. Measured with 100 ms per response of GitHub, plus 50 ms per
-# response of S3.
+# Seconds that each repository in flight waits for responses. Measured with 100 ms per response of GitHub, plus 50 ms
+# per response of S3.
 WAIT_CLONE, WAIT_UNCHANGED = 0.6, 0.25
 IN_FLIGHT = 8  # repositories per vCPU
 # Assumed, in GB per second: what GitHub sends for one repository, and for all together.
@@ -65,7 +65,7 @@ def daily_run(repositories: int, gigabytes: float, largest: float, share: float)
 
 
 def task_for(repositories: int, gigabytes: float, largest: float, longest_first_run: float) -> Task:
-    """Return the smallest task, at least the module's default, whose first run takes at most `longest_first_run` seconds.
+    """Return the smallest task, at least the default, whose first run takes at most `longest_first_run` seconds.
 
     If the network or one repository takes longer than that, return the smallest task that is not slower than they are.
     """

@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: put the diagram into its page, and label each table cell with the name of its column.
+"""Hooks of mkdocs: put the diagram into its page, label table cells with their column's name, make room for wide tables.
 
 Inside the page, the diagram uses the page's colors. GitHub shows the same file as an image. A phone shows each row of a
 table as a paragraph, and the labels take the place of the header.
@@ -11,6 +11,12 @@ from pathlib import Path
 from typing import Any
 
 DIAGRAM = "architecture.svg"
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> None:
+    """Hide the table of contents beside the tables of terraform-docs, which have five columns."""
+    if "<!-- BEGIN_TF_DOCS -->" in markdown:
+        page.meta["hide"] = ["toc"]
 
 
 def on_page_content(html: str, config: Any, **_: Any) -> str:

@@ -55,7 +55,7 @@ BOXES = {
     "task": Box(1, 1, "Fargate task", ("github-s3-backup backup", "clone, bundle, verify, upload"), "core"),
     "watch": Box(2, 1, "CloudWatch", ("logs, metrics, dashboard,", "alarms, SNS topics")),
     "letters": Box(0, 2, "Dead-letter queue", ("failed starts", "raise an alarm")),
-    "primary": Box(1, 2, "Primary bucket", ("versioned, optional Object Lock", "date/owner/name.bundle"), "core"),
+    "primary": Box(1, 2, "Primary bucket", ("versioned, Object Lock if on", "date/owner/name.bundle"), "core"),
     "drill": Box(2, 3, "Restore drill (optional)", ("github-s3-backup restore", "can only read the replica")),
     "git": Box(0, 3, "Your restore", ("git and aws alone,", "or github-s3-backup restore"), "outside"),
     "replica": Box(1, 3, "Replica bucket", ("in replica_region, with the", "same keys and versions"), "core"),

@@ -65,9 +65,7 @@ def two_days(stack: Stack, folder: Path) -> tuple[Day, Day]:
             recipe = RECIPES[name]
             github.add("acme", name, make_repository(folder, recipe), **recipe.about)
         before = back_up(stack, github, folder / "before")
-        api, vanished = (
-            github.repositories[number] for number in list(github.repositories) if _named(github, number)
-        )
+        api, vanished = (github.repositories[number] for number in list(github.repositories) if _named(github, number))
         git(f"--git-dir={api.path}", "update-ref", "-d", DELETED_BRANCH)
         vanished.gone = True
         after = back_up(stack, github, folder / "after")

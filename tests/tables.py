@@ -28,7 +28,7 @@ def argument(body: str, name: str) -> str | None:
     heredoc = re.search(rf"^  {name}\s+= <<-EOT\n(.*?)^  EOT", body, re.MULTILINE | re.DOTALL)
     if heredoc:
         return textwrap.dedent(heredoc[1]).strip()
-    found = re.search(rf"^  {name}\s+= (\S.*?(?:\n  [)}}\]].*)?)$(?=\n  \w|\n\n|\n*\Z)", body, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^  {name}\s+= (.+(?:\n    .*)*(?:\n  [)\]}}]+)?)$", body, re.MULTILINE)
     return found[1] if found else None
 
 

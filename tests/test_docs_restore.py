@@ -85,7 +85,9 @@ def before_you_begin(place: Place) -> Check:
 
 def install_the_command(place: Place) -> Check:
     """Install a copy, as the build leaves files there, with the dependencies of these tests and no package index."""
-    shutil.copytree(PROJECT / "container", place.folder / "container", ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    shutil.copytree(
+        PROJECT / "container", place.folder / "container", ignore=shutil.ignore_patterns("build", "*.egg-info")
+    )
     dependencies = sysconfig.get_path("purelib")
     # pip turns build isolation off where the value is false.
     place.variables |= {"PYTHONPATH": dependencies, "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "false"}

@@ -170,6 +170,11 @@ def test_the_tables_of_inputs_and_outputs_are_complete() -> None:
         names = [name for name, _ in tables.blocks(file, kind.replace("input", "variable"))]
         assert names
         assert re.findall(rf'<a name="{kind}_(\w+)">', page) == names
+    existing = re.search(
+        r"^\| .*\[existing\].*\| (<pre>object\(\{<br/>    bucket .*\}\)</pre>) \| `\{\}` \| no \|$", page, re.MULTILINE
+    )
+    assert existing
+    assert "validation" not in existing[1]
 
 
 def calls(file: Path) -> Iterator[ast.Call]:
