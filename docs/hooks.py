@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: put the diagram into its page, label table cells with their column's name, make room for wide tables.
+"""Hooks of mkdocs: put the diagram into its page, label the cells of tables, make room for wide tables.
 
 Inside the page, the diagram uses the page's colors. GitHub shows the same file as an image. A phone shows each row of a
 table as a paragraph, and the labels take the place of the header.
