@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What the backup costs a month, from a few assumptions that are all options.
+"""Estimate what the backup costs per month. Every assumption is an option.
 
 python3 docs/costs.py --repositories 500 --gigabytes 40
 python3 docs/costs.py --help
 
-Every price is an assumption of this script: the default is a round number near the list price of us-east-1, and none is
-looked up. Replace what differs in your region's price list.
+Every price is an assumption: the defaults are round numbers near the list prices of us-east-1. The script looks none of
+them up. Replace those that differ in your region.
 """
 
 import argparse
@@ -24,23 +24,27 @@ LONGEST_FIRST_RUN = 6 * 3600  # seconds: a night
 
 # Name, default, what it is: prices in US dollars.
 PRICES = (
-    ("s3-standard", 0.023, "a GB and month in S3 Standard"),
-    ("s3-cold", 0.004, "a GB and month in the class of --cold-after (S3 Glacier Instant Retrieval)"),
-    ("s3-put", 0.005, "1,000 PUT requests, here and in the replica"),
-    ("s3-transition", 0.02, "1,000 objects moved to the class of --cold-after"),
-    ("transfer", 0.02, "a GB replicated to the other region"),
+    ("s3-standard", 0.023, "a GB-month in S3 Standard"),
+    ("s3-cold", 0.004, "a GB-month in the storage class of --cold-after (S3 Glacier Instant Retrieval)"),
+    ("s3-put", 0.005, "1,000 PUT requests, in either bucket"),
+    ("s3-transition", 0.02, "1,000 objects moved to the storage class of --cold-after"),
+    ("transfer", 0.02, "a GB replicated to the second region"),
     ("nat", 0.045, "a GB through the NAT gateway"),
-    ("cpu", 0.0324, "a vCPU and hour of Fargate, ARM64"),
-    ("memory", 0.00356, "a GB of memory and hour of Fargate, ARM64"),
-    ("disk", 0.000111, "a GB of temporary disk and hour of Fargate, beyond 20 GB"),
+    ("cpu", 0.0324, "a vCPU-hour of Fargate on ARM64"),
+    ("memory", 0.00356, "a GB-hour of memory of Fargate on ARM64"),
+    ("disk", 0.000111, "a GB-hour of temporary disk of Fargate, above 20 GB"),
     ("logs", 0.50, "a GB of logs"),
-    ("fixed", 9.0, "a month: the secret, two keys for the topics, 7 alarms, about 10 metrics, the dashboard"),
+    (
+        "fixed",
+        9.0,
+        "everything fixed, per month: the secret, two keys for the topics, 7 alarms, about 10 metrics, the dashboard",
+    ),
 )
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Dollars a month once the retention is reached, and what they come from."""
+    """Dollars per month once the retention is reached, by what they are for."""
 
     held_gb: float
     run_hours: float
@@ -62,7 +66,7 @@ def costs(given: argparse.Namespace) -> Costs:
     """Return the costs of what was given."""
     runs = given.runs_a_day * DAYS_A_MONTH
     stored_gb = given.gigabytes * runs
-    # An expired bundle stays for up to 30 days more, to undo it.
+    # An expired bundle can be brought back for up to 30 more days.
     days = given.retention + min(given.retention, 30)
     held_gb = given.gigabytes * given.runs_a_day * days
     warm_days = min(given.cold_after or days, days)
@@ -93,21 +97,24 @@ def options() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--repositories", type=int, default=500, help="how many")
-    add("--gigabytes", type=float, default=40.0, help="all bundles of one day together")
-    add("--largest", type=float, default=5.0, help="GB of the largest repository's bundle")
+    add("--gigabytes", type=float, default=40.0, help="all bundles of one day")
+    add("--largest", type=float, default=5.0, help="GB in the largest bundle")
     add("--retention", type=int, default=365, help="backup_retention_days")
     add("--cold-after", type=int, default=0, help="days until storage_transitions moves bundles; 0: never")
     add("--runs-a-day", type=float, default=1.0, help="from schedule_expression")
-    add("--changed", type=float, default=0.17, help="share that a run clones: changed, or due")
+    add("--changed", type=float, default=0.17, help="share of the data that a run clones, changed or due")
     add(
-        "--nat", type=float, default=1.0, help="how often each GB passes NAT: 1 with an S3 endpoint, 2 without, 0: none"
+        "--nat",
+        type=float,
+        default=1.0,
+        help="times that each GB passes NAT: 1 with an S3 endpoint, 2 without, 0 without NAT",
     )
     add("--vcpu", type=float, default=1.0, help="task_cpu / 1024")
     add("--memory", type=float, default=4.0, help="task_memory in GB")
     add("--disk", type=float, default=50.0, help="task_ephemeral_storage_gb")
     for name, price, meaning in PRICES:
         add(f"--price-{name}", type=float, default=price, metavar="DOLLARS", help=f"assumed price of {meaning}")
-    add("--table", action="store_true", help="print the examples of docs/costs.md instead")
+    add("--table", action="store_true", help="print the examples of docs/costs.md")
     return parser
 
 
@@ -127,19 +134,19 @@ def printed(given: argparse.Namespace) -> str:
         "Fargate": found.task,
         "logs": found.logs,
         "fixed": found.fixed,
-        "a month": found.total,
+        "per month": found.total,
     }
     lines = [f"{name:<24}{dollars(amount):>12}" for name, amount in rows.items()]
     lines.append(
-        f"\n{found.held_gb:,.0f} GB in each bucket, {duration(found.run_hours * 3600)} a run, by the assumptions given"
+        f"\n{found.held_gb:,.0f} GB in each bucket, {duration(found.run_hours * 3600)} per run, under these assumptions"
     )
     return "\n".join(lines)
 
 
 def table() -> str:
-    """Return the examples as a table: the default, and with the two inputs that matter most."""
+    """Return the examples as a table: the defaults, then with each of the two inputs that matter most."""
     rows = [
-        "| repositories, size | held in each bucket | storage | all else | a month | 30 days kept | cold after 30 |",
+        "| Repositories, size | Held per bucket | Storage | Other | Per month | 30 days kept | Cold after 30 days |",
         "|---|---|---|---|---|---|---|",
     ]
     for repositories, gigabytes in EXAMPLES:
@@ -156,9 +163,9 @@ def table() -> str:
 
 
 def sizing_table() -> str:
-    """Return for each size the task that it needs, how long its runs take, and what they cost a month."""
+    """Return the task that each size needs, how long its runs take, and what they cost per month."""
     rows = [
-        "| repositories, size | largest | task | first run | each day | task, a month | all, a month | 30 days kept |",
+        "| Repositories, size | Largest | Task | First run | Daily run | Task per month | Per month | 30 days kept |",
         "|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     for repositories, gigabytes, largest in SIZES:
@@ -184,7 +191,7 @@ def duration(seconds: float) -> str:
 
 def price_table() -> str:
     """Return the assumed prices as a table."""
-    rows = ["| option | assumed, in dollars | for |", "|---|---|---|"]
+    rows = ["| Option | Assumed, in dollars | For |", "|---|---|---|"]
     rows += [f"| `--price-{name}` | {price:g} | {meaning} |" for name, price, meaning in PRICES]
     return "\n".join(rows)
 

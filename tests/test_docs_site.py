@@ -163,6 +163,20 @@ def test_the_tables_are_those_of_the_code(page: Path) -> None:
     assert tables.filled(page.read_text()) == page.read_text(), "they differ: run `make docs`"
 
 
+def test_the_tables_of_inputs_and_outputs_are_complete() -> None:
+    page = (DOCS / "inputs.md").read_text()
+    assert len(re.findall(r"^\| .*\[github_app_id\].* \| `string` \| n/a \| yes \|$", page, re.MULTILINE)) == 1
+    for kind, file in (("input", "variables.tf"), ("output", "outputs.tf")):
+        names = [name for name, _ in tables.blocks(file, kind.replace("input", "variable"))]
+        assert names
+        assert re.findall(rf'<a name="{kind}_(\w+)">', page) == names
+    existing = re.search(
+        r"^\| .*\[existing\].*\| (<pre>object\(\{<br/>    bucket .*\}\)</pre>) \| `\{\}` \| no \|$", page, re.MULTILINE
+    )
+    assert existing
+    assert "validation" not in existing[1]
+
+
 def calls(file: Path) -> Iterator[ast.Call]:
     return (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
 
@@ -242,7 +256,8 @@ def test_every_alarm_is_on_the_pages() -> None:
 
 
 def test_every_exit_code_is_on_the_page() -> None:
-    codes = set(re.findall(r"^\| (\d+) \|", (PROJECT / "README.md").read_text(), re.MULTILINE))
+    codes = set(re.findall(r"^\| (\d+) \|", (DOCS / "environment.md").read_text(), re.MULTILINE))
+    assert codes
     assert codes <= set(re.findall(r"^\| (\d+) \|", TROUBLESHOOTING, re.MULTILINE))
 
 
@@ -275,7 +290,7 @@ def test_the_calculator_runs_alone_and_prints_what_the_table_says() -> None:
         text=True,
         check=True,
     )
-    total = re.search(r"^a month +(\S+)$", done.stdout, re.MULTILINE)
+    total = re.search(r"^per month +(\S+)$", done.stdout, re.MULTILINE)
     assert total
     assert f"| **{total[1]}** |" in (DOCS / "costs.md").read_text()
 
@@ -284,7 +299,7 @@ def test_the_calculator_runs_alone_and_prints_what_the_table_says() -> None:
 def test_the_command_on_the_page_runs(page: str) -> None:
     (command,) = re.findall(r"```sh\n(python3 .*)\n```", (DOCS / page).read_text())
     output = subprocess.run(["bash", "-c", command], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-    assert "a month" in output
+    assert "per month" in output
 
 
 def test_storage_is_what_the_formula_says() -> None:
