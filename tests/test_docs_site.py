@@ -13,15 +13,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from github_s3_backup.disk import PER_BYTE, USABLE
 
 import costs
 import diagram
 import durations
 import tables
 from embedded.stack import PROJECT
+from github_s3_backup.capacity import DISK_PER_BYTE, USABLE_DISK
 from github_s3_backup.configuration import WORKERS_PER_CPU
-from github_s3_backup.github import app as github
+from github_s3_backup.github import client as github
 
 DOCS = PROJECT / "docs"
 CONTAINER = PROJECT / "container"
@@ -231,7 +231,7 @@ def problems() -> set[str]:
     found = set()
     for file in (
         CONTAINER / "github_s3_backup" / name
-        for name in ("github/app_key.py", "configuration.py", "restore/credentials.py", "disk.py")
+        for name in ("github/app_key.py", "configuration.py", "restore/credentials.py", "capacity.py")
     ):
         said = [call for call in calls(file) if named(call) in ("AppKeyError", "DiskFullError")]
         said += [call for call in calls(file) if ast.unparse(call.func).endswith("problems.append")]
@@ -331,11 +331,11 @@ def test_the_smallest_task_is_the_modules_default_and_holds_what_the_program_adm
     )
     task = durations.task_for(50, 2, 0.5, costs.LONGEST_FIRST_RUN)
     assert (task.vcpu * 1024, task.memory_gb * 1024, task.disk_gb) == (cpu, memory, disk)
-    assert (durations.DISK, durations.USABLE_DISK) == (PER_BYTE, USABLE)
+    assert (durations.DISK, durations.USABLE_DISK) == (DISK_PER_BYTE, USABLE_DISK)
     assert durations.IN_FLIGHT == WORKERS_PER_CPU
     for repositories, gigabytes, largest in costs.SIZES:
         task = durations.task_for(repositories, gigabytes, largest, costs.LONGEST_FIRST_RUN)
-        assert task.disk_gb * USABLE >= largest * PER_BYTE
+        assert task.disk_gb * USABLE_DISK >= largest * DISK_PER_BYTE
         assert task.disk_gb <= 200
         first = durations.first_run(repositories, gigabytes, largest)
         assert durations.seconds(first, task.vcpu) <= costs.LONGEST_FIRST_RUN

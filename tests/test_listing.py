@@ -24,7 +24,7 @@ def test_a_listing_that_is_short_once_is_looked_at_again(world: World) -> None:
     installation.miscount, installation.miscount_once = 1, True
     run = world.run()
     assert run.code == 0
-    assert len(run.named("listing is short, looking again")) == 1
+    assert len(run.named("listing is incomplete, listing again")) == 1
 
 
 @pytest.mark.parametrize("trouble", ["suspended", "removed"])
@@ -60,7 +60,7 @@ def test_a_name_that_could_leave_its_folder_is_refused_and_the_others_are_stored
     assert run.repos.keys() == {"acme/api"}
     assert run.failures[f"acme/{name}"]["stage"] == "list"
     assert "refused" in run.failures[f"acme/{name}"]["error"]
-    assert world.stored_keys() == {world.key("acme/api.bundle"), world.key("manifest.json")}
+    assert world.stored_keys() == {world.key("acme/api.bundle"), world.key("manifest.json"), *world.run_keys()}
 
 
 @pytest.mark.parametrize("owner", ["..", "-owner", "a/b", "nul\0byte"], ids=range(4))

@@ -189,7 +189,7 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(vault: Vault, vault
     run = vault.restore("fetch", HEAVY, "--into", vault.folder / "out")
     assert run.code == 0, run.stderr
     assert (vault.folder / "out" / f"{HEAVY}.bundle").read_bytes() == vault.read(manifest["repos"][0])
-    assert len(run.named("trying again")) == 2
+    assert len(run.named("retrying")) == 2
     assert len([one for one in vault_proxy.requests if "heavy.bundle" in one]) == 3
 
 

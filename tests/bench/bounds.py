@@ -21,14 +21,15 @@ from bench.recorded import Traffic
 from bench.recorded_server import GIT_PATH
 from bench.session import Session
 from embedded.real_git import ENVIRONMENT, git, served_refs
-from github_s3_backup.configuration import MOST_BY_DEFAULT, WORKERS_PER_CPU
+from github_s3_backup.configuration import MAX_DEFAULT_WORKERS, WORKERS_PER_CPU
 from github_s3_backup.git.bundle import only_pack, open_bundle, write_header
-from github_s3_backup.git.process import Git, Mirror
+from github_s3_backup.git.mirror import Mirror
+from github_s3_backup.git.process import Git
 from github_s3_backup.stop import Stop
 
 CORES = os.cpu_count() or 1
 # As many repositories as a run has in flight by itself.
-WORKERS = min(MOST_BY_DEFAULT, WORKERS_PER_CPU * CORES)
+WORKERS = min(MAX_DEFAULT_WORKERS, WORKERS_PER_CPU * CORES)
 TIMES = 5
 BLOCK = 1024**2
 

@@ -1,10 +1,9 @@
 """The figures as text: the same rows for the terminal and for the page."""
 
-from github_s3_backup.disk import readable
-
 from bench.bounds import BUNDLE_LABEL, WORKERS
 from bench.compare import CHANGED, FULL, GITHUB_BACKUP, LOOP
 from bench.results import Results, bars
+from github_s3_backup.units import format_bytes
 
 Rows = list[list[str]]
 
@@ -39,8 +38,8 @@ def runs(results: Results) -> Rows:
     rows = [head]
     for who, name in NAMES.items():
         seconds = [f"{results.median(who, measure):.1f}" for measure in ("wall", "cpu")]
-        sizes = [readable(results.median(who, measure)) for measure in ("memory", "disk")]
-        traffic = [f"{results.median(who, 'requests'):.0f}", readable(results.median(who, "received"))]
+        sizes = [format_bytes(results.median(who, measure)) for measure in ("memory", "disk")]
+        traffic = [f"{results.median(who, 'requests'):.0f}", format_bytes(results.median(who, "received"))]
         servers = [f"{results.median(who, measure):.1f}" for measure in ("s3_cpu", "github_cpu")]
         rows.append([name, *seconds, *sizes, *traffic, *servers])
     return rows
@@ -79,7 +78,7 @@ def growth(results: Results) -> Rows:
     for row in results.growth:
         usage = row.usage
         seconds = [f"{value:.1f}" for value in (usage.wall, usage.cpu, usage.s3_cpu)]
-        counts = [readable(usage.memory), f"{usage.requests:,}", readable(row.uploaded), f"{row.unchanged:,}"]
+        counts = [format_bytes(usage.memory), f"{usage.requests:,}", format_bytes(row.uploaded), f"{row.unchanged:,}"]
         rows.append([f"{row.repositories:,}", f"{row.name} ({row.changed:,})", *seconds, *counts])
     return rows
 

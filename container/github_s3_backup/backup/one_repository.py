@@ -14,7 +14,7 @@ from structlog.contextvars import bound_contextvars
 
 from github_s3_backup.backup.clone import Cloner
 from github_s3_backup.backup.services import Services
-from github_s3_backup.backup.stages import StageError, stage
+from github_s3_backup.backup.stages import StageError, StoppedInStage, stage
 from github_s3_backup.backup.unchanged import check_unchanged
 from github_s3_backup.capacity import DiskFullError, Reservation, clone_reservation
 from github_s3_backup.git.bundle import BundleError, ShallowCloneError, open_bundle
@@ -58,6 +58,8 @@ def back_up(listed: Repository, services: Services) -> Outcome:
             result, last_stage = _with_duration(entry, started), _last_stage(entry)
         except StageError as error:
             result, last_stage = _result_of(error, listed, services), error.stage
+        except StoppedInStage as error:
+            result, last_stage = interrupted(listed, services, error.stage), error.stage
         except Stopped:
             result, last_stage = interrupted(listed, services), "clone"
         except Exception as error:
@@ -66,12 +68,12 @@ def back_up(listed: Repository, services: Services) -> Outcome:
     return Outcome(result, last_stage, time.monotonic() - started, listed.id)
 
 
-def interrupted(listed: Repository, services: Services) -> Failure:
+def interrupted(listed: Repository, services: Services, in_stage: Stage = "clone") -> Failure:
     """Return the failure of a repository that the run did not get to, or not to the end of."""
     what = {"deadline": "the run's deadline (RUN_DEADLINE_HOURS) passed"}.get(
         services.context.stop.reason or "", "the run was stopped"
     )
-    return _failure(listed, "clone", f"{what} before this repository was stored", services)
+    return _failure(listed, in_stage, f"{what} before this repository was stored", services)
 
 
 def _with_duration(entry: Entry, started: float) -> Entry:

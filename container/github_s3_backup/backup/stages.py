@@ -7,8 +7,17 @@ from types import MappingProxyType
 from structlog.contextvars import bind_contextvars
 
 from github_s3_backup.manifest import Stage
+from github_s3_backup.stop import Stopped
 
 NO_OTHER: Mapping[type[Exception], Stage] = MappingProxyType({})
+
+
+class StoppedInStage(Stopped):
+    """The run was stopped in the middle of a stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self.stage = stage
 
 
 class StageError(Exception):
@@ -28,8 +37,10 @@ def stage(name: Stage, by_error: Mapping[type[Exception], Stage] = NO_OTHER) -> 
     bind_contextvars(stage=name)
     try:
         yield
-    except StageError:
+    except (StageError, StoppedInStage):
         raise
+    except Stopped:
+        raise StoppedInStage(name) from None
     except Exception as error:
         stages = (other for kind, other in by_error.items() if isinstance(error, kind))
         raise StageError(next(stages, name), error) from error

@@ -21,8 +21,8 @@ from github_s3_backup.stop import Stop
 from github_s3_backup.version import TOOL_VERSION
 
 PAGE_SIZE = 100
-# A listing that changes or falls short is listed again, up to this many times in all.
-LISTINGS = 3
+# A listing that changes or falls short is repeated: listings in all.
+LISTINGS = 2
 # GitHub's git server answers 404 to a client that does not call itself git. https://github.com/jelmer/dulwich/issues/562
 # No cache on the way may answer: old refs would pass for unchanged ones.
 GIT_HEADERS = {

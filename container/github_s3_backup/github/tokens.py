@@ -26,7 +26,7 @@ REFRESH_AHEAD, LAST_USE = timedelta(minutes=5), timedelta(seconds=20)
 # After a refresh failed, the old token is used for so long before the next one. Seconds.
 REFRESH_PAUSE = 15.0
 # Without a valid token workers wait this long for GitHub to give one, asking again this often. Seconds.
-MAX_OUTAGE, OUTAGE_PAUSE = 600.0, 10.0
+MAX_OUTAGE, OUTAGE_PAUSE = 300.0, 10.0
 # Whoever asks within this time after that wait was in vain gets the same error. Seconds.
 ERROR_REMEMBERED = 60.0
 # A backup needs no more, whatever the App was granted.
@@ -90,7 +90,7 @@ class TokenManager:
                 if not self._token.is_valid_for(REFRESH_AHEAD) and time.monotonic() >= self._refresh_at:
                     self._refresh()
             else:
-                self._token = self._wait_for_token()
+                self._token = self._wait_for_token(MAX_OUTAGE)
             return self._token.value
 
     def with_token(self, request: Callable[[str], T]) -> T:
@@ -108,7 +108,7 @@ class TokenManager:
         with self._lock:
             if self._token is None or self._token.value == rejected:
                 self._token = None
-                self._token = self._wait_for_token()
+                self._token = self._wait_for_token(0.0)
             return self._token.value
 
     def _refresh(self) -> None:
@@ -119,8 +119,8 @@ class TokenManager:
             self._refresh_at = time.monotonic() + REFRESH_PAUSE
             self._log.warning("token not refreshed, using the old one", error=str(error))
 
-    def _wait_for_token(self) -> Token:
-        """Mint a token. One that gave tokens before is waited for while GitHub is down. Raises TokenError."""
+    def _wait_for_token(self, max_outage: float) -> Token:
+        """Mint a token; where GitHub gave one before and is down, wait for it that long. Raises TokenError."""
         if self._error and time.monotonic() - self._error_at < ERROR_REMEMBERED:
             raise TokenError(str(self._error), self._error.status)
         started = time.monotonic()
@@ -129,7 +129,7 @@ class TokenManager:
                 token = self._mint()
             except GitHubError as error:
                 refused = 400 <= error.status < 500 and error.status != 429
-                if refused or not self._minted or time.monotonic() - started > MAX_OUTAGE:
+                if refused or not self._minted or time.monotonic() - started > max_outage:
                     self._error, self._error_at = TokenError(str(error), error.status), time.monotonic()
                     raise self._error from None
                 self._log.warning("no token, asking again", seconds=OUTAGE_PAUSE, error=str(error))
