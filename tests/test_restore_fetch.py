@@ -13,9 +13,10 @@ from embedded.ports import wait_until
 from embedded.real_git import bundled_refs, git, served_refs
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
-from github_s3_backup.restore.fetch import WORKSHOP, Fetch, FetchError, Form
+from github_s3_backup.manifest import Entry
+from github_s3_backup.restore.errors import FetchError, UnbundleError
+from github_s3_backup.restore.fetch_repository import PARTIAL_FOLDER, Destination, Form, fetch_repository
 from github_s3_backup.restore.options import parse
-from github_s3_backup.restore.unbundle import UnbundleError
 from github_s3_backup.s3.download import DownloadError
 from test_disk import UNSHARE, namespaces_work, small_disk
 from vault import FIRST, Vault, entries_of
@@ -41,8 +42,10 @@ def head(git_dir: Path) -> str:
     return git(f"--git-dir={git_dir}", "symbolic-ref", "HEAD").decode().strip()
 
 
-def fetch_of(vault: Vault, into: Path, form: Form = "mirrors") -> Fetch:
-    return Fetch(vault.bundles(), vault.git(), into, form, SERVER)
+def fetch(vault: Vault, entry: Entry, form: Form) -> str:
+    """Fetch one repository with the parts of the program alone."""
+    destination = Destination(vault.folder / "out", form, SERVER)
+    return fetch_repository(entry, destination, vault.bundles(), vault.git(), no_bytes)
 
 
 def no_bytes(_: int) -> None:
@@ -50,13 +53,13 @@ def no_bytes(_: int) -> None:
 
 
 def check_again(whole: Vault, *command: str | Path, without_bundle: int = 0) -> None:
-    """Assert that the same command again finds everything there, and leaves no workshop behind."""
-    assert not list((whole.folder / "out").glob(WORKSHOP))
+    """Assert that the same command again finds everything there, and leaves no partial folder behind."""
+    assert not list((whole.folder / "out").glob(PARTIAL_FOLDER))
     again = whole.restore(*command)
     assert again.code == 0, again.stderr
     assert again.named("fetched") == []
-    assert len(again.named("was there already")) == len(whole.organisation.entries) - without_bundle
-    assert not list((whole.folder / "out").glob(WORKSHOP))
+    assert len(again.named("already there")) == len(whole.organisation.entries) - without_bundle
+    assert not list((whole.folder / "out").glob(PARTIAL_FOLDER))
 
 
 # -- everything, in each form --------------------------------------------------------------------
@@ -74,7 +77,7 @@ def test_bundles_of_everything_are_what_was_stored(whole: Vault, tmp_path: Path)
         assert hashlib.sha256(bundle.read_bytes()).hexdigest() == entry["sha256"]
         assert bundled_refs(bundle) == whole.organisation.refs(name)
     assert len(run.named("fetched")) == len(whole.organisation.entries) - 1
-    assert [one["full_name"] for one in run.named("empty, has no bundle")] == [EMPTY]
+    assert [one["full_name"] for one in run.named("empty: no bundle")] == [EMPTY]
     summary = run.events[-1]
     assert (summary["event"], summary["done"], summary["failed"]) == (
         "fetch finished",
@@ -142,20 +145,19 @@ def test_what_is_no_repository_is_left_alone(vault: Vault, thing: str) -> None:
     (place if thing == "folder" else place.parent).mkdir(parents=True)
     if thing == "file":
         place.write_text("mine")
-    with pytest.raises(FetchError, match="is there already and can't be read as a repository"):
-        fetch_of(vault, vault.folder / "out", "clones").fetch(entry, no_bytes)
+    with pytest.raises(FetchError, match="already exists and can't be read as a repository"):
+        fetch(vault, entry, "clones")
     assert place.is_dir() or place.read_text() == "mine"
 
 
 def test_a_clone_with_new_work_in_it_is_left_as_it_is(vault: Vault) -> None:
     (entry,) = entries_of(vault.store(FIRST, API))
-    fetch = fetch_of(vault, vault.folder / "out", "clones")
-    fetch.fetch(entry, no_bytes)
+    fetch(vault, entry, "clones")
     clone = vault.folder / "out" / API
     (clone / "new.txt").write_text("new")
     git("-C", clone, "add", ".")
     git("-C", clone, "commit", "--quiet", "--message=new")
-    assert fetch.fetch(entry, no_bytes) == "was there already"
+    assert fetch(vault, entry, "clones") == "already there"
     assert (clone / "new.txt").exists()
 
 
@@ -210,7 +212,7 @@ def test_a_stopped_fetch_goes_on_where_it_was(vault: Vault, vault_proxy: S3Proxy
     vault_proxy.faults = [S3Fault(r"GET .*/heavy\.bundle", "slow", times=1)]
     command = ("fetch", "--all", "--into", str(vault.folder / "out"), "--as", "mirrors")
     process = vault.start(*command)
-    part = vault.folder / "out" / WORKSHOP
+    part = vault.folder / "out" / PARTIAL_FOLDER
 
     def begun() -> None:
         assert [one for one in part.glob("*.part") if one.stat().st_size >= 1024**2]
@@ -219,7 +221,7 @@ def test_a_stopped_fetch_goes_on_where_it_was(vault: Vault, vault_proxy: S3Proxy
     process.send_signal(number)
     stopped = vault.end(process)
     assert stopped.code == 143
-    assert "goes on where it was" in stopped.events[-1]["event"]
+    assert "run the same command to continue" in stopped.events[-1]["event"]
     assert list(part.glob("*.part"))
     again = vault.restore(*command)
     assert again.code == 0, again.stderr
@@ -302,7 +304,7 @@ def test_a_header_counts_only_if_its_refs_are_those_of_the_manifest(vault: Vault
     assert {name.decode(): oid.decode() for name, oid in refs.items()} == vault.organisation.refs(API)
     vault.destroy(entry)
     vault.client.put_object(Bucket=vault.bucket, Key=entry["s3_key"], Body=vault.read(other))
-    with pytest.raises(DownloadError, match="not those of the manifest"):
+    with pytest.raises(DownloadError, match="do not match the manifest"):
         vault.bundles().header(next(entries_of(manifest)))
 
 
@@ -338,8 +340,8 @@ def change(manifest: dict[str, Any], **fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("form", ["mirrors", "clones"])
 def test_refs_that_the_manifest_did_not_count_are_no_restore(vault: Vault, form: Form) -> None:
     manifest = change(vault.store(FIRST, API), refs_sha256="0" * 64)
-    with pytest.raises(UnbundleError, match="not those that the manifest counted"):
-        fetch_of(vault, vault.folder / "out", form).fetch(next(entries_of(manifest)), no_bytes)
+    with pytest.raises(UnbundleError, match="do not match the manifest"):
+        fetch(vault, next(entries_of(manifest)), form)
     assert not (vault.folder / "out" / API).exists()
 
 
@@ -427,7 +429,7 @@ def test_a_person_at_a_terminal_sees_a_bar_and_whole_lines(vault: Vault, vault_p
     said = [re.sub(r"\x1b\[\d*[mA-Z]", "", line)[9:] for line in lines if re.match(r"(\x1b\[\d+m)?\d\d:", line)]
     assert said[0].startswith("fetched acme/api: ")
     assert said[1].startswith("fetched acme/heavy: 5.0 MB, 1 refs")
-    assert said[2] == "failed acme/huge: error=this backup does not hold it: clone: too big"
+    assert said[2] == "failed acme/huge: error=not in this backup: clone: too big"
     assert said[3].startswith("fetch finished: ")
 
 
@@ -443,7 +445,7 @@ def test_a_person_at_a_terminal_sees_a_bar_and_whole_lines(vault: Vault, vault_p
         (("fetch", API), "--into"),
         (("fetch", API, "--into", "x", "--as", "tarballs"), "--as"),
         (("fetch", API, "--into", "x", "--concurrency", "0"), "whole number"),
-        (("list", "--date", "yesterday"), "no date"),
+        (("list", "--date", "yesterday"), "not a date"),
         (("list", "--version", "abc"), "--date"),
         (("diff", FIRST), "DATE"),
         (("verify", "--within-days", "7"), "--every-hours"),

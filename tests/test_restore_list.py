@@ -11,7 +11,7 @@ from embedded.real_git import git
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.manifest import parse_manifest
-from github_s3_backup.restore.differences import compare_lists
+from github_s3_backup.restore.compare import compare_lists
 from github_s3_backup.restore.selection import LATEST, Selection, matches, select
 from github_s3_backup.restore.terminal import table
 from github_s3_backup.s3.catalogue import CatalogueError
@@ -31,11 +31,11 @@ def selected(vault: Vault, *patterns: str, date: str = LATEST, version: str | No
 
 
 def dates(selection: Selection) -> dict[str, str]:
-    return {one.entry.full_name: one.date for one in selection.chosen}
+    return {one.entry.full_name: one.date for one in selection.selected}
 
 
 def missing(selection: Selection) -> dict[str, str]:
-    return {one.full_name: one.error for one in selection.missing}
+    return {one.full_name: one.error for one in selection.unavailable}
 
 
 # -- list ----------------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def test_the_dates_are_listed_the_newest_first_and_what_they_lack_is_shown(vault
             "finished_at": f"{FIRST}T04:10:00Z",
         },
     ]
-    assert [one["date"] for one in run.named("no manifest: the run is on its way, or was killed")] == ["2025-11-23"]
+    assert [one["date"] for one in run.named("no manifest: the run is still going or was killed")] == ["2025-11-23"]
     lines = vault.restore("list", "--limit", "3").stdout.splitlines()
     assert lines[0].split() == ["date", "complete", "repositories", "failed", "size", "age"]
     assert lines[1].split()[:4] == [SECOND, "no", "1", "1"]
@@ -182,7 +182,7 @@ def test_what_a_second_run_lost_is_taken_from_the_first_of_that_day(vault: Vault
     vault.store(SECOND, API, failures=[failure(FORK)], complete=False)
     selection = selected(vault)
     assert dates(selection) == {API: SECOND, FORK: SECOND}
-    fork = next(one.entry for one in selection.chosen if one.entry.full_name == FORK)
+    fork = next(one.entry for one in selection.selected if one.entry.full_name == FORK)
     assert fork.version_id == morning["repos"][1]["version_id"]
 
 
@@ -201,7 +201,7 @@ def test_a_short_list_of_an_owner_whose_repositories_are_all_there_is_settled_by
     vault.store(SECOND, API, failures=[failure("acme/*", "list")])
     selection = selected(vault)
     assert dates(selection) == {API: SECOND}
-    assert selection.missing == ()
+    assert selection.unavailable == ()
 
 
 def test_a_short_list_settles_no_list_that_failed(vault: Vault) -> None:
@@ -210,7 +210,7 @@ def test_a_short_list_settles_no_list_that_failed(vault: Vault) -> None:
     vault.store(THIRD, failures=[failure("acme/*", "list")])
     selection = selected(vault)
     assert dates(selection) == {API: SECOND, FORK: FIRST}
-    assert selection.missing == ()
+    assert selection.unavailable == ()
 
 
 def test_a_broken_manifest_is_a_failure_and_the_newest_whole_one_is_used(vault: Vault) -> None:
@@ -225,7 +225,7 @@ def test_a_run_on_its_way_is_no_failure(vault: Vault) -> None:
     vault.store(FIRST, API)
     vault.copy(SECOND, API)
     selection = selected(vault)
-    assert (dates(selection), selection.missing) == ({API: FIRST}, ())
+    assert (dates(selection), selection.unavailable) == ({API: FIRST}, ())
 
 
 def test_backups_of_days_to_come_are_not_the_latest(vault: Vault) -> None:
@@ -235,7 +235,7 @@ def test_backups_of_days_to_come_are_not_the_latest(vault: Vault) -> None:
     for date in to_come:
         vault.store(date, FORK)
     assert dates(selected(vault)) == {API: FIRST}
-    assert [(one["event"], one["date"]) for one in vault.events] == [("backup left out", date) for date in to_come]
+    assert [(one["event"], one["date"]) for one in vault.events] == [("backup skipped", date) for date in to_come]
     assert dates(selected(vault, date=to_come[0])) == {FORK: to_come[0]}
 
 
@@ -244,7 +244,7 @@ def test_a_deleted_manifest_is_found_by_its_version(vault: Vault) -> None:
     vault.client.delete_object(Bucket=vault.bucket, Key=vault.manifest_key(FIRST))
     vault.client.delete_object(Bucket=vault.bucket, Key=manifest["repos"][0]["s3_key"])
     assert dates(selected(vault, date=FIRST)) == {API: FIRST}
-    assert [one["event"] for one in vault.events] == ["manifest was deleted, its newest version is used"]
+    assert [one["event"] for one in vault.events] == ["manifest was deleted, using its newest version"]
     with pytest.raises(CatalogueError, match="no backup"):
         selected(vault)
 
@@ -392,4 +392,4 @@ def test_a_day_compared_with_itself_has_no_differences(whole: Vault) -> None:
 def test_a_diff_without_a_difference_says_so(whole: Vault) -> None:
     run = whole.restore("diff", "latest", "latest")
     assert run.code == 0
-    assert run.stdout.startswith("nothing appeared, vanished, failed, shrank or was rewritten from ")
+    assert run.stdout.startswith("no repository appeared, vanished, failed, shrank or was rewritten from ")

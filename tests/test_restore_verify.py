@@ -13,8 +13,8 @@ from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.git.process import fingerprint
 from github_s3_backup.restore.room import Room
-from github_s3_backup.restore.selection import Chosen
-from github_s3_backup.restore.verify import Verified, Verify
+from github_s3_backup.restore.selection import Selected
+from github_s3_backup.restore.verify_repository import Verified, verify_repository
 from vault import FIRST, SECOND, Vault, entries_of
 
 API = "acme/api"
@@ -24,9 +24,10 @@ def verify(vault: Vault, entry: dict[str, Any]) -> Verified:
     """Verify one repository with the parts of the program alone."""
     scratch = vault.folder / "parts"
     scratch.mkdir()
-    way = Verify(vault.bundles(), vault.git(), Room(scratch, vault.stop), scratch)
-    (one,) = entries_of(vault.organisation.manifest | {"repos": [entry]})
-    result = way.verify(Chosen(one, FIRST), lambda _: None)
+    capacity = Room(scratch, vault.stop)
+    (parsed,) = entries_of(vault.organisation.manifest | {"repos": [entry]})
+    selected = Selected(parsed, FIRST)
+    result = verify_repository(selected, vault.bundles(), vault.git(), capacity, scratch, lambda _: None)
     assert list(scratch.iterdir()) == []
     return result
 

@@ -1,0 +1,68 @@
+"""One repository on the target server, reached with git alone; a fault that may pass is tried again."""
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
+
+from github_s3_backup.git.process import Git, GitError, Refs
+from github_s3_backup.retry import RetryableError, retrying
+from github_s3_backup.stop import Stop
+
+ATTEMPTS = 4
+# GitHub makes the other refs it serves (refs/pull) itself, and refuses to be given them.
+PUSHED = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
+# What git says of a ref that the server, or git itself, refuses; and the refusal that may pass.
+REJECTED = re.compile(r"! \[(remote )?rejected\]")
+TRANSIENT = "(Internal Server Error)"
+# Answers that another attempt does not change. GitHub may answer 404 for a repository that it has just created.
+PERMANENT = re.compile(r"error: 4(?!04|08|29)\d\d|Authentication failed|could not read (Username|Password)")
+# GitHub checks a whole push before it answers. Seconds.
+SILENCE = 900
+
+
+class Remote:
+    """A repository at `url`. `token` returns what authenticates a command, `trace` is a file for git's HTTP headers."""
+
+    def __init__(
+        self,
+        git: Git,
+        url: str,
+        token: Callable[[], str | None],
+        trace: Path,
+        stop: Stop,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self.url = url
+        self._git, self._token, self._trace, self._stop, self._log = git, token, trace, stop, log
+
+    def refs(self) -> Refs:
+        """Return the refs that a push can change. Raises GitError."""
+        lines = self._run("ls-remote", "--quiet", "--", self.url).splitlines()
+        pairs = (line.split(b"\t", 1) for line in lines)
+        return {name: oid for oid, name in pairs if name.startswith(PUSHED) and not name.endswith(b"^{}")}
+
+    def push(self, git_dir: Path, refspecs: Iterable[str]) -> None:
+        """Push from a local repository. Raises GitError."""
+        settings = ("-c", f"http.lowSpeedTime={SILENCE}", f"--git-dir={git_dir}")
+        self._run(*settings, "push", "--quiet", "--no-verify", "--", self.url, *refspecs)
+
+    def _run(self, *arguments: str) -> bytes:
+        for attempt in retrying(ATTEMPTS, self._stop, self._log_wait):
+            with attempt:
+                try:
+                    return self._git.talk(*arguments, token=self._token(), trace=self._trace)
+                except GitError as error:
+                    rejected = is_rejected(error) and TRANSIENT not in str(error)
+                    error.final = error.told_by is None and bool(rejected or PERMANENT.search(str(error)))
+                    raise
+        raise AssertionError("tenacity raises the last error")
+
+    def _log_wait(self, fault: RetryableError, seconds: float, attempt: int) -> None:
+        self._log.warning("trying again", seconds=round(seconds, 1), attempt=attempt, error=str(fault))
+
+
+def is_rejected(error: GitError) -> bool:
+    """Return whether the server took the push and refused a ref."""
+    return any(REJECTED.match(line) for line in error.lines)
