@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from github_s3_backup.manifest import StoredBundle, entry
+from github_s3_backup.manifest import RefSummary, StoredObject, new_entry
 from github_s3_backup.repository import Repository
 from github_s3_backup.restore.drill import History, sample
 from github_s3_backup.restore.selection import Selected
@@ -21,8 +21,11 @@ DAY = timedelta(days=1)
 @functools.cache
 def selected(number: int, size: int | None = None) -> Selected:
     repository = Repository(number, "acme", f"r{number}", True, False, False, "main", 1, 1)
-    stored = StoredBundle(f"key-{number}", None, size or number + 1, "a" * 64, 1, "b" * 64, None, None)
-    return Selected(entry(repository, "stored", stored, 1), "2026-01-01")
+    stored = StoredObject(
+        key=f"key-{number}", version_id=None, size_bytes=size or number + 1, sha256="a" * 64, checksum=None
+    )
+    refs = RefSummary(ref_count=1, refs_sha256="b" * 64, sha=None)
+    return Selected(new_entry(repository, "stored", stored, refs, 1), "2026-01-01")
 
 
 def numbers(picked: list[Selected]) -> list[int]:
@@ -139,11 +142,11 @@ def test_each_drill_goes_on_where_the_last_one_ended(vault: Vault) -> None:
 
 
 def test_what_fails_in_a_drill_is_tried_in_the_next_and_a_report_that_nobody_can_read_begins_anew(vault: Vault) -> None:
-    manifest = vault.store(FIRST, *NAMES)
-    vault.store(SECOND, *NAMES)
+    vault.store(FIRST, *NAMES)
+    manifest = vault.store(SECOND, *NAMES)
     api = manifest["repos"][0]
     broken = {**api, "sha256": "0" * 64}
-    vault.write(SECOND, manifest | {"date": SECOND, "repos": [broken, *manifest["repos"][1:]]})
+    vault.write(SECOND, manifest | {"repos": [broken, *manifest["repos"][1:]]})
     vault.client.put_object(Bucket=vault.bucket, Key="drills/2025-01-01/report.json", Body=b"{")
     run = vault.restore(
         "verify", "--within-days", "1", "--every-hours", "24", "--report", f"s3://{vault.bucket}/drills/", "--publish"

@@ -17,7 +17,7 @@ from github_s3_backup.manifest import Entry
 from github_s3_backup.restore.errors import FetchError, UnbundleError
 from github_s3_backup.restore.fetch_repository import PARTIAL_FOLDER, Destination, Form, fetch_repository
 from github_s3_backup.restore.options import parse
-from github_s3_backup.s3.download import DownloadError
+from github_s3_backup.s3.download import FIRST_HEADER_SIZE, LARGEST_HEADER, DownloadError
 from test_disk import UNSHARE, namespaces_work, small_disk
 from vault import FIRST, Vault, entries_of
 
@@ -191,7 +191,7 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(vault: Vault, vault
     run = vault.restore("fetch", HEAVY, "--into", vault.folder / "out")
     assert run.code == 0, run.stderr
     assert (vault.folder / "out" / f"{HEAVY}.bundle").read_bytes() == vault.read(manifest["repos"][0])
-    assert len(run.named("trying again")) == 2
+    assert len(run.named("retrying")) == 2
     assert len([one for one in vault_proxy.requests if "heavy.bundle" in one]) == 3
 
 
@@ -352,13 +352,107 @@ def test_a_wrong_size_is_no_restore(vault: Vault) -> None:
     assert not (vault.folder / "x").exists()
 
 
-def test_a_hostile_manifest_is_refused_before_anything_is_written(vault: Vault) -> None:
-    vault.write(FIRST, change(vault.store(FIRST, API), id="../../../escaped", default_branch="\u001b[2J"))
-    run = vault.restore("fetch", "--all", "--date", FIRST, "--into", vault.folder / "in" / "out", "--as", "mirrors")
+def test_forged_entries_fail_alone_and_write_nothing(vault: Vault) -> None:
+    """`git status` in a folder acme/.git of somebody else's making would run what its configuration says."""
+    manifest = vault.store(FIRST, API, "acme/fork")
+    api, fork = manifest["repos"]
+    names = (".git", ".GIT", ".giT", ".", "..", "../../escaped", "a/b", "a b", "")
+    forged = [api | {"full_name": f"acme/{name}", "name": name, "id": 1000 + i} for i, name in enumerate(names)]
+    forged += [
+        api | {"full_name": "../api", "owner": ".."},
+        api | {"full_name": "acme/other", "id": 7},
+        api | {"id": "../../../escaped"},
+        api | {"default_branch": "\u001b[2J"},
+    ]
+    vault.write(FIRST, manifest | {"repos": [*forged, fork]})
+    into = vault.folder / "in" / "out"
+    run = vault.restore("fetch", "--all", "--into", into, "--as", "clones")
     assert run.code == 1
-    assert "can't be used: it is not a manifest" in run.problems[0]
+    assert len(run.named("failed")) == len(forged)
+    assert run.failures.keys() == {entry["full_name"] for entry in forged}
+    assert "the manifest's entry is broken" in run.failures["acme/.GIT"]
     assert "\x1b" not in run.stderr
-    assert list((vault.folder / "in").rglob("*")) == [vault.folder / "in" / "out"]
+    assert list((vault.folder / "in").glob("*/*")) == [into / "acme"]
+    assert list((into / "acme").iterdir()) == [into / "acme" / "fork"]
+
+
+def test_names_that_look_like_options_are_restored(vault: Vault) -> None:
+    manifest = vault.store(FIRST, API)
+    names = ("-", "-x-", "--all")
+    entries = [
+        manifest["repos"][0] | {"full_name": f"acme/{name}", "name": name, "id": 1000 + i}
+        for i, name in enumerate(names)
+    ]
+    vault.write(FIRST, manifest | {"repos": entries})
+    for form, suffix in (("bundles", ".bundle"), ("mirrors", ".git"), ("clones", "")):
+        run = vault.restore("fetch", "--all", "--into", vault.folder / form, "--as", form)
+        assert run.code == 0, run.stderr
+        assert {path.name for path in (vault.folder / form / "acme").iterdir()} == {f"{name}{suffix}" for name in names}
+
+
+@pytest.mark.parametrize("form", ["bundles", "mirrors", "clones"])
+def test_what_is_no_bundle_of_the_repository_is_not_kept(vault: Vault, form: Form) -> None:
+    """The checksums in the manifest are right: whoever wrote it wrote the objects too."""
+    manifest = vault.store(FIRST, API, "acme/fork")
+    api, fork = manifest["repos"]
+    garbage = vault.put(FIRST, "acme/garbage", b"#!/bin/sh\necho pwned\n", name_of=API)
+    other = vault.put(FIRST, "acme/other", vault.read(fork), name_of=API)
+    cut = vault.put(FIRST, "acme/cut", vault.read(api)[:100], name_of=API)
+    entries = [
+        entry | {"full_name": f"acme/{name}", "name": name, "id": 1000 + number}
+        for number, (name, entry) in enumerate({"garbage": garbage, "other": other, "cut": cut}.items())
+    ]
+    vault.write(FIRST, manifest | {"repos": [*entries, fork]})
+    into = vault.folder / "out"
+    run = vault.restore("fetch", "--all", "--into", into, "--as", form)
+    assert run.code == 1
+    assert run.failures.keys() == {"acme/garbage", "acme/other", "acme/cut"}
+    assert "does not start like a git bundle" in run.failures["acme/garbage"]
+    assert "do not match the manifest" in run.failures["acme/other"]
+    suffix = {"bundles": ".bundle", "mirrors": ".git", "clones": ""}[form]
+    assert list(into.iterdir()) == [into / "acme"]
+    assert list((into / "acme").iterdir()) == [into / "acme" / f"fork{suffix}"]
+
+
+def test_a_file_that_is_no_bundle_is_not_taken_for_one_that_was_fetched(vault: Vault) -> None:
+    manifest = vault.store(FIRST, API)
+    vault.write(FIRST, manifest | {"repos": [vault.put(FIRST, API, b"garbage")]})
+    place = vault.folder / "out" / f"{API}.bundle"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"garbage")
+    run = vault.restore("fetch", API, "--into", vault.folder / "out")
+    assert "does not start like a git bundle" in run.failures[API]
+
+
+# -- headers -------------------------------------------------------------------------------------
+
+
+def ranges_asked(vault: Vault, body: bytes) -> tuple[list[tuple[int, int]], str]:
+    """Return the byte ranges that are asked for to read the header of a bundle, and the error."""
+    (entry,) = entries_of(vault.store(FIRST) | {"repos": [vault.put(FIRST, API, body)]})
+    asked: list[tuple[int, int]] = []
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        first, last = params["Range"].removeprefix("bytes=").split("-")
+        asked.append((int(first), int(last)))
+
+    vault.client.meta.events.register("provide-client-params.s3.GetObject", note)
+    with pytest.raises(DownloadError) as error:
+        vault.bundles().header(entry)
+    return asked, str(error.value)
+
+
+def test_a_header_with_a_wrong_signature_is_read_no_further(vault: Vault) -> None:
+    asked, error = ranges_asked(vault, bytes(10_000_000))
+    assert asked == [(0, FIRST_HEADER_SIZE - 1)]
+    assert "does not start like a git bundle" in error
+
+
+def test_a_header_without_an_end_is_read_to_a_limit_and_no_byte_twice(vault: Vault) -> None:
+    asked, error = ranges_asked(vault, b"# v2 git bundle\n" + bytes(LARGEST_HEADER + 10_000_000))
+    assert asked[-1][1] == LARGEST_HEADER - 1
+    assert [first for first, _ in asked[1:]] == [last + 1 for _, last in asked[:-1]]
+    assert "ends inside the header" in error
 
 
 # -- this machine --------------------------------------------------------------------------------
@@ -387,8 +481,31 @@ def test_a_full_disk_costs_no_other_repository(vault: Vault) -> None:
     run = vault.restore("fetch", "--all", "--into", into, prefix=tuple(small_disk(into, 3)))
     assert run.code == 1
     assert run.failures.keys() == {HEAVY}
-    assert "No space left on device" in run.failures[HEAVY]
-    assert [one["full_name"] for one in run.named("fetched")] == [API]
+    assert "No space left on device: 5.0 MB needed" in run.failures[HEAVY]
+    assert [event["full_name"] for event in run.named("fetched")] == [API]
+
+
+@pytest.mark.skipif(not namespaces_work(), reason="a small file system needs unshare and user namespaces")
+@pytest.mark.parametrize("form", ["bundles", "mirrors"])
+def test_repositories_that_fill_the_disk_together_are_fetched_one_by_one(
+    vault: Vault, vault_proxy: S3Proxy, form: str
+) -> None:
+    """Each would fit alone. Both start at once, and both may find the disk full: then one of them must still come."""
+    manifest = vault.store(FIRST, HEAVY, API)
+    heavy, api = sorted(manifest["repos"], key=lambda entry: -entry["size_bytes"])
+    twin = heavy | {"full_name": "acme/twin", "name": "twin", "id": 7}
+    vault.write(FIRST, manifest | {"repos": [heavy, twin, api]})
+    vault_proxy.faults = [S3Fault(r"GET .*/heavy\.bundle", "slow")]
+    into = vault.folder / "out"
+    into.mkdir()
+    megabytes = {"bundles": 8, "mirrors": 13}[form]
+    run = vault.restore("fetch", "--all", "--into", into, "--as", form, prefix=tuple(small_disk(into, megabytes)))
+    assert run.code == 1
+    assert len(run.failures) == 1
+    assert run.failures.keys() < {HEAVY, "acme/twin"}
+    fetched = {event["full_name"] for event in run.named("fetched")}
+    assert fetched | run.failures.keys() == {HEAVY, "acme/twin", API}
+    assert run.named("disk full, trying again alone")
 
 
 @pytest.mark.skipif(not namespaces_work(), reason="a read-only file system needs unshare and user namespaces")
@@ -446,7 +563,7 @@ def test_a_person_at_a_terminal_sees_a_bar_and_whole_lines(vault: Vault, vault_p
         (("fetch", API, "--into", "x", "--as", "tarballs"), "--as"),
         (("fetch", API, "--into", "x", "--concurrency", "0"), "whole number"),
         (("list", "--date", "yesterday"), "not a date"),
-        (("list", "--version", "abc"), "--date"),
+        (("list", "--run", "abc"), "--date"),
         (("diff", FIRST), "DATE"),
         (("verify", "--within-days", "7"), "--every-hours"),
         (("verify", "--within-days", "7", "--every-hours", "24"), "--report s3://"),

@@ -214,7 +214,7 @@ def test_a_fault_that_passes_is_tried_again(world: World, target: FakeGitHub) ->
     target.faults.append(Fault("git-receive-pack", status=502, message="Bad Gateway"))
     run = world.restore("push", "--all", "--to", NEW_OWNER)
     assert run.code == 0, run.stderr
-    assert run.named("trying again")
+    assert run.named("retrying")
 
 
 @pytest.mark.parametrize("status", [403, 429])
@@ -222,14 +222,14 @@ def test_a_push_waits_as_long_as_the_server_asks(again: World, target: FakeGitHu
     target.faults.append(Fault("git-receive-pack", status=status, headers={"Retry-After": "2"}))
     run = again.restore("push", "acme/api", "--to", NEW_OWNER)
     assert run.code == 0, run.stderr
-    assert [one["seconds"] for one in run.named("trying again")] == [2]
+    assert [one["seconds"] for one in run.named("retrying")] == [2]
 
 
 def test_what_another_try_does_not_change_is_not_uploaded_again(again: World, target: FakeGitHub) -> None:
     target.faults.append(Fault("POST .*git-receive-pack", status=413, message="too large"))
     run = again.restore("push", "acme/api", "--to", NEW_OWNER)
     assert "error: 413" in run.failures["acme/api"]
-    assert not run.named("trying again")
+    assert not run.named("retrying")
 
 
 def test_milestones_are_removed_where_there_is_no_branch_to_be_the_default_one(
@@ -261,7 +261,7 @@ def test_a_ref_that_is_refused_keeps_no_other_from_being_pushed(world: World, ta
     assert "without `workflows` permission" in run.failures["acme/parts"]
     assert pushable(restored(target, "parts").path).keys() == {"refs/heads/main", "refs/heads/z"}
     assert restored(target, "parts").default_branch == "main"
-    assert not run.named("trying again")
+    assert not run.named("retrying")
     assert world.restore("push", "--all", "--to", NEW_OWNER, *step).code == 0
     assert served_refs(restored(target, "parts").path) == served_refs(source.path)
 
@@ -468,7 +468,7 @@ def test_a_token_that_may_not_write_is_said_in_github_s_words(world: World, targ
     token = target.personal_token("octocat", ["acme"], permissions={"metadata": "read"})
     run = world.restore("push", "--all", "--to", NEW_OWNER, RESTORE_TOKEN=token)
     assert run.code == 1
-    assert f"is there an organisation {NEW_OWNER} that the token may write to?" in run.failures["acme/api"]
+    assert f"is there an organization {NEW_OWNER} that the token may write to?" in run.failures["acme/api"]
     wrong = world.restore("push", "--all", "--to", NEW_OWNER, RESTORE_TOKEN="ghp_" + "x" * 36)
     assert "Bad credentials" in wrong.failures["acme/api"]
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from github_s3_backup.git.process import Git, GitError, Refs
+from github_s3_backup.git.process import Git, GitError
+from github_s3_backup.git.refs import Refs
 from github_s3_backup.manifest import Entry, Manifest
 from github_s3_backup.restore.unbundle import make_mirror
 from github_s3_backup.s3.download import Bundles

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
@@ -18,9 +18,10 @@ from github_s3_backup.configuration import (
     ConfigurationError,
     Reader,
 )
-from github_s3_backup.github.app import App, GitHub
 from github_s3_backup.github.app_key import key_from_file, key_from_secret
+from github_s3_backup.github.client import GitHub
 from github_s3_backup.github.rest import GitHubError, new_session
+from github_s3_backup.github.tokens import App
 from github_s3_backup.redaction import Redactor
 from github_s3_backup.stop import Stop
 
@@ -30,6 +31,8 @@ CONNECTIONS = 10
 READ_AND_WRITE = MappingProxyType(
     {"administration": "write", "contents": "write", "metadata": "read", "workflows": "write"}
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,25 +77,46 @@ def read_write_access(environment: Mapping[str, str], token_needed: bool) -> Wri
     return WriteAccess(api_url, server_url, token, app_id, file, arn)
 
 
-def token_source(
+class Credentials(Protocol):
+    """What authenticates requests to an owner's repositories."""
+
+    def with_token(self, owner: str, request: Callable[[str], T]) -> T: ...
+
+
+@dataclass(frozen=True)
+class FixedToken:
+    """One token for every owner."""
+
+    token: str
+
+    def with_token(self, owner: str, request: Callable[[str], T]) -> T:  # noqa: ARG002
+        return request(self.token)
+
+
+class RestoreApp:
+    """A GitHub App with an installation at each owner. Raises GitHubError."""
+
+    def __init__(self, github: GitHub) -> None:
+        self._github = github
+        self._ids = {installation.owner.lower(): installation.id for installation in github.installations()}
+
+    def with_token(self, owner: str, request: Callable[[str], T]) -> T:
+        if owner.lower() not in self._ids:
+            raise GitHubError(f"the restore App is not installed at {owner}: install it there, for all repositories")
+        return self._github.tokens(self._ids[owner.lower()]).with_token(request)
+
+
+def open_credentials(
     access: WriteAccess, aws: Any, redactor: Redactor, stop: Stop, log: FilteringBoundLogger
-) -> Callable[[str], str]:
-    """Return a function from an owner to a token that may write there. Raises AppKeyError; the function GitHubError."""
+) -> Credentials:
+    """Return what authenticates a push. Raises AppKeyError and GitHubError."""
     if access.token is not None:
-        token = access.token
-        redactor.hide_token(token)
-        return lambda _owner: token
+        redactor.hide_token(access.token)
+        return FixedToken(access.token)
     if access.key_secret_arn:
         key = key_from_secret(aws.client("secretsmanager"), access.key_secret_arn)
     else:
         key = key_from_file(Path(str(access.key_file)))
     app = App(str(access.app_id), key, access.api_url, access.server_url, READ_AND_WRITE, "RESTORE_APP")
-    github = GitHub(app, new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS), redactor, stop, log)
-    installations = {installation.owner.lower(): installation.id for installation in github.installations()}
-
-    def token_of(owner: str) -> str:
-        if owner.lower() not in installations:
-            raise GitHubError(f"the restore App is not installed at {owner}: install it there, for all repositories")
-        return github.tokens(installations[owner.lower()]).token()
-
-    return token_of
+    session = new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS)
+    return RestoreApp(GitHub(app, session, redactor, stop, log))

@@ -18,7 +18,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from github_s3_backup.manifest import utc
 from github_s3_backup.restore.selection import Selected, Selection, Unavailable
 from github_s3_backup.restore.verify_repository import Verified
-from github_s3_backup.s3.catalogue import DATE, explain
+from github_s3_backup.s3.catalogue import DATE
+from github_s3_backup.s3.errors import explain
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -78,13 +79,13 @@ def new_report(
     now = datetime.now(UTC)
     good = [result for result in results if result.status == "verified"]
     updated = history.after((item.entry.id for item in selection.selected), (result.id for result in good), now)
-    newest = selection.manifest.finished_at
+    newest = selection.manifest.finished
     return {
         "schema_version": REPORT_VERSION,
         "command": "verify",
         "bucket": bucket,
         "date": selection.manifest.date,
-        "manifest_version": selection.manifest.version_id,
+        "run_id": selection.manifest.run_id,
         "started_at": utc(started_at),
         "finished_at": utc(now),
         "duration_seconds": round((now - started_at).total_seconds(), 3),

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from github_s3_backup.git.process import Git, GitError, Refs
+from github_s3_backup.git.mirror import local_refs
+from github_s3_backup.git.process import Git, GitError
+from github_s3_backup.git.refs import Refs
 from github_s3_backup.manifest import Entry
 from github_s3_backup.restore.errors import FetchError, UnbundleError, is_disk_full
-from github_s3_backup.restore.unbundle import local_refs, make_empty, make_mirror, read_refs
+from github_s3_backup.restore.unbundle import make_empty, make_mirror, read_refs
 from github_s3_backup.s3.download import Bundles, OnBytes, is_bundle_of
 
 Form = Literal["bundles", "mirrors", "clones"]

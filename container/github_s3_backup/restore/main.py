@@ -1,4 +1,4 @@
-"""Restore from the backups in a bucket: list, diff, fetch, verify, push. For one repository stock git is enough.
+"""Restore from the backups in a bucket: list, check, diff, fetch, verify, push. For one repository stock git is enough.
 
 The story of a command: parse the options, open a session with the bucket, run the command. Each command selects
 repositories from a backup, works on several at once, logs every failure by name, and returns the exit code.
@@ -23,13 +23,12 @@ from github_s3_backup.configuration import ConfigurationError
 from github_s3_backup.github.app_key import AppKeyError
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.logs import new_logger
-from github_s3_backup.program import aws_session
+from github_s3_backup.program import aws_session, trust_private_ca
 from github_s3_backup.redaction import Redactor
-from github_s3_backup.restore.commands import diff, fetch, push, verify
+from github_s3_backup.restore.commands import check, diff, fetch, push, verify
 from github_s3_backup.restore.commands import list as list_
 from github_s3_backup.restore.options import parse
-from github_s3_backup.restore.publish import publish
-from github_s3_backup.restore.session import Session, open_session
+from github_s3_backup.restore.session import Session, open_session, service_name
 from github_s3_backup.restore.summary import SOME_FAILED, STOPPED
 from github_s3_backup.restore.terminal import BesideBar
 from github_s3_backup.s3.catalogue import CatalogueError
@@ -40,6 +39,7 @@ EXIT_DEADLINE = 16.0
 
 COMMANDS: dict[str, Callable[[Session], int]] = {
     "list": list_.run,
+    "check": check.run,
     "diff": diff.run,
     "fetch": fetch.run,
     "verify": verify.run,
@@ -61,6 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="github-restore-", ignore_cleanup_errors=True) as name:
             stop.listen(EXIT_DEADLINE, lambda: _exit_now(Path(name)))
+            trust_private_ca(Path(name))
             session = open_session(options, Path(name), redactor, stop, log)
             return COMMANDS[options.command](session)
     except START_ERRORS as error:
@@ -81,7 +82,8 @@ def main(arguments: Sequence[str]) -> int:
 def _publish_failure(options: argparse.Namespace, log: FilteringBoundLogger) -> None:
     """Publish that a drill could not run."""
     if options.command == "verify" and options.publish:
-        publish(aws_session()[0], {metrics.RESTORE_VERIFIED: 0, metrics.RESTORE_FAILED: 1}, log)
+        values: dict[str, float] = {metrics.RESTORE_VERIFIED: 0, metrics.RESTORE_FAILED: 1}
+        metrics.publish(aws_session()[0], service_name(), values, log)
 
 
 def _exit_now(scratch: Path) -> NoReturn:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from github_s3_backup.configuration import DEFAULT_PREFIX, MOST_WORKERS
+from github_s3_backup.configuration import DEFAULT_PREFIX, MAX_WORKERS
 from github_s3_backup.restore.selection import LATEST
 from github_s3_backup.s3.catalogue import DATE
 
@@ -44,7 +44,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_list, _add_diff, _add_fetch, _add_verify, _add_push):
+    for add in (_add_list, _add_check, _add_diff, _add_fetch, _add_verify, _add_push):
         add(commands)
     options = parser.parse_args(arguments)
     _check(parser, options)
@@ -59,8 +59,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         sampled = options.command == "verify" and options.within_days
         if bool(options.patterns) + options.all + bool(sampled) != 1:
             problems.append("name repositories (owner/name, 'owner/glob*', owner), or use --all")
-    if options.version and options.date in (None, LATEST):
-        problems.append("--version needs the --date of its manifest")
+    if options.run and options.date in (None, LATEST):
+        problems.append("--run needs the --date of the run")
     if options.command == "push":
         problems.extend(_target_problems(options))
     if options.command == "verify":
@@ -103,9 +103,9 @@ def _common(date: bool = True) -> argparse.ArgumentParser:
     group.add_argument("--region", help="the bucket's region; default: $AWS_REGION")
     if date:
         group.add_argument("--date", type=_date, metavar="DATE", help="a day, or latest (the default)")
-        group.add_argument("--version", metavar="ID", help="a version of that day's manifest; see list --versions")
+        group.add_argument("--run", metavar="ID", help="a run of that day; see list --runs")
     cpus = os.cpu_count() or 1
-    workers = min(MOST_WORKERS, WORKERS_PER_CPU * cpus)
+    workers = min(MAX_WORKERS, WORKERS_PER_CPU * cpus)
     parent.add_argument("--concurrency", type=_number, default=workers, metavar="N", help="default: %(default)s")
     return parent
 
@@ -119,11 +119,24 @@ def _repositories(parser: argparse.ArgumentParser, everything: bool = True) -> N
 def _add_list(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("list", parents=[_common()], help="show the backups, and what is in them")
     _repositories(parser, everything=False)
-    parser.add_argument("--versions", action="store_true", help="show every version of the manifest of --date")
+    parser.add_argument("--runs", action="store_true", help="show every run of --date")
     parser.add_argument(
         "--limit", type=_number, default=30, metavar="N", help="show the newest N dates (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+
+
+def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("check", parents=[_common(date=False)], help="check the age of the newest backup")
+    _max_age(parser)
+    parser.add_argument("--publish", action="store_true", help="publish the age to CloudWatch")
+    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    parser.set_defaults(run=None, date=None, patterns=[])
+
+
+def _max_age(parser: argparse.ArgumentParser) -> None:
+    help_text = "fail if the newest complete backup is older than N hours"
+    parser.add_argument("--max-age-hours", type=_number, metavar="N", help=help_text)
 
 
 def _add_diff(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -135,7 +148,7 @@ def _add_diff(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "--quick", action="store_true", help="don't download bundles: a rewritten branch shows as moved"
     )
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
-    parser.set_defaults(version=None, date=None)
+    parser.set_defaults(run=None, date=None)
 
 
 def _add_fetch(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -153,6 +166,7 @@ def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     _repositories(parser)
     parser.add_argument("--report", metavar="FILE", help="a file or s3://BUCKET/PREFIX/; default: stdout")
     parser.add_argument("--publish", action="store_true", help="publish metrics to CloudWatch")
+    _max_age(parser)
     drill = parser.add_argument_group("a drill: a rotating sample and the largest repository")
     drill.add_argument("--within-days", type=_number, metavar="N", help="verify each repository once in N days")
     drill.add_argument("--every-hours", type=_number, metavar="N", help="the interval between drills")

@@ -7,17 +7,18 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.disk import readable
-from github_s3_backup.git.process import Git, GitError, Refs
+from github_s3_backup.capacity import Capacity, restore_reservation
+from github_s3_backup.git.process import Git, GitError
+from github_s3_backup.git.refs import Refs
 from github_s3_backup.manifest import Entry
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.push_steps import History, Step, plan_steps
 from github_s3_backup.restore.remote import PUSHED, Remote, is_rejected
-from github_s3_backup.restore.room import Room
 from github_s3_backup.restore.target import Existing, Target
 from github_s3_backup.restore.unbundle import make_mirror
 from github_s3_backup.s3.download import Bundles, OnBytes
 from github_s3_backup.stop import Stop
+from github_s3_backup.units import format_bytes
 
 # Tags that keep the milestones of a large push until it is complete, each followed by its commit. Not branches: GitHub
 # would make one of them the default branch and refuse to delete it.
@@ -34,6 +35,11 @@ class Push:
     existing: Existing | None
     wanted: Refs
     there: Refs
+
+    @property
+    def default_branch(self) -> bytes:
+        """The ref of the default branch, which may have no commits."""
+        return f"refs/heads/{self.entry.default_branch}".encode()
 
     @property
     def missing(self) -> list[bytes]:
@@ -54,7 +60,7 @@ class Pusher:
         bundles: Bundles,
         git: Git,
         target: Target,
-        capacity: Room,
+        capacity: Capacity,
         scratch: Path,
         step_size: int,
         overwrite: bool,
@@ -71,7 +77,7 @@ class Pusher:
         push = self._plan(entry, owner, existing, self._wanted_refs(entry))
         lines = self._target.describe_preparation(owner, entry, push.existing, push.is_first)
         lines += self._describe_refs(push)
-        lines += self._target.describe_completion(entry, push.existing, bool(push.wanted))
+        lines += self._target.describe_completion(entry, push.existing, push.default_branch in push.wanted)
         return lines or ["nothing: everything is already there"]
 
     def push(self, entry: Entry, owner: str, on_bytes: OnBytes) -> str:
@@ -86,7 +92,7 @@ class Pusher:
             push = self._plan(entry, owner, Existing(archived=False, default_branch=None), wanted)
         steps, refusals = 0, list[str]()
         if push.missing:
-            with self._capacity.reserve(entry.size_bytes):
+            with self._capacity.reserve(restore_reservation(entry.size_bytes)):
                 steps, refusals = self._push_missing(push, on_bytes)
         else:
             on_bytes(entry.size_bytes)
@@ -97,7 +103,7 @@ class Pusher:
         """Set what the target keeps besides refs, and remove the milestones. Raises PushError if refs were refused."""
         entry, owner = push.entry, push.owner
         there = push.remote.refs() if refusals else push.there
-        if not refusals or f"refs/heads/{entry.default_branch}".encode() in there:
+        if push.default_branch in push.wanted and (not refusals or push.default_branch in there):
             self._target.set_default_branch(owner, entry, existing, pushed=steps > 0)
         lacking = [name for name, oid in push.wanted.items() if refusals and there.get(name) != oid]
         if lacking:
@@ -112,7 +118,7 @@ class Pusher:
     def _plan(self, entry: Entry, owner: str, existing: Existing | None, wanted: Refs) -> Push:
         """Return the push, compared with what the target has. Raises PushError if it must not be done."""
         url, trace = self._target.url(owner, entry.name), self._scratch / f"{entry.id}.trace"
-        remote = Remote(self._git, url, partial(self._target.token, owner), trace, self._stop, self._log)
+        remote = Remote(self._git, url, partial(self._target.with_token, owner), trace, self._stop, self._log)
         if existing is None:
             return Push(entry, owner, remote, None, wanted, {})
         push = Push(entry, owner, remote, existing, wanted, remote.refs())
@@ -140,7 +146,7 @@ class Pusher:
         words = [f"{number} {kind.decode().split('/')[1]}" for kind, number in kinds.items() if number]
         if words:
             steps = -(-size // self._step_size)
-            shown = f"{readable(size)} in about {steps} pushes" if steps > 1 else readable(size)
+            shown = f"{format_bytes(size)} in about {steps} pushes" if steps > 1 else format_bytes(size)
             lines.append(f"push {', '.join(words)} ({shown})")
         if overwritten := sorted(name for name in push.missing if name in push.there):
             lines.append(f"overwrite {len(overwritten)} refs: {_shorten(overwritten)}")

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from github_s3_backup.git.process import Git, Refs
+from github_s3_backup.git.process import Git
+from github_s3_backup.git.refs import Refs
 
 # Refs in one push at most, whatever their size: servers check each of them.
 REFS_PER_STEP = 1000

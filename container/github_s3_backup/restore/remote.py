@@ -6,8 +6,9 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.git.process import Git, GitError, Refs
-from github_s3_backup.retry import RetryableError, retrying
+from github_s3_backup.git.process import Git, GitError
+from github_s3_backup.git.refs import Refs
+from github_s3_backup.retry import retrying
 from github_s3_backup.stop import Stop
 
 ATTEMPTS = 4
@@ -23,19 +24,19 @@ SILENCE = 900
 
 
 class Remote:
-    """A repository at `url`. `token` returns what authenticates a command, `trace` is a file for git's HTTP headers."""
+    """A repository at `url`. `with_token` runs a command with a token, `trace` is a file for git's HTTP headers."""
 
     def __init__(
         self,
         git: Git,
         url: str,
-        token: Callable[[], str | None],
+        with_token: Callable[[Callable[[str | None], bytes]], bytes],
         trace: Path,
         stop: Stop,
         log: FilteringBoundLogger,
     ) -> None:
         self.url = url
-        self._git, self._token, self._trace, self._stop, self._log = git, token, trace, stop, log
+        self._git, self._with_token, self._trace, self._stop, self._log = git, with_token, trace, stop, log
 
     def refs(self) -> Refs:
         """Return the refs that a push can change. Raises GitError."""
@@ -49,18 +50,16 @@ class Remote:
         self._run(*settings, "push", "--quiet", "--no-verify", "--", self.url, *refspecs)
 
     def _run(self, *arguments: str) -> bytes:
-        for attempt in retrying(ATTEMPTS, self._stop, self._log_wait):
-            with attempt:
-                try:
-                    return self._git.talk(*arguments, token=self._token(), trace=self._trace)
-                except GitError as error:
-                    rejected = is_rejected(error) and TRANSIENT not in str(error)
-                    error.final = error.told_by is None and bool(rejected or PERMANENT.search(str(error)))
-                    raise
-        raise AssertionError("tenacity raises the last error")
+        loop = retrying(ATTEMPTS, self._stop, self._log)
+        return loop(self._with_token, lambda token: self._run_once(arguments, token))
 
-    def _log_wait(self, fault: RetryableError, seconds: float, attempt: int) -> None:
-        self._log.warning("trying again", seconds=round(seconds, 1), attempt=attempt, error=str(fault))
+    def _run_once(self, arguments: tuple[str, ...], token: str | None) -> bytes:
+        try:
+            return self._git.run_remote(*arguments, token=token, trace=self._trace)
+        except GitError as error:
+            rejected = is_rejected(error) and TRANSIENT not in str(error)
+            error.permanent = error.wait_source is None and bool(rejected or PERMANENT.search(str(error)))
+            raise
 
 
 def is_rejected(error: GitError) -> bool:

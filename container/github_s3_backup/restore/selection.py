@@ -1,26 +1,33 @@
 """Which repositories, from which backup."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.manifest import Entry, Failure, Manifest
-from github_s3_backup.s3.catalogue import DAYS_SEARCHED, Catalogue, CatalogueError
+from github_s3_backup.manifest import Entry, Failure, Manifest, Vanished
+from github_s3_backup.repository import is_safe_name
+from github_s3_backup.s3.catalogue import DATE, MAX_DAYS, Catalogue, CatalogueError
 
 LATEST = "latest"
 
 
 @dataclass(frozen=True)
 class Selected:
-    """A repository, and the date of the backup it is taken from."""
+    """A repository, and the date of the backup it is taken from.
+
+    `origin`: the backup that was asked for, an older one because it failed there, or the last one before it vanished.
+    """
 
     entry: Entry
     date: str
+    origin: Literal["backup", "older backup", "vanished"] = "backup"
 
     def facts(self) -> dict[str, Any]:
         """Return what the log says about it."""
@@ -57,7 +64,7 @@ def matches_any(full_name: str, patterns: list[str]) -> bool:
 def select(
     catalogue: Catalogue,
     date: str,
-    version_id: str | None,
+    run_id: str | None,
     patterns: list[str],
     log: FilteringBoundLogger,
     min_age: timedelta = timedelta(0),
@@ -65,52 +72,59 @@ def select(
     """Return the repositories that match a pattern. Raises CatalogueError if there is no such backup.
 
     `date` is a day, or LATEST: then each repository comes from the newest backup that holds it, because one that
-    failed today was stored yesterday. A backup younger than `min_age` is skipped if there is an older one.
+    failed today was stored yesterday. A backup younger than `min_age` is skipped if there is an older one. What had
+    vanished from GitHub is taken from its last backup.
     """
     if date == LATEST:
         selection = _select_latest(catalogue, log, datetime.now(UTC) - min_age)
     else:
-        manifest = manifest_of(catalogue, date, version_id, log)
-        unavailable = tuple(_unavailable(failure) for failure in manifest.failures)
-        selection = Selection(manifest, _restorable(manifest), unavailable)
-    return _filter(selection, patterns)
+        manifest = manifest_of(catalogue, date, run_id, log)
+        selection = _with_vanished(manifest, list(_restorable(manifest)), list(manifest.failures))
+    selection = _refuse_duplicates(_filter(selection, patterns), log)
+    for repository in selection.selected:
+        about = {"full_name": repository.entry.full_name, "date": repository.date}
+        if repository.origin == "older backup":
+            log.warning("taken from an older backup", **about)
+        elif repository.origin == "vanished":
+            log.warning("vanished from GitHub, using its last backup", **about)
+    return selection
 
 
-def manifest_of(catalogue: Catalogue, date: str, version_id: str | None, log: FilteringBoundLogger) -> Manifest:
-    """Return a day's manifest, or its newest version if it was deleted; of LATEST, the newest readable one.
+def manifest_of(catalogue: Catalogue, date: str, run_id: str | None, log: FilteringBoundLogger) -> Manifest:
+    """Return the manifest of a run; of a day that of its newest complete run; of LATEST the newest readable one.
 
     Raises CatalogueError.
     """
     if date == LATEST:
         return _newest(catalogue, _past_dates(catalogue, log), log)[0]
-    try:
-        return catalogue.manifest(date, version_id)
-    except CatalogueError as error:
-        deleted = catalogue.deleted_manifest(date) if error.absent and not version_id else None
-        if deleted is None:
-            raise
-        log.warning("manifest was deleted, using its newest version", date=date)
-        return deleted
+    if run_id:
+        return catalogue.manifest(date, run_id)
+    manifest = catalogue.newest_of_day(date)
+    if not catalogue.run_ids(date):
+        log.warning("manifest was deleted, using its last version", date=date)
+    return manifest
+
+
+# -- the latest backup of each repository --------------------------------------------------------
 
 
 def _select_latest(catalogue: Catalogue, log: FilteringBoundLogger, newest_allowed: datetime) -> Selection:
-    dates = _past_dates(catalogue, log)[:DAYS_SEARCHED]
+    dates = _past_dates(catalogue, log)[:MAX_DAYS]
     manifest, broken, dates = _newest(catalogue, dates, log)
-    if manifest.finished_at > newest_allowed:
+    if manifest.finished > newest_allowed:
         with contextlib.suppress(CatalogueError):  # the very first backup has none before it
             manifest, more, dates = _newest(catalogue, dates[1:], log)
             broken += more
     selected, failures = list(_restorable(manifest)), list(manifest.failures)
+    known = {repository.entry.id for repository in selected} | {record.id for record in manifest.vanished}
     earlier = _earlier_manifests(catalogue, manifest, dates, log)
     while failures and (older := next(earlier, None)):
-        recovered = _recover(older, failures, {repository.entry.id for repository in selected})
-        for repository in recovered:
-            log.warning("taken from an older backup", full_name=repository.entry.full_name, date=repository.date)
-        selected.extend(recovered)
-        names = {repository.entry.full_name for repository in recovered}
-        listed = {f"{entry.owner}/*" for entry in older.entries} - {failure.full_name for failure in older.failures}
-        failures = [failure for failure in failures if failure.full_name not in names | listed]
-    return Selection(manifest, tuple(selected), (*broken, *(_unavailable(failure) for failure in failures)))
+        recovered = list(_recover(older, failures, known))
+        selected += recovered
+        known |= {repository.entry.id for repository in recovered}
+        failures = _unrecovered(failures, older, known)
+    selection = _with_vanished(manifest, selected, failures)
+    return Selection(manifest, selection.selected, (*broken, *selection.unavailable))
 
 
 def _past_dates(catalogue: Catalogue, log: FilteringBoundLogger) -> list[str]:
@@ -120,29 +134,6 @@ def _past_dates(catalogue: Catalogue, log: FilteringBoundLogger) -> list[str]:
         if date > today:
             log.warning("backup skipped", date=date, error="its date is in the future")
     return [date for date in dates if date <= today]
-
-
-def _earlier_manifests(
-    catalogue: Catalogue, newest: Manifest, dates: list[str], log: FilteringBoundLogger
-) -> Iterator[Manifest]:
-    """Yield the manifests of the other runs of these days, newest first."""
-    for date in dates:
-        for version_id in _version_ids(catalogue, date):
-            try:
-                manifest = catalogue.manifest(date, version_id)
-            except CatalogueError as error:
-                log.warning("backup skipped", date=date, error=str(error))
-                continue
-            if manifest.run_id != newest.run_id:
-                yield manifest
-
-
-def _version_ids(catalogue: Catalogue, date: str) -> list[str | None]:
-    """Return the versions of a day's manifest, newest first; None, the newest, if listing them is forbidden."""
-    try:
-        return [version.version_id for version in catalogue.versions(date)]
-    except CatalogueError:
-        return [None]
 
 
 def _newest(
@@ -160,23 +151,123 @@ def _newest(
     raise CatalogueError("; ".join([catalogue.no_backup(), *(item.error for item in broken)]))
 
 
-def _restorable(manifest: Manifest) -> tuple[Selected, ...]:
-    return tuple(Selected(entry, manifest.date) for entry in manifest.entries if entry.status != "gone")
+def _earlier_manifests(
+    catalogue: Catalogue, newest: Manifest, dates: list[str], log: FilteringBoundLogger
+) -> Iterator[Manifest]:
+    """Yield the manifests of the other runs of these days, newest first."""
+    for date in dates:
+        for run_id in catalogue.run_ids(date) or catalogue.deleted_run_ids(date):
+            if run_id == newest.run_id:
+                continue
+            try:
+                yield catalogue.manifest(date, run_id)
+            except CatalogueError as error:
+                log.warning("backup skipped", date=date, error=str(error))
 
 
-def _recover(older: Manifest, failures: list[Failure], known: set[int]) -> list[Selected]:
-    """Return what an older backup holds of the failed repositories; `owner/*` stands for all of an owner."""
-    names = {failure.full_name for failure in failures}
+def _recover(older: Manifest, failures: list[Failure], known: set[int]) -> Iterator[Selected]:
+    """Yield what an older backup holds of the failed repositories, under the names that they have now.
+
+    Failures without an id stand for an owner (`owner/*`), or come from a manifest that had no ids yet.
+    """
+    by_id = {failure.id: failure.full_name for failure in failures if failure.id is not None}
+    names = {failure.full_name for failure in failures if failure.id is None}
+    for repository in _restorable(older):
+        entry = repository.entry
+        if entry.id not in known and (entry.id in by_id or names & {entry.full_name, f"{entry.owner}/*"}):
+            yield Selected(_rename(entry, by_id.get(entry.id, entry.full_name)), older.date, "older backup")
+
+
+def _unrecovered(failures: list[Failure], older: Manifest, known: set[int]) -> list[Failure]:
+    """Return the failures that the older backup does not settle."""
+    names = {entry.full_name for entry in older.entries if entry.id in known}
+    owners = {f"{entry.owner}/*" for entry in older.entries} - {failure.full_name for failure in older.failures}
     return [
-        repository
-        for repository in _restorable(older)
-        if repository.entry.id not in known
-        and (repository.entry.full_name in names or f"{repository.entry.owner}/*" in names)
+        failure
+        for failure in failures
+        if failure.id not in known and (failure.id is not None or failure.full_name not in names | owners)
     ]
 
 
-def _unavailable(failure: Failure) -> Unavailable:
-    return Unavailable(failure.full_name, f"not in this backup: {failure.stage}: {failure.error}")
+def _rename(entry: Entry, full_name: str) -> Entry:
+    owner, _, name = full_name.partition("/")
+    if full_name == entry.full_name or not is_safe_name(owner, name):
+        return entry
+    return msgspec.structs.replace(entry, full_name=full_name, owner=owner, name=name)
+
+
+# -- one manifest --------------------------------------------------------------------------------
+
+
+def _restorable(manifest: Manifest) -> Iterator[Selected]:
+    return (Selected(entry, manifest.date) for entry in manifest.entries if entry.status != "gone")
+
+
+def _with_vanished(manifest: Manifest, selected: list[Selected], failures: list[Failure]) -> Selection:
+    """Return the selection with the manifest's vanished repositories."""
+    known = {repository.entry.id for repository in selected}
+    unavailable = [
+        Unavailable(failure.full_name, f"not in this backup: {failure.stage}: {failure.error}") for failure in failures
+    ]
+    for record in manifest.vanished:
+        if record.id in known:
+            continue
+        try:
+            selected.append(_last_backup(record))
+        except ValueError as error:
+            unavailable.append(Unavailable(record.full_name, f"it vanished, and its last backup is unknown: {error}"))
+    return Selection(manifest, tuple(selected), tuple(unavailable))
+
+
+def _last_backup(record: Vanished) -> Selected:
+    """Return the last backup of a vanished repository. Raises ValueError if the manifest does not hold enough of it."""
+    owner, _, name = record.full_name.partition("/")
+    dated = re.search(DATE, record.s3_key or "")
+    date = dated[0] if dated else record.since
+    entry = Entry(
+        full_name=record.full_name,
+        id=record.id,
+        owner=owner,
+        name=name,
+        private=True,
+        archived=False,
+        fork=False,
+        default_branch=record.default_branch,
+        sha=None,
+        status="stored" if record.s3_key else "empty",
+        s3_key=record.s3_key,
+        version_id=record.version_id,
+        size_bytes=record.size_bytes,
+        sha256=record.sha256,
+        ref_count=record.ref_count,
+        refs_sha256=record.refs_sha256,
+        backed_up_at=f"{date}T00:00:00Z",
+        duration_seconds=0.0,
+    )
+    return Selected(entry, date, "vanished")
+
+
+def _refuse_duplicates(selection: Selection, log: FilteringBoundLogger) -> Selection:
+    """Return the selection with one repository for each name: two would end up in the same place.
+
+    A vanished one gives way without a failure: its name was taken again.
+    """
+    first: dict[str, Selected] = {}
+    refused = []
+    for repository in selection.selected:
+        entry, date = repository.entry, repository.date
+        kept = first.setdefault(entry.full_name.lower(), repository)
+        if kept is repository:
+            continue
+        if repository.origin == "vanished":
+            log.warning("name taken again, vanished repository skipped", full_name=entry.full_name, last_backup=date)
+            continue
+        error = f"two repositories have this name, and only the one with id {kept.entry.id} is restored. The other one"
+        refused.append(Unavailable(entry.full_name, f"{error} (id {entry.id}) is in the backup of {date}: see --date"))
+    return Selection(selection.manifest, tuple(first.values()), (*selection.unavailable, *refused))
+
+
+# -- patterns ------------------------------------------------------------------------------------
 
 
 def _filter(selection: Selection, patterns: list[str]) -> Selection:
@@ -190,7 +281,7 @@ def _filter(selection: Selection, patterns: list[str]) -> Selection:
     for pattern in patterns:
         if not any(matches(name, pattern) for name in names):
             unavailable.append(Unavailable(pattern, _why_no_match(selection, pattern)))
-    selected.sort(key=lambda item: item.entry.full_name)
+    selected.sort(key=lambda item: item.entry.full_name.lower())  # stable: of one name the newest backup stays first
     return Selection(selection.manifest, tuple(selected), tuple(unavailable))
 
 

@@ -1,6 +1,7 @@
 """What every restore command shares: its options, the bucket, and the services it works with."""
 
 import argparse
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import boto3
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.configuration import ConfigurationError
+from github_s3_backup.configuration import DEFAULT_SERVICE_NAME, ConfigurationError
 from github_s3_backup.git.process import Git
 from github_s3_backup.program import aws_session, s3_config
 from github_s3_backup.redaction import Redactor
@@ -46,7 +47,12 @@ class Session:
     def select(self, min_age: timedelta = timedelta(0)) -> Selection:
         """Return the repositories that the options ask for. Raises CatalogueError."""
         options = self.options
-        return select(self.catalogue, options.date or LATEST, options.version, self.patterns, self.log, min_age)
+        return select(self.catalogue, options.date or LATEST, options.run, self.patterns, self.log, min_age)
+
+
+def service_name() -> str:
+    """Return the value of the metrics' dimension."""
+    return os.environ.get("SERVICE_NAME", "").strip() or DEFAULT_SERVICE_NAME
 
 
 def open_session(

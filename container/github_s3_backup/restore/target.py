@@ -6,13 +6,17 @@ https://docs.github.com/en/rest/repos/repos
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+import requests
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.github.rest import Api, GitHubError, as_documented
 from github_s3_backup.manifest import Entry
+from github_s3_backup.restore.credentials import Credentials
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,15 @@ class Existing:
 
 
 class Target(Protocol):
-    """What a push needs from its target. `is_first`: the repository is empty and gets its first refs."""
+    """What a push needs from its target.
+
+    `is_first`: the repository is empty and gets its first refs. `has_default`: its default branch has commits.
+    """
 
     object_formats: tuple[str, ...]
 
     def url(self, owner: str, name: str) -> str: ...
-    def token(self, owner: str) -> str | None: ...
+    def with_token(self, owner: str, request: Callable[[str | None], T]) -> T: ...
     def find(self, owner: str, name: str) -> Existing | None: ...
     def prepare(self, owner: str, entry: Entry, existing: Existing | None, is_first: bool) -> None: ...
     def set_default_branch(self, owner: str, entry: Entry, existing: Existing | None, pushed: bool) -> None: ...
@@ -37,7 +44,7 @@ class Target(Protocol):
     def describe_preparation(
         self, owner: str, entry: Entry, existing: Existing | None, is_first: bool
     ) -> list[str]: ...
-    def describe_completion(self, entry: Entry, existing: Existing | None, has_refs: bool) -> list[str]: ...
+    def describe_completion(self, entry: Entry, existing: Existing | None, has_default: bool) -> list[str]: ...
 
 
 class GitServer:
@@ -51,8 +58,8 @@ class GitServer:
     def url(self, owner: str, name: str) -> str:
         return self._template.replace("{owner}", owner).replace("{name}", name)
 
-    def token(self, owner: str) -> str | None:  # noqa: ARG002  (one token for all owners)
-        return self._token
+    def with_token(self, owner: str, request: Callable[[str | None], T]) -> T:  # noqa: ARG002  (one token for all owners)
+        return request(self._token)
 
     def find(self, owner: str, name: str) -> Existing | None:
         """Return the repository. Raises GitError if there is none: git can't create one."""
@@ -66,7 +73,7 @@ class GitServer:
 
     def set_default_branch(self, owner: str, entry: Entry, existing: Existing | None, pushed: bool) -> None:  # noqa: ARG002
         """Log what must be done by hand: git can't change a server's HEAD."""
-        if entry.sha and self._head(owner, entry.name) != entry.default_branch:
+        if self._head(owner, entry.name) != entry.default_branch:
             self._log.warning("set the default branch by hand", default_branch=entry.default_branch)
 
     def set_archived(self, owner: str, entry: Entry, existing: Existing | None) -> None:
@@ -75,8 +82,8 @@ class GitServer:
     def describe_preparation(self, owner: str, entry: Entry, existing: Existing | None, is_first: bool) -> list[str]:  # noqa: ARG002
         return []
 
-    def describe_completion(self, entry: Entry, existing: Existing | None, has_refs: bool) -> list[str]:
-        if has_refs and entry.sha and existing and existing.default_branch != entry.default_branch:
+    def describe_completion(self, entry: Entry, existing: Existing | None, has_default: bool) -> list[str]:
+        if has_default and existing and existing.default_branch != entry.default_branch:
             return [f"check that the default branch is {entry.default_branch}: git can't set it"]
         return []
 
@@ -89,18 +96,18 @@ class GitServer:
 
 
 class GitHubTarget:
-    """GitHub. `token_of` returns a token that may write to an owner's repositories. Every method raises GitHubError."""
+    """GitHub. Every method raises GitHubError."""
 
     object_formats: tuple[str, ...] = ("sha1",)
 
-    def __init__(self, api: Api, server_url: str, token_of: Callable[[str], str], log: FilteringBoundLogger) -> None:
-        self._api, self._server_url, self._token_of, self._log = api, server_url, token_of, log
+    def __init__(self, api: Api, server_url: str, credentials: Credentials, log: FilteringBoundLogger) -> None:
+        self._api, self._server_url, self._credentials, self._log = api, server_url, credentials, log
 
     def url(self, owner: str, name: str) -> str:
         return f"{self._server_url}/{owner}/{name}.git"
 
-    def token(self, owner: str) -> str | None:
-        return self._token_of(owner)
+    def with_token(self, owner: str, request: Callable[[str | None], T]) -> T:
+        return self._credentials.with_token(owner, request)
 
     def find(self, owner: str, name: str) -> Existing | None:
         path = f"/repos/{owner}/{name}"
@@ -126,10 +133,9 @@ class GitHubTarget:
             self._switch_actions_off(owner, entry.name)
 
     def set_default_branch(self, owner: str, entry: Entry, existing: Existing | None, pushed: bool) -> None:
-        # A push may have changed the default branch: GitHub picks the first branch it gets. A branch without commits
-        # can't be the default branch.
+        # A push may have changed the default branch: GitHub picks the first branch it gets.
         changed = existing and not existing.archived and existing.default_branch != entry.default_branch
-        if entry.sha and (pushed or changed):
+        if pushed or changed:
             change = {"default_branch": entry.default_branch}
             self._send("PATCH", owner, f"/repos/{owner}/{entry.name}", json=change)
 
@@ -143,9 +149,9 @@ class GitHubTarget:
             return [f"create {owner}/{entry.name}: {private}, Actions off"]
         return ["switch Actions off"] if is_first else []
 
-    def describe_completion(self, entry: Entry, existing: Existing | None, has_refs: bool) -> list[str]:
+    def describe_completion(self, entry: Entry, existing: Existing | None, has_default: bool) -> list[str]:
         lines = []
-        if has_refs and entry.sha and (existing is None or existing.default_branch != entry.default_branch):
+        if has_default and (existing is None or existing.default_branch != entry.default_branch):
             lines.append(f"set the default branch to {entry.default_branch}")
         if entry.archived and not (existing and existing.archived):
             lines.append("archive it")
@@ -181,5 +187,8 @@ class GitHubTarget:
             return False
 
     def _send(self, method: str, owner: str, path: str, **options: Any) -> Any:
-        answer = self._api.send(method, f"{self._api.url}{path}", lambda: f"Bearer {self._token_of(owner)}", **options)
+        def request(token: str) -> requests.Response:
+            return self._api.send(method, f"{self._api.url}{path}", lambda: f"Bearer {token}", **options)
+
+        answer = self._credentials.with_token(owner, request)
         return answer.json() if answer.content else {}

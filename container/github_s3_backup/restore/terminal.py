@@ -8,8 +8,8 @@ from typing import Any, NoReturn, TextIO
 
 from tqdm import tqdm
 
-from github_s3_backup.disk import readable
 from github_s3_backup.redaction import printable
+from github_s3_backup.units import format_bytes
 
 TITLES = {"size_bytes": "size", "finished_at": "age", "backed_up_at": "age", "default_branch": "default branch"}
 
@@ -25,7 +25,7 @@ def show(rows: list[dict[str, Any]], as_json: bool, now: datetime) -> None:
 
 def _cell(name: str, value: Any, now: datetime) -> Any:
     if name == "size_bytes":
-        return readable(value)
+        return format_bytes(value)
     if TITLES.get(name) == "age":
         return age(datetime.fromisoformat(value), now)
     return ("yes" if value else "no") if isinstance(value, bool) else value

@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 
 from github_s3_backup.git.bundle import BundleError, read_header
-from github_s3_backup.git.process import Git, GitError, Refs, fingerprint, parse_refs
+from github_s3_backup.git.mirror import local_refs
+from github_s3_backup.git.process import Git, GitError
+from github_s3_backup.git.refs import Refs, refs_sha256
 from github_s3_backup.manifest import Entry
 from github_s3_backup.restore.errors import UnbundleError
 
@@ -24,7 +26,7 @@ def read_refs(bundle: Path, entry: Entry) -> Refs:
             header = read_header(file)
     except BundleError as error:
         raise UnbundleError(str(error)) from None
-    if fingerprint(header.refs) != entry.refs_sha256:
+    if refs_sha256(header.refs) != entry.refs_sha256:
         raise UnbundleError("the refs in the bundle do not match the manifest")
     return header.refs
 
@@ -56,11 +58,6 @@ def make_empty(git: Git, entry: Entry, path: Path) -> None:
 def _point_head(git: Git, path: Path, entry: Entry) -> None:
     """Point HEAD at the default branch: a bundle holds HEAD's commit but not its branch."""
     git.run(f"--git-dir={path}", "symbolic-ref", "HEAD", f"refs/heads/{entry.default_branch}")
-
-
-def local_refs(git: Git, path: Path) -> Refs:
-    """Return the refs of a local repository, without HEAD. Raises GitError."""
-    return parse_refs(git.run(f"--git-dir={path}", "for-each-ref", "--format=%(objectname) %(refname)"))
 
 
 def check_objects(git: Git, path: Path) -> list[str]:

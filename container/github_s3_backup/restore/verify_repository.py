@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from github_s3_backup.disk import DiskFullError
+from github_s3_backup.capacity import Capacity, DiskFullError, restore_reservation
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.manifest import Entry
 from github_s3_backup.restore.errors import RestoreError, UnbundleError
-from github_s3_backup.restore.room import Room
 from github_s3_backup.restore.selection import Selected
 from github_s3_backup.restore.unbundle import check_objects, make_mirror, read_refs
 from github_s3_backup.s3.download import Bundles, DownloadError, OnBytes
@@ -47,7 +46,7 @@ class Verified:
 
 
 def verify_repository(
-    selected: Selected, bundles: Bundles, git: Git, capacity: Room, scratch: Path, on_bytes: OnBytes
+    selected: Selected, bundles: Bundles, git: Git, capacity: Capacity, scratch: Path, on_bytes: OnBytes
 ) -> Verified:
     """Restore one repository into `scratch`, remove it again, and return what came of it."""
     remarks: list[str] = []
@@ -55,7 +54,7 @@ def verify_repository(
     started = time.monotonic()
     try:
         if selected.entry.status != "empty":
-            with _stage("download"), capacity.reserve(selected.entry.size_bytes):
+            with _stage("download"), capacity.reserve(restore_reservation(selected.entry.size_bytes)):
                 started = time.monotonic()
                 remarks = _restore(selected.entry, bundles, git, scratch, on_bytes)
     except VerifyError as error:

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from structlog.contextvars import bound_contextvars
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.disk import DiskFullError
+from github_s3_backup.capacity import DiskFullError
 from github_s3_backup.git.process import GitError
 from github_s3_backup.github.rest import GitHubError
-from github_s3_backup.logs import ABOUT
 from github_s3_backup.restore.errors import RestoreError, is_disk_full
 from github_s3_backup.restore.selection import Selected, Unavailable
 from github_s3_backup.restore.terminal import new_bar
@@ -79,16 +79,14 @@ def _attempt(
     repository: Selected, work: Work[Result], on_bytes: OnBytes, log: FilteringBoundLogger
 ) -> Result | _Failed:
     """Return the result, or the failure; a bug is logged with its traceback."""
-    context = ABOUT.set(lambda: {"full_name": repository.entry.full_name})
-    try:
-        return work(repository, on_bytes)
-    except EXPECTED_ERRORS as error:
-        return _Failed(repository, str(error), is_disk_full(error))
-    except Exception as error:
-        log.exception("bug, please report it")
-        return _Failed(repository, f"a bug, see the log: {type(error).__name__}: {error}")
-    finally:
-        ABOUT.reset(context)
+    with bound_contextvars(full_name=repository.entry.full_name):
+        try:
+            return work(repository, on_bytes)
+        except EXPECTED_ERRORS as error:
+            return _Failed(repository, str(error), is_disk_full(error))
+        except Exception as error:
+            log.exception("bug, please report it")
+            return _Failed(repository, f"a bug, see the log: {type(error).__name__}: {error}")
 
 
 def _counter(bar: "tqdm[NoReturn]") -> OnBytes:

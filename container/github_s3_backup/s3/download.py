@@ -196,9 +196,8 @@ def _check_space(size: int, folder: Path) -> None:
     """Raise OSError if the folder's disk has not so many bytes left: better than filling it up first."""
     free = shutil.disk_usage(folder).free
     if size > free:
-        raise OSError(
-            errno.ENOSPC, f"No space left on device: {format_bytes(size)} needed, {format_bytes(free)} free", str(folder)
-        )
+        problem = f"No space left on device: {format_bytes(size)} needed, {format_bytes(free)} free"
+        raise OSError(errno.ENOSPC, problem, str(folder))
 
 
 def _sha256(path: Path) -> str:

@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 
+from github_s3_backup.capacity import machine_capacity, restore_reservation
 from github_s3_backup.restore.compare import Difference, changed_pairs, compare_lists, compare_repository
-from github_s3_backup.restore.room import Room
 from github_s3_backup.restore.selection import Selected, manifest_of, matches_any
 from github_s3_backup.restore.session import Session
 from github_s3_backup.restore.summary import finish
@@ -20,11 +20,11 @@ def run(session: Session) -> int:
     changed = [Selected(after, new.date) for _, after in pairs.values()]
     changed = [repository for repository in changed if matches_any(repository.entry.full_name, session.patterns)]
     git = None if options.quick else session.git()
-    capacity = Room(session.scratch, session.stop)
+    capacity = machine_capacity(session.scratch, session.stop)
 
     def compare(repository: Selected, on_bytes: OnBytes) -> list[Difference]:
         before, after = pairs[repository.entry.id]
-        with capacity.reserve(0 if options.quick else after.size_bytes):
+        with capacity.reserve(restore_reservation(0 if options.quick else after.size_bytes)):
             differences = list(compare_repository(before, after, session.bundles, git, session.scratch))
         on_bytes(after.size_bytes)
         return differences

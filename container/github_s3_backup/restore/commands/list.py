@@ -1,8 +1,8 @@
-"""`list`: the dates, the versions of a day's manifest, or the repositories of a backup."""
+"""`list`: the dates, the runs of a day, or the repositories of a backup."""
 
 from typing import Any
 
-from github_s3_backup.manifest import Manifest, utc
+from github_s3_backup.manifest import Manifest
 from github_s3_backup.restore.selection import LATEST, Unavailable, manifest_of
 from github_s3_backup.restore.session import Session
 from github_s3_backup.restore.summary import finish
@@ -13,8 +13,8 @@ from github_s3_backup.s3.catalogue import CatalogueError
 def run(session: Session) -> int:
     """Print what was asked for and return the exit code."""
     options = session.options
-    if options.versions:
-        return _list_versions(session)
+    if options.runs:
+        return _list_runs(session)
     if options.date or options.patterns:
         return _list_repositories(session)
     return _list_dates(session)
@@ -36,22 +36,19 @@ def _list_dates(session: Session) -> int:
     return finish(session, unreadable, len(rows))
 
 
-def _list_versions(session: Session) -> int:
-    date = session.options.date
+def _list_runs(session: Session) -> int:
+    catalogue, date = session.catalogue, session.options.date
     if date in (None, LATEST):
-        dates = session.catalogue.dates()
-        if not dates:
-            raise CatalogueError(session.catalogue.no_backup())
-        date = dates[0]
+        date = manifest_of(catalogue, LATEST, None, session.log).date
+    run_ids = sorted({*catalogue.run_ids(date), *catalogue.deleted_run_ids(date)}, reverse=True)
+    if not run_ids:
+        raise CatalogueError(catalogue.no_backup(date))
     rows, unreadable = [], []
-    for version in session.catalogue.versions(date):
+    for run_id in run_ids:
         try:
-            manifest = session.catalogue.manifest(date, version.version_id)
-            rows.append({"version": version.version_id, **_summary(manifest)})
+            rows.append({"run": run_id, **_summary(catalogue.manifest(date, run_id))})
         except CatalogueError as error:
-            unreadable.append(Unavailable(version.version_id, str(error)))
-    if not rows and not unreadable:
-        raise CatalogueError(f"there is no manifest of {date}: `list` shows the dates")
+            unreadable.append(Unavailable(run_id, str(error)))
     show(rows, session.options.json, session.started_at)
     return finish(session, unreadable, len(rows))
 
@@ -62,7 +59,7 @@ def _list_repositories(session: Session) -> int:
         {
             "repository": repository.entry.full_name,
             "date": repository.date,
-            "status": repository.entry.status,
+            "status": "vanished" if repository.origin == "vanished" else repository.entry.status,
             "size_bytes": repository.entry.size_bytes,
             "refs": repository.entry.ref_count,
             "default_branch": repository.entry.default_branch,
@@ -80,6 +77,7 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
         "complete": manifest.complete,
         "repositories": manifest.success_count,
         "failed": manifest.failure_count,
+        "vanished": len(manifest.vanished),
         "size_bytes": sum(entry.size_bytes for entry in manifest.entries),
-        "finished_at": utc(manifest.finished_at),
+        "finished_at": manifest.finished_at,
     }

@@ -3,11 +3,11 @@
 import os
 from collections import Counter
 
+from github_s3_backup.capacity import machine_capacity
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.rest import Api, new_session
-from github_s3_backup.restore.credentials import CONNECTIONS, WriteAccess, read_write_access, token_source
+from github_s3_backup.restore.credentials import CONNECTIONS, WriteAccess, open_credentials, read_write_access
 from github_s3_backup.restore.push_repository import Pusher
-from github_s3_backup.restore.room import Room
 from github_s3_backup.restore.selection import Selected, Unavailable
 from github_s3_backup.restore.session import Session
 from github_s3_backup.restore.summary import finish
@@ -49,13 +49,13 @@ def _target(session: Session, access: WriteAccess, git: Git) -> Target:
         if access.token:
             session.redactor.hide_token(access.token)
         return GitServer(session.options.url, access.token, git, session.log)
-    token_of = token_source(access, session.aws, session.redactor, session.stop, session.log)
+    credentials = open_credentials(access, session.aws, session.redactor, session.stop, session.log)
     api = Api(access.api_url, new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS), session.stop, session.log)
-    return GitHubTarget(api, access.server_url, token_of, session.log)
+    return GitHubTarget(api, access.server_url, credentials, session.log)
 
 
 def _pusher(session: Session, git: Git, target: Target) -> Pusher:
-    options, capacity = session.options, Room(session.scratch, session.stop)
+    options, capacity = session.options, machine_capacity(session.scratch, session.stop)
     step_size = options.step_size * 1000**2
     return Pusher(
         session.bundles, git, target, capacity, session.scratch, step_size, options.overwrite, session.stop, session.log

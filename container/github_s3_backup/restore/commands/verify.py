@@ -7,12 +7,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from github_s3_backup import metrics
+from github_s3_backup.capacity import machine_capacity
 from github_s3_backup.program import s3_config
 from github_s3_backup.restore import drill
-from github_s3_backup.restore.publish import publish
-from github_s3_backup.restore.room import Room
+from github_s3_backup.restore.freshness import check_age, newest_complete
 from github_s3_backup.restore.selection import Selected, Selection, Unavailable
-from github_s3_backup.restore.session import Session
+from github_s3_backup.restore.session import Session, service_name
 from github_s3_backup.restore.summary import finish
 from github_s3_backup.restore.verify_repository import Verified, verify_repository
 from github_s3_backup.restore.workers import for_each
@@ -29,7 +29,8 @@ def run(session: Session) -> int:
     history = _read_history(session, reports)
     selection = session.select(REPLICATED_AFTER if options.within_days else timedelta(0))
     results, unavailable = _verify_all(session, selection, _sample(session, selection, history))
-    unavailable = [*selection.unavailable, *unavailable]
+    stale = check_age(newest_complete(session), session) if options.max_age_hours else []
+    unavailable = [*stale, *selection.unavailable, *unavailable]
     report = drill.new_report(options.bucket, selection, results, unavailable, session.started_at, history)
     failures = [*drill.failures(report), *_write_report(session, report, reports)]
     if options.publish:
@@ -38,7 +39,7 @@ def run(session: Session) -> int:
             metrics.RESTORE_FAILED: len(failures),
             metrics.RESTORE_SECONDS: report["restore_seconds"],
         }
-        publish(session.aws, values, session.log)
+        metrics.publish(session.aws, service_name(), values, session.log)
     return finish(session, failures, report["verified"])
 
 
@@ -47,14 +48,16 @@ def _sample(session: Session, selection: Selection, history: drill.History) -> l
     options = session.options
     if not options.within_days:
         return list(selection.selected)
+    # The last bundle of a vanished repository may expire at any time.
+    current = tuple(repository for repository in selection.selected if repository.origin != "vanished")
     within, every = timedelta(days=options.within_days), timedelta(hours=options.every_hours)
-    return drill.sample(selection.selected, history, session.started_at, within, every)
+    return drill.sample(current, history, session.started_at, within, every)
 
 
 def _verify_all(
     session: Session, selection: Selection, sample: list[Selected]
 ) -> tuple[list[Verified], list[Unavailable]]:
-    git, capacity = session.git(), Room(session.scratch, session.stop)
+    git, capacity = session.git(), machine_capacity(session.scratch, session.stop)
     session.log.info("verifying", repositories=len(sample), of=len(selection.selected), date=selection.manifest.date)
 
     def verify(repository: Selected, on_bytes: OnBytes) -> Verified:
