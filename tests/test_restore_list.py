@@ -11,11 +11,12 @@ from embedded.real_git import git
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.manifest import parse_manifest
-from github_s3_backup.restore.differences import compare_lists
+from github_s3_backup.restore.compare import compare_lists
 from github_s3_backup.restore.selection import LATEST, Selection, matches, select
 from github_s3_backup.restore.terminal import table
 from github_s3_backup.s3.catalogue import CatalogueError
-from vault import FIRST, SECOND, THIRD, Vault
+from github_s3_backup.s3.keys import run_key
+from vault import FIRST, PREFIX, SECOND, THIRD, Vault
 
 API, FORK, PUBLIC = "acme/api", "acme/fork", "acme/public"
 NEVER = "2020-02-30"
@@ -26,16 +27,16 @@ def failure(name: str, stage: str = "clone") -> dict[str, str]:
     return {"full_name": name, "stage": stage, "error": f"no {name}"}
 
 
-def selected(vault: Vault, *patterns: str, date: str = LATEST, version: str | None = None) -> Selection:
-    return select(vault.catalogue(), date, version, list(patterns) or ["*/*"], vault.log)
+def selected(vault: Vault, *patterns: str, date: str = LATEST, run_id: str | None = None) -> Selection:
+    return select(vault.catalogue(), date, run_id, list(patterns) or ["*/*"], vault.log)
 
 
 def dates(selection: Selection) -> dict[str, str]:
-    return {one.entry.full_name: one.date for one in selection.chosen}
+    return {one.entry.full_name: one.date for one in selection.selected}
 
 
 def missing(selection: Selection) -> dict[str, str]:
-    return {one.full_name: one.error for one in selection.missing}
+    return {one.full_name: one.error for one in selection.unavailable}
 
 
 # -- list ----------------------------------------------------------------------------------------
@@ -56,6 +57,7 @@ def test_the_dates_are_listed_the_newest_first_and_what_they_lack_is_shown(vault
             "complete": False,
             "repositories": 1,
             "failed": 1,
+            "vanished": 0,
             "size_bytes": first["repos"][0]["size_bytes"],
             "finished_at": f"{SECOND}T04:10:00Z",
         },
@@ -64,14 +66,15 @@ def test_the_dates_are_listed_the_newest_first_and_what_they_lack_is_shown(vault
             "complete": True,
             "repositories": 2,
             "failed": 0,
+            "vanished": 0,
             "size_bytes": sum(one["size_bytes"] for one in first["repos"]),
             "finished_at": f"{FIRST}T04:10:00Z",
         },
     ]
-    assert [one["date"] for one in run.named("no manifest: the run is on its way, or was killed")] == ["2025-11-23"]
+    assert [one["date"] for one in run.named("no manifest: the run is still going or was killed")] == ["2025-11-23"]
     lines = vault.restore("list", "--limit", "3").stdout.splitlines()
-    assert lines[0].split() == ["date", "complete", "repositories", "failed", "size", "age"]
-    assert lines[1].split()[:4] == [SECOND, "no", "1", "1"]
+    assert lines[0].split() == ["date", "complete", "repositories", "failed", "vanished", "size", "age"]
+    assert lines[1].split()[:5] == [SECOND, "no", "1", "1", "0"]
     assert len(lines) == 2
 
 
@@ -108,22 +111,22 @@ def test_whoever_may_only_read_sees_the_table(whole: Vault) -> None:
     assert lines[2].split()[5:] == ["7", "main", *lines[2].split()[-2:]]
 
 
-def test_every_version_of_a_days_manifest_is_listed_and_can_be_chosen(vault: Vault) -> None:
-    vault.store(FIRST, API, FORK)
-    vault.store(FIRST, API)
-    vault.write_bytes(FIRST, b"overwritten")
-    run = vault.restore("list", "--versions", "--date", FIRST, "--json")
+def test_every_run_of_a_day_is_listed_and_can_be_chosen(vault: Vault) -> None:
+    first = vault.store(FIRST, API, FORK)
+    second = vault.store(FIRST, API)
+    broken = vault.write_bytes(FIRST, b"overwritten")
+    run = vault.restore("list", "--runs", "--date", FIRST, "--json")
     assert run.code == 1
-    assert len(run.failures) == 1
+    assert run.failures.keys() == {broken}
     rows = json.loads(run.stdout)
-    assert [one["repositories"] for one in rows] == [1, 2]
-    found = vault.rows("list", "--date", FIRST, "--version", rows[1]["version"])
-    assert [one["repository"] for one in found] == [API, FORK]
-    with pytest.raises(CatalogueError, match="list --versions"):
-        selected(vault, date=FIRST, version=rows[0]["version"][::-1])
+    assert [(row["run"], row["repositories"]) for row in rows] == [(second["run_id"], 1), (first["run_id"], 2)]
+    chosen = vault.rows("list", "--date", FIRST, "--run", first["run_id"])
+    assert [row["repository"] for row in chosen] == [API, FORK]
+    with pytest.raises(CatalogueError, match="NoSuchKey"):
+        selected(vault, date=FIRST, run_id="20200230T000000Z-0")
 
 
-@pytest.mark.parametrize("arguments", [("list",), ("list", "--versions"), ("list", "--versions", "--date", NEVER)])
+@pytest.mark.parametrize("arguments", [("list",), ("list", "--runs"), ("list", "--runs", "--date", NEVER)])
 def test_nothing_where_one_looks_is_said(vault: Vault, arguments: tuple[str, ...]) -> None:
     run = vault.restore(*arguments, "--prefix", "elsewhere")
     assert run.code == 1
@@ -182,7 +185,7 @@ def test_what_a_second_run_lost_is_taken_from_the_first_of_that_day(vault: Vault
     vault.store(SECOND, API, failures=[failure(FORK)], complete=False)
     selection = selected(vault)
     assert dates(selection) == {API: SECOND, FORK: SECOND}
-    fork = next(one.entry for one in selection.chosen if one.entry.full_name == FORK)
+    fork = next(one.entry for one in selection.selected if one.entry.full_name == FORK)
     assert fork.version_id == morning["repos"][1]["version_id"]
 
 
@@ -201,7 +204,7 @@ def test_a_short_list_of_an_owner_whose_repositories_are_all_there_is_settled_by
     vault.store(SECOND, API, failures=[failure("acme/*", "list")])
     selection = selected(vault)
     assert dates(selection) == {API: SECOND}
-    assert selection.missing == ()
+    assert selection.unavailable == ()
 
 
 def test_a_short_list_settles_no_list_that_failed(vault: Vault) -> None:
@@ -210,7 +213,7 @@ def test_a_short_list_settles_no_list_that_failed(vault: Vault) -> None:
     vault.store(THIRD, failures=[failure("acme/*", "list")])
     selection = selected(vault)
     assert dates(selection) == {API: SECOND, FORK: FIRST}
-    assert selection.missing == ()
+    assert selection.unavailable == ()
 
 
 def test_a_broken_manifest_is_a_failure_and_the_newest_whole_one_is_used(vault: Vault) -> None:
@@ -225,7 +228,7 @@ def test_a_run_on_its_way_is_no_failure(vault: Vault) -> None:
     vault.store(FIRST, API)
     vault.copy(SECOND, API)
     selection = selected(vault)
-    assert (dates(selection), selection.missing) == ({API: FIRST}, ())
+    assert (dates(selection), selection.unavailable) == ({API: FIRST}, ())
 
 
 def test_backups_of_days_to_come_are_not_the_latest(vault: Vault) -> None:
@@ -235,16 +238,16 @@ def test_backups_of_days_to_come_are_not_the_latest(vault: Vault) -> None:
     for date in to_come:
         vault.store(date, FORK)
     assert dates(selected(vault)) == {API: FIRST}
-    assert [(one["event"], one["date"]) for one in vault.events] == [("backup left out", date) for date in to_come]
+    assert [(one["event"], one["date"]) for one in vault.events] == [("backup skipped", date) for date in to_come]
     assert dates(selected(vault, date=to_come[0])) == {FORK: to_come[0]}
 
 
 def test_a_deleted_manifest_is_found_by_its_version(vault: Vault) -> None:
     manifest = vault.store(FIRST, API)
-    vault.client.delete_object(Bucket=vault.bucket, Key=vault.manifest_key(FIRST))
-    vault.client.delete_object(Bucket=vault.bucket, Key=manifest["repos"][0]["s3_key"])
+    for key in (run_key(PREFIX, FIRST, manifest["run_id"]), manifest["repos"][0]["s3_key"]):
+        vault.client.delete_object(Bucket=vault.bucket, Key=key)
     assert dates(selected(vault, date=FIRST)) == {API: FIRST}
-    assert [one["event"] for one in vault.events] == ["manifest was deleted, its newest version is used"]
+    assert [event["event"] for event in vault.events] == ["manifest was deleted, using its last version"]
     with pytest.raises(CatalogueError, match="no backup"):
         selected(vault)
 
@@ -294,13 +297,13 @@ def test_a_bucket_that_can_not_be_read_is_explained(vault: Vault, changes: dict[
 
 
 def test_a_denied_list_is_explained(vault: Vault, vault_proxy: S3Proxy) -> None:
-    vault.store(FIRST, API)
+    manifest = vault.store(FIRST, API)
     vault_proxy.faults = [S3Fault("GET .*list-type", "deny")]
     run = vault.restore("list")
     assert run.code == 1
     assert "s3:ListBucket" in run.problems[0]
-    # A day that one knows can be read without it.
-    assert [one["repository"] for one in vault.rows("list", "--date", FIRST)] == [API]
+    # A run that one knows can be read without it.
+    assert [row["repository"] for row in vault.rows("list", "--date", FIRST, "--run", manifest["run_id"])] == [API]
 
 
 def test_denied_versions_keep_nobody_from_older_days(vault: Vault, vault_proxy: S3Proxy) -> None:
@@ -392,4 +395,4 @@ def test_a_day_compared_with_itself_has_no_differences(whole: Vault) -> None:
 def test_a_diff_without_a_difference_says_so(whole: Vault) -> None:
     run = whole.restore("diff", "latest", "latest")
     assert run.code == 0
-    assert run.stdout.startswith("nothing appeared, vanished, failed, shrank or was rewritten from ")
+    assert run.stdout.startswith("no repository appeared, vanished, failed, shrank or was rewritten from ")

@@ -19,6 +19,8 @@ from github_s3_backup.stop import Stop, kill
 ASKPASS = Path(__file__).with_name("askpass.sh")
 # What git inherits from the environment; everything else of the machine stays outside.
 INHERITED = ("PATH", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
+# What it inherits besides for a server that is reached by ssh.
+INHERITED_BY_SSH = ("SSH_AUTH_SOCK", "GIT_SSH_COMMAND")
 # A transfer that averages less than this for so long is given up. Bytes per second, seconds.
 MIN_SPEED, SLOW_SECONDS = 1000, 60
 SETTINGS = (
@@ -69,7 +71,8 @@ class Git:
         self._server = urlsplit(server_url)
         self._home = scratch / "home"
         self._home.mkdir()
-        self._environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        inherited = (*INHERITED, *INHERITED_BY_SSH) if self._server.scheme == "ssh" else INHERITED
+        self._environment = {name: os.environ[name] for name in inherited if name in os.environ}
         self._environment |= {
             "HOME": str(self._home),
             "TMPDIR": str(scratch),

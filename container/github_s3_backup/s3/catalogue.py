@@ -1,7 +1,7 @@
 """The catalogue: which backups a bucket holds, by day and run, for programs that read them."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from github_s3_backup.manifest import Manifest, ManifestError, parse_manifest
@@ -100,7 +100,9 @@ class Catalogue:
             raise problem
         return incomplete
 
-    def newest_complete(self, today: str) -> Manifest | None:
+    def newest_complete(
+        self, today: str, on_unreadable: Callable[[str, CatalogueError], object] = lambda *_: None
+    ) -> Manifest | None:
         """Return the manifest of the newest complete run, None where none can be read. Raises CatalogueError.
 
         A day after `today` was written by a wrong clock, and would be the newest until that day.
@@ -108,7 +110,8 @@ class Catalogue:
         for date in [date for date in self.dates() if date <= today][:MAX_DAYS]:
             try:
                 manifest = self.newest_of_day(date)
-            except CatalogueError:
+            except CatalogueError as error:
+                on_unreadable(date, error)
                 continue
             if manifest.complete:
                 return manifest

@@ -17,7 +17,7 @@ HINTS = {
     "SignatureDoesNotMatch": "check the credentials",
     "ExpiredToken": "sign in again",
     "NoSuchKey": "`list` shows what there is; a deleted object still has its versions",
-    "NoSuchVersion": "`list --versions` shows the versions there are",
+    "NoSuchVersion": "`aws s3api list-object-versions` shows the versions",
     "InvalidObjectState": "it is in an archive storage class: run `aws s3api restore-object` first, which takes hours",
 }
 

@@ -1,4 +1,4 @@
-"""What changed from one backup to another: how one finds the last good day."""
+"""Compare two backups: how to find the last good day."""
 
 import tempfile
 from collections.abc import Iterator
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from github_s3_backup.git.process import Git, GitError, Refs
+from github_s3_backup.git.process import Git, GitError
+from github_s3_backup.git.refs import Refs
 from github_s3_backup.manifest import Entry, Manifest
 from github_s3_backup.restore.unbundle import make_mirror
 from github_s3_backup.s3.download import Bundles
@@ -22,15 +23,15 @@ Kind = Literal[
     "default branch moved",
     "default branch rewritten",
 ]
-# A bundle that is so much smaller lost more than a new packing explains.
+# A bundle below this share of its earlier size lost more than better packing explains.
 SHRUNK = 0.9
-# A pull request's refs come and go by themselves.
+# The refs of pull requests come and go by themselves.
 COUNTED = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing about one repository that is not as it was."""
+    """One change in one repository."""
 
     full_name: str
     kind: Kind
@@ -38,30 +39,32 @@ class Difference:
 
 
 def compare_lists(old: Manifest, new: Manifest) -> Iterator[Difference]:
-    """Yield what the manifests alone tell: repositories that appeared, vanished, failed or have another name."""
+    """Yield what the manifests alone show: repositories that appeared, vanished, failed or were renamed."""
     before, after = _by_id(old), _by_id(new)
-    failed = {one.full_name: one for one in new.failures}
-    for one in after.values():
-        if one.id not in before:
-            yield Difference(one.full_name, "appeared", f"not in the backup of {old.date}")
-        elif before[one.id].full_name != one.full_name:
-            yield Difference(one.full_name, "renamed", f"was {before[one.id].full_name}")
-    for one in before.values():
-        if one.id not in after and not {one.full_name, f"{one.owner}/*"} & failed.keys():
-            yield Difference(one.full_name, "vanished", f"not in the backup of {new.date}")
+    failed = {failure.full_name: failure for failure in new.failures}
+    for entry in after.values():
+        if entry.id not in before:
+            yield Difference(entry.full_name, "appeared", f"not in the backup of {old.date}")
+        elif before[entry.id].full_name != entry.full_name:
+            yield Difference(entry.full_name, "renamed", f"was {before[entry.id].full_name}")
+    for entry in before.values():
+        if entry.id not in after and not {entry.full_name, f"{entry.owner}/*"} & failed.keys():
+            yield Difference(entry.full_name, "vanished", f"not in the backup of {new.date}")
     for failure in failed.values():
         yield Difference(failure.full_name, "failed", f"{failure.stage}: {failure.error}")
 
 
 def changed_pairs(old: Manifest, new: Manifest) -> list[tuple[Entry, Entry]]:
-    """Return the repositories of both manifests whose refs or default branch are not the same."""
+    """Return the repositories of both manifests whose refs or default branch differ."""
     before = _by_id(old)
-    pairs = ((before[one.id], one) for one in _by_id(new).values() if one.id in before)
+    pairs = ((before[entry.id], entry) for entry in _by_id(new).values() if entry.id in before)
     return [(a, b) for a, b in pairs if a.refs_sha256 != b.refs_sha256 or a.default_branch != b.default_branch]
 
 
-def compare_repository(old: Entry, new: Entry, bundles: Bundles, git: Git | None) -> Iterator[Difference]:
-    """Yield how one repository changed; without `git` only what the bundles' headers tell, which is quick.
+def compare_repository(
+    old: Entry, new: Entry, bundles: Bundles, git: Git | None, scratch: Path
+) -> Iterator[Difference]:
+    """Yield how one repository changed. Without `git` only the bundles' headers are read, which is quick.
 
     Raises DownloadError, UnbundleError and GitError.
     """
@@ -70,35 +73,35 @@ def compare_repository(old: Entry, new: Entry, bundles: Bundles, git: Git | None
         yield Difference(name, "shrank", f"from {old.size_bytes} to {new.size_bytes} bytes")
     if old.default_branch != new.default_branch:
         yield Difference(name, "default branch renamed", f"from {old.default_branch} to {new.default_branch}")
-    gone = sorted(ref for ref in _refs(old, bundles).keys() - _refs(new, bundles).keys() if ref.startswith(COUNTED))
-    if gone:
-        shown = ", ".join(ref.decode(errors="replace") for ref in gone[:10])
-        yield Difference(name, "refs deleted", f"{len(gone)}: {shown}{', ...' if len(gone) > 10 else ''}")
+    deleted = sorted(ref for ref in _refs(old, bundles).keys() - _refs(new, bundles).keys() if ref.startswith(COUNTED))
+    if deleted:
+        shown = ", ".join(ref.decode(errors="replace") for ref in deleted[:10])
+        yield Difference(name, "refs deleted", f"{len(deleted)}: {shown}{', ...' if len(deleted) > 10 else ''}")
     if old.sha and new.sha and old.sha != new.sha:
         if git is None:
             yield Difference(name, "default branch moved", f"from {old.sha} to {new.sha}")
-        elif not _holds(old.sha, new, bundles, git):
+        elif not _contains(old.sha, new, bundles, git, scratch):
             yield Difference(name, "default branch rewritten", f"{old.sha} is not in the history of {new.sha}")
 
 
 def _by_id(manifest: Manifest) -> dict[int, Entry]:
-    return {one.id: one for one in manifest.entries if one.status != "gone"}
+    return {entry.id: entry for entry in manifest.entries if entry.status != "gone"}
 
 
 def _refs(entry: Entry, bundles: Bundles) -> Refs:
     return bundles.header(entry).refs if entry.s3_key else {}
 
 
-def _holds(sha: str, new: Entry, bundles: Bundles, git: Git) -> bool:
+def _contains(sha: str, new: Entry, bundles: Bundles, git: Git, scratch: Path) -> bool:
     """Return whether the commit is in the history of the newer default branch."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=scratch) as name:
         bundle, mirror = Path(name) / "bundle", Path(name) / "mirror.git"
         bundles.download(new, bundle, lambda _: None)
         make_mirror(git, bundle, new, mirror)
-        inside = f"--git-dir={mirror}"
+        git_dir = f"--git-dir={mirror}"
         try:
-            git.run(inside, "cat-file", "-e", f"{sha}^{{commit}}")
-            git.run(inside, "merge-base", "--is-ancestor", sha, str(new.sha))
+            git.run(git_dir, "cat-file", "-e", f"{sha}^{{commit}}")
+            git.run(git_dir, "merge-base", "--is-ancestor", sha, str(new.sha))
         except GitError as error:
             if error.returncode not in (1, 128):
                 raise
