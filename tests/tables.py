@@ -15,6 +15,7 @@ from collections.abc import Callable
 import costs
 import durations
 from embedded.stack import PROJECT
+from github_s3_backup.manifest import json_schema
 
 
 def blocks(file: str, kind: str) -> list[tuple[str, str]]:
@@ -83,6 +84,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("<!-- durations -->", "<!-- end of durations -->"): durations.table,
 }
 PAGES = tuple(PROJECT / "docs" / name for name in ("inputs.md", "costs.md", "sizing.md"))
+SCHEMA = PROJECT / "docs" / "manifest.schema.json"
 
 
 def filled(text: str) -> str:
@@ -97,4 +99,5 @@ def filled(text: str) -> str:
 if __name__ == "__main__":
     for page in PAGES:
         page.write_text(filled(page.read_text()))
+    SCHEMA.write_text(json.dumps(json_schema(), indent=2) + "\n")
     sys.exit(0)
