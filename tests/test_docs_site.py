@@ -209,7 +209,7 @@ def events() -> set[str]:
         if named(call) in WARNINGS and call.args
         for text in texts(call.args[0])
     }
-    commands = ("fetch", "verify", "push", "list", "diff")
+    commands = ("fetch", "verify", "push", "list", "check", "diff")
     return found - {"… finished"} | {f"{command} finished" for command in commands}
 
 

@@ -11,7 +11,9 @@ from embedded.github import FakeGitHub, FakeRepository, Fault
 from embedded.organisation import AWKWARD, RECIPES, SECOND_OWNER, Stream
 from embedded.real_git import git, served_refs
 from embedded.stack import Stack
+from github_s3_backup.git.process import Git
 from github_s3_backup.restore.options import parse
+from github_s3_backup.stop import Stop
 from world import Repositories, World
 
 NEW_OWNER = "acme-restored"
@@ -174,6 +176,50 @@ def test_any_git_server_takes_repositories_that_are_there(world: World) -> None:
     assert run.code == 1
     assert "create the repository on the server first" in run.failures["acme/gitlinks"]
     assert pushable(server / "acme" / "api.git") == pushable(source.path)
+
+
+def test_a_server_that_is_reached_by_ssh_gets_the_agent_and_the_command(again: World) -> None:
+    server, told = again.folder / "server", again.folder / "told"
+    git("init", "--quiet", "--bare", server / "acme" / "api.git")
+    ssh = again.folder / "fake-ssh"
+    # git asks with -G which ssh it is; the last argument is the command for the server.
+    ssh.write_text(
+        f'#!/bin/sh\n[ "$1" = -G ] && exit 1\necho "$* $SSH_AUTH_SOCK" >> {told}\n'
+        f'for last in "$@"; do :; done\ncd {server} && eval "$last"\n'
+    )
+    ssh.chmod(0o755)
+    url = f"ssh://git@git.example.com{server}/{{owner}}/{{name}}.git"
+    variables = {"GIT_SSH_COMMAND": str(ssh), "SSH_AUTH_SOCK": "/run/agent"}
+    run = again.restore("push", "acme/api", "--url", url, RESTORE_TOKEN=None, **variables)
+    assert run.code == 0, run.stderr
+    assert pushable(server / "acme" / "api.git") == source_of(again, "api")
+    lines = told.read_text().splitlines()
+    assert lines
+    assert all(line.startswith("git@git.example.com ") and line.endswith(" /run/agent") for line in lines)
+
+
+@pytest.mark.parametrize(("url", "inherited"), [("ssh://git.example.com", True), ("https://git.example.com", False)])
+def test_the_agent_is_for_ssh_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, inherited: bool) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
+    environment = Git(tmp_path, url, Stop()).run("-c", "alias.environment=!env", "environment").decode()
+    assert ("SSH_AUTH_SOCK=/run/agent" in environment) is inherited
+
+
+def test_a_token_that_github_rejects_in_between_is_replaced(again: World, target: FakeGitHub) -> None:
+    app = target.add_app("654321")
+    target.install(NEW_OWNER, app=app)
+    key = again.folder / "restore.pem"
+    key.write_text(app.pem())
+    as_app: dict[str, str | None] = {
+        "RESTORE_TOKEN": None,
+        "RESTORE_APP_ID": "654321",
+        "RESTORE_APP_KEY_FILE": str(key),
+    }
+    target.faults += [Fault("GET .*/repos/", status=401), Fault("GET .*git-receive-pack", status=401, times=2)]
+    run = again.restore("push", "acme/api", "--to", NEW_OWNER, **as_app)
+    assert run.code == 0, run.stderr
+    assert pushable(restored(target, "api").path) == source_of(again, "api")
+    assert len(target.requests("POST .*access_tokens")) >= 2
 
 
 # -- large ones ----------------------------------------------------------------------------------

@@ -42,13 +42,16 @@ def compare_lists(old: Manifest, new: Manifest) -> Iterator[Difference]:
     """Yield what the manifests alone show: repositories that appeared, vanished, failed or were renamed."""
     before, after = _by_id(old), _by_id(new)
     failed = {failure.full_name: failure for failure in new.failures}
+    failed_ids = {failure.id for failure in new.failures}
     for entry in after.values():
         if entry.id not in before:
             yield Difference(entry.full_name, "appeared", f"not in the backup of {old.date}")
         elif before[entry.id].full_name != entry.full_name:
             yield Difference(entry.full_name, "renamed", f"was {before[entry.id].full_name}")
     for entry in before.values():
-        if entry.id not in after and not {entry.full_name, f"{entry.owner}/*"} & failed.keys():
+        if entry.id in after or entry.id in failed_ids:
+            continue
+        if not {entry.full_name, f"{entry.owner}/*"} & failed.keys():
             yield Difference(entry.full_name, "vanished", f"not in the backup of {new.date}")
     for failure in failed.values():
         yield Difference(failure.full_name, "failed", f"{failure.stage}: {failure.error}")
