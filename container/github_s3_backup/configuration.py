@@ -67,10 +67,13 @@ class Selection:
 
     def selects(self, repository: Selectable) -> bool:
         """Return whether the repository is to be backed up."""
-        name = repository.full_name
         if (self.skip_forks and repository.fork) or (self.skip_archived and repository.archived):
             return False
-        return matches_any(name, self.include) and not matches_any(name, self.exclude)
+        return self.selects_name(repository.full_name)
+
+    def selects_name(self, full_name: str) -> bool:
+        """Return whether a repository of this name may be backed up."""
+        return matches_any(full_name, self.include) and not matches_any(full_name, self.exclude)
 
 
 def matches_any(full_name: str, patterns: Iterable[str]) -> bool:

@@ -29,12 +29,13 @@ class NothingListedError(Exception):
 class Plan:
     """The repositories to back up, the largest first, and what could not be listed.
 
-    `vanished`: what the last backup held and GitHub no longer has.
+    `vanished`: what the last backup held and GitHub no longer has. `installations`: their ids, by owner.
     """
 
     repositories: list[Repository] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     vanished: list[Vanished] = field(default_factory=list)
+    installations: dict[str, int] = field(default_factory=dict)
 
 
 def list_repositories(github: GitHub, installation_id: int | None, selection: Selection) -> Plan:
@@ -45,6 +46,7 @@ def list_repositories(github: GitHub, installation_id: int | None, selection: Se
     plan = Plan()
     listed = 0
     for installation in [Installation(installation_id, "?")] if installation_id else github.installations():
+        plan.installations[installation.owner] = installation.id
         try:
             listing = github.repositories(installation)
         except GitHubError as error:
@@ -97,27 +99,40 @@ def find_unlisted(
     One that is alive is backed up, one that is gone has vanished, and one that GitHub does not tell of is a failure.
     """
     accounted = {repository.id for repository in plan.repositories} | {failure.id for failure in plan.failures}
-    failed_owners = {failure.full_name for failure in plan.failures if failure.id is None}
+    failed = failed_owners(plan.failures)
     unlisted = [
-        entry
-        for entry in last.entries
-        if entry.id not in accounted
-        and entry.status != "gone"
-        and f"{entry.owner}/*" not in failed_owners
-        and selection.selects(entry)
+        known
+        for known in last.named()
+        if known.id not in accounted and _owner(known) not in failed and _may_be_selected(known, selection)
     ]
 
-    def resolve(entry: Entry) -> Repository | Vanished | Failure:
+    def resolve(known: Entry | Failure) -> Repository | Vanished | Failure | None:
         try:
-            return look_up(entry.id, entry.owner)
+            found = look_up(int(known.id or 0), _owner(known))
         except RepositoryGoneError:
-            return vanished(entry, today)
+            return vanished(known, today) if isinstance(known, Entry) else None
         except GitHubError as error:
-            return Failure(full_name=entry.full_name, id=entry.id, stage="list", error=str(error))
+            return Failure(full_name=known.full_name, id=known.id, stage="list", error=str(error))
+        return found if selection.selects(found) else None
 
     with ThreadPoolExecutor(concurrency) as pool:
         for result in pool.map(resolve, unlisted):
-            _add(plan, result, log)
+            if result:
+                _add(plan, result, log)
+
+
+def failed_owners(failures: Iterable[Failure]) -> set[str]:
+    """Return the owners whose repositories could not be listed, or not all of them."""
+    return {_owner(failure) for failure in failures if failure.id is None and failure.full_name.endswith("/*")}
+
+
+def _owner(known: Entry | Failure) -> str:
+    return known.full_name.partition("/")[0]
+
+
+def _may_be_selected(known: Entry | Failure, selection: Selection) -> bool:
+    """Return whether to look a repository up: what a failure does not tell is seen then."""
+    return selection.selects(known) if isinstance(known, Entry) else selection.selects_name(known.full_name)
 
 
 def _add(plan: Plan, result: Repository | Vanished | Failure, log: FilteringBoundLogger) -> None:

@@ -191,10 +191,10 @@ def exit_code(manifest: Manifest, written: bool, anomaly: bool) -> int:
 def overdue_copies(services: Services) -> int:
     """Return how many objects of the last backup the replica bucket should have and has not."""
     try:
-        count = services.archive.count_overdue_copies(services.last_backup.manifest)
+        services.archive.check_copy_of(services.last_backup.manifest)
     except ArchiveError as error:
         services.context.log.warning("replication status not known", error=str(error))
-        return 0
+    count = services.archive.overdue_copies
     if count:
         services.context.log.warning("replica is behind", objects=count)
     return count

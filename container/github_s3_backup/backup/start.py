@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError
 
 from github_s3_backup.backup.background import in_background
 from github_s3_backup.backup.context import RunContext
+from github_s3_backup.backup.history import older_entries
 from github_s3_backup.backup.listing import NothingListedError, Plan, find_unlisted, list_repositories
 from github_s3_backup.backup.services import Services
 from github_s3_backup.backup.unchanged import LastBackup
@@ -65,7 +66,7 @@ def _start(configuration: Configuration, scratch: Path, context: RunContext) -> 
             lambda: list_repositories(github, configuration.installation_id, configuration.selection)
         )
     with _collecting(problems, "S3"):
-        archive, last_backup = _reach_s3(configuration, context)
+        archive, catalogue, last_backup = _reach_s3(configuration, context)
     with _collecting(problems, "git"):
         git_version = git.version()
     if listing is not None:
@@ -73,6 +74,8 @@ def _start(configuration: Configuration, scratch: Path, context: RunContext) -> 
             plan = listing.result()
     if problems:
         raise StartError(*problems)
+    if last_backup.manifest:
+        last_backup = last_backup.with_older(older_entries(plan, last_backup.manifest, catalogue))
     capacity = machine_capacity(scratch, context.stop)
     services = Services(github, git, git_version, archive, last_backup, capacity, scratch, context)
     _add_unlisted(plan, configuration, services)
@@ -103,14 +106,15 @@ def _reach_github(configuration: Configuration, context: RunContext) -> GitHub:
     return GitHub(app, session, context.redactor, context.stop, context.log)
 
 
-def _reach_s3(configuration: Configuration, context: RunContext) -> tuple[Archive, LastBackup]:
+def _reach_s3(configuration: Configuration, context: RunContext) -> tuple[Archive, Catalogue, LastBackup]:
     """Return the bucket, and what the newest complete manifest in it says. Raises ArchiveError."""
     s3 = context.aws.client("s3", config=s3_config(configuration.concurrency))
     bucket, prefix = configuration.bucket, configuration.prefix
     archive = Archive(s3, bucket, prefix, context.started_at, context.stop, context.log)
+    catalogue = Catalogue(s3, bucket, prefix)
     archive.probe()
     try:
-        manifest = Catalogue(s3, bucket, prefix).newest_complete(f"{context.started_at:%Y-%m-%d}")
+        manifest = catalogue.newest_complete(f"{context.started_at:%Y-%m-%d}")
         reason = "there is no complete manifest"
     except CatalogueError as error:
         manifest, reason = None, str(error)
@@ -118,7 +122,7 @@ def _reach_s3(configuration: Configuration, context: RunContext) -> tuple[Archiv
         context.log.info("comparing with the last backup", date=manifest.date, run_id=manifest.run_id)
     else:
         context.log.info("no last backup, cloning every repository", reason=reason)
-    return archive, LastBackup(manifest, context.started_at.date(), configuration.full_backup_days)
+    return archive, catalogue, LastBackup(manifest, context.started_at.date(), configuration.full_backup_days)
 
 
 def _add_unlisted(plan: Plan, configuration: Configuration, services: Services) -> None:
@@ -141,9 +145,8 @@ def _add_unlisted(plan: Plan, configuration: Configuration, services: Services) 
 
 def _look_up(plan: Plan, github: GitHub) -> Callable[[int, str], Repository]:
     """Return what looks a repository up by its id, with a token of its owner's installation where there is one."""
-    installations = {repository.owner: repository.installation_id for repository in plan.repositories}
     some = plan.repositories[0].installation_id
-    return lambda number, owner: github.look_up(number, installations.get(owner, some))
+    return lambda number, owner: github.look_up(number, plan.installations.get(owner, some))
 
 
 def _is_kept(stored: StoredObject | None, archive: Archive) -> bool:

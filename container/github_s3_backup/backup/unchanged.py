@@ -11,7 +11,7 @@ from github_s3_backup.git.refs import Refs, refs_sha256, summarize
 from github_s3_backup.git.served_refs import ServedRefsError
 from github_s3_backup.github.client import GitHub
 from github_s3_backup.github.rest import GitHubError
-from github_s3_backup.manifest import Entry, Manifest, StoredObject, new_entry, parse_moment
+from github_s3_backup.manifest import Entry, Failure, Manifest, StoredObject, new_entry, parse_moment
 from github_s3_backup.repository import Repository
 from github_s3_backup.s3.archive import Archive, ArchiveError
 
@@ -22,13 +22,26 @@ if TYPE_CHECKING:
 class LastBackup:
     """What the newest complete manifest says, and which of its bundles today's manifest may refer to."""
 
-    def __init__(self, manifest: Manifest | None, today: date, full_backup_days: int) -> None:
+    def __init__(
+        self, manifest: Manifest | None, today: date, full_backup_days: int, older: Iterable[Entry] = ()
+    ) -> None:
         self.manifest, self._today, self._days = manifest, today, full_backup_days
-        self._entries = {entry.id: entry for entry in self.entries if entry.status != "gone"}
+        entries = (*older, *(manifest.entries if manifest else ()))
+        self._entries = {entry.id: entry for entry in entries if entry.status != "gone"}
+
+    def with_older(self, entries: Iterable[Entry]) -> "LastBackup":
+        """Return the same backup, with older entries of what it failed to store."""
+        return LastBackup(self.manifest, self._today, self._days, entries)
 
     @property
     def entries(self) -> Iterable[Entry]:
-        return self.manifest.entries if self.manifest else ()
+        """What it holds of each repository, those left out that were gone."""
+        return self._entries.values()
+
+    def named(self) -> list[Entry | Failure]:
+        """Return every repository that it names: what it holds, and what it failed to store."""
+        failures = self.manifest.failures if self.manifest else ()
+        return [*self.entries, *(f for f in failures if f.id is not None and f.id not in self._entries)]
 
     def entry(self, repository_id: int) -> Entry | None:
         """Return what is known of the repository."""

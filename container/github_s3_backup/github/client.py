@@ -179,7 +179,7 @@ class GitHub:
         try:
             return self._api.send(method, url, self._app.authorization, **options)
         except GitHubError as error:
-            if error.status not in HINTS:
+            if not error.refused or error.status not in HINTS:
                 raise
             wanted = ", ".join(f"{name}: {level}" for name, level in self._app.permissions.items())
             hint = HINTS[error.status].format(variables=self._app.variables, permissions=wanted)

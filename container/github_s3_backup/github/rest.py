@@ -41,12 +41,24 @@ class GitHubError(RetryableError):
         self.status = status
         self.unauthorized = status == 401
 
+    @property
+    def refused(self) -> bool:
+        """Whether GitHub will not answer otherwise later. A rate limit is no refusal, whatever its status."""
+        return 400 <= self.status < 500 and self.status != 429 and self.wait_source is None
+
 
 class Api:
     """Sends requests, retries faults that may pass, and follows pages. `url`: without a slash at the end."""
 
-    def __init__(self, url: str, session: requests.Session, stop: Stop, log: FilteringBoundLogger) -> None:
-        self.url = url
+    def __init__(
+        self,
+        url: str,
+        session: requests.Session,
+        stop: Stop,
+        log: FilteringBoundLogger,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self.url, self._answer_seconds = url, answer_seconds
         self._session, self._stop, self._log = session, stop, log
 
     def pages(self, url: str, get: Callable[[str], requests.Response]) -> Iterator[Any]:
@@ -108,7 +120,7 @@ class Api:
                 proxies=requests.utils.get_environ_proxies(url),
                 **options,
             )
-            _read(answer)
+            _read(answer, self._answer_seconds)
             target = urljoin(url, answer.headers.get("Location", ""))
             if not answer.is_redirect or method != "GET" or urlsplit(target)[:2] != urlsplit(url)[:2]:
                 break
@@ -136,16 +148,16 @@ def as_documented(url: str) -> Iterator[None]:
         raise GitHubError(f"the answer to {urlsplit(url).path} is not what GitHub documents: {difference}") from None
 
 
-def _read(answer: requests.Response) -> None:
-    """Read the whole body within ANSWER_SECONDS. Raises requests' errors."""
-    deadline = time.monotonic() + ANSWER_SECONDS
+def _read(answer: requests.Response, seconds: float) -> None:
+    """Read the whole body within so many seconds. Raises requests' errors."""
+    deadline = time.monotonic() + seconds
     blocks = []
     with answer:
         try:
             while block := answer.raw.read1(BLOCK_SIZE, decode_content=True):
                 blocks.append(block)
                 if time.monotonic() > deadline:
-                    raise requests.ReadTimeout(f"the answer took longer than {ANSWER_SECONDS} s")
+                    raise requests.ReadTimeout(f"the answer took longer than {seconds:g} s")
         except urllib3.exceptions.HTTPError as error:
             raise requests.ConnectionError(error) from None
     answer.raw = io.BytesIO(b"".join(blocks))

@@ -79,18 +79,18 @@ class TokenManager:
         self._lock = threading.Lock()
         self._token: Token | None = None
         self._minted = False
-        self._refresh_at = 0.0
+        self._refreshing, self._refresh_at = False, 0.0
         self._error: TokenError | None = None
         self._error_at = 0.0
 
     def token(self) -> str:
         """Return a valid token, refreshed ahead of its expiry where possible. Raises TokenError."""
+        if self._is_to_refresh():
+            self._refresh()
         with self._lock:
-            if self._token and self._token.is_valid_for(LAST_USE):
-                if not self._token.is_valid_for(REFRESH_AHEAD) and time.monotonic() >= self._refresh_at:
-                    self._refresh()
-            else:
+            if not self._is_usable():
                 self._token = self._wait_for_token(MAX_OUTAGE)
+            assert self._token
             return self._token.value
 
     def with_token(self, request: Callable[[str], T]) -> T:
@@ -111,13 +111,31 @@ class TokenManager:
                 self._token = self._wait_for_token(0.0)
             return self._token.value
 
+    def _is_usable(self) -> bool:
+        return self._token is not None and self._token.is_valid_for(LAST_USE)
+
+    def _is_to_refresh(self) -> bool:
+        """Return whether the calling thread is to refresh the token, which all others go on with meanwhile."""
+        with self._lock:
+            if not self._token or not self._is_usable() or self._token.is_valid_for(REFRESH_AHEAD):
+                return False
+            if self._refreshing or time.monotonic() < self._refresh_at:
+                return False
+            self._refreshing = True
+            return True
+
     def _refresh(self) -> None:
         """Mint a new token; where GitHub gives none, go on with the old one, which is valid for some minutes."""
         try:
-            self._token = self._mint()
+            token = self._mint()
         except GitHubError as error:
             self._refresh_at = time.monotonic() + REFRESH_PAUSE
             self._log.warning("token not refreshed, using the old one", error=str(error))
+        else:
+            with self._lock:
+                self._token = token
+        finally:
+            self._refreshing = False
 
     def _wait_for_token(self, max_outage: float) -> Token:
         """Mint a token; where GitHub gave one before and is down, wait for it that long. Raises TokenError."""
@@ -128,8 +146,7 @@ class TokenManager:
             try:
                 token = self._mint()
             except GitHubError as error:
-                refused = 400 <= error.status < 500 and error.status != 429
-                if refused or not self._minted or time.monotonic() - started > max_outage:
+                if error.refused or not self._minted or time.monotonic() - started > max_outage:
                     self._error, self._error_at = TokenError(str(error), error.status), time.monotonic()
                     raise self._error from None
                 self._log.warning("no token, asking again", seconds=OUTAGE_PAUSE, error=str(error))

@@ -121,13 +121,14 @@ class Archive:
             self._overdue.add(key)
         return answer
 
-    def count_overdue_copies(self, last_run: Manifest | None) -> int:
-        """Return how many objects that this run has looked at, and the last run's manifest, the replica should have.
-
-        Raises ArchiveError.
-        """
+    def check_copy_of(self, last_run: Manifest | None) -> None:
+        """Look whether the last run's manifest was copied to the replica. Raises ArchiveError."""
         if last_run:
             self._head(run_key(self._prefix, last_run.date, last_run.run_id))
+
+    @property
+    def overdue_copies(self) -> int:
+        """How many of the objects that this run has looked at the replica should have and has not."""
         return len(self._overdue)
 
     # -- the manifest ----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.capacity import Capacity, Reservation
 from github_s3_backup.manifest import StoredObject
-from github_s3_backup.s3.errors import KEY_TAKEN, S3_ERRORS, error_code, explain
+from github_s3_backup.s3.errors import ABSENT, KEY_TAKEN, S3_ERRORS, error_code, explain
 from github_s3_backup.stop import Stop
 
 if TYPE_CHECKING:
@@ -241,7 +241,12 @@ class Uploader:
 
     def _own_object(self, key: str, source: Source, checksum: str) -> StoredObject:
         """Return the object under the key if it is what was sent: S3's answer was lost. Raises KeyTakenError."""
-        answer = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+        try:
+            answer = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+        except S3_ERRORS as error:
+            if error_code(error) not in ABSENT:
+                raise
+            raise KeyTakenError(f"{self.url(key)}: another write to it is under way") from None
         found = str(answer.get("ChecksumSHA256", ""))
         if (answer["ContentLength"], found.partition("-")[0]) != (source.size, checksum.partition("-")[0]):
             raise KeyTakenError(f"{self.url(key)}: another object is there already")
