@@ -1,7 +1,6 @@
 """Restoring what a run stored, and comparing every ref with its source: one that differs fails the benchmark."""
 
 import hashlib
-import json
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from bench.days import days
+from bench.days import newest_manifest
 from bench.organisation import Organisation
 from embedded.real_git import git, restore, served_refs
 from embedded.s3 import EmbeddedS3
@@ -46,9 +45,8 @@ class Restorer:
         return self.sources[path]
 
     def product(self, organisation: Organisation, bucket: str) -> dict[str, Any]:
-        """Restore all that the newest manifest names and return the manifest. Raises DifferenceError."""
-        key = f"github-backup/{days(self.s3, bucket)[-1]}/manifest.json"
-        manifest: dict[str, Any] = json.loads(self.s3.client().get_object(Bucket=bucket, Key=key)["Body"].read())
+        """Restore all that the newest run's manifest names and return the manifest. Raises DifferenceError."""
+        manifest = newest_manifest(self.s3, bucket)
         if len(manifest["repos"]) != len(organisation.repositories):
             raise DifferenceError(f"{len(manifest['repos'])} of {len(organisation.repositories)} are in the manifest")
         sources = {one.id: one.path for one in organisation.github.repositories.values()}
