@@ -126,30 +126,30 @@ def test_what_was_never_recorded_fails_a_measured_run(session: Session) -> None:
 
 @pytest.mark.parametrize("protocol", ["0", "2"])
 def test_git_clones_from_recordings_in_either_protocol(session: Session, served: Organisation, protocol: str) -> None:
-    one = served.github.repositories[min(served.github.repositories)]
-    one.private = False
+    repository = served.github.repositories[min(served.github.repositories)]
+    repository.private = False
     clone = (
         "-c",
         f"protocol.version={protocol}",
         "clone",
         "--quiet",
         "--mirror",
-        f"{session.recorded.url}/{one.full_name}.git",
+        f"{session.recorded.url}/{repository.full_name}.git",
     )
     git(*clone, session.place / "recorded.git")
     session.recorded.set(recording=False)
     git(*clone, session.place / "replayed.git")
-    assert served_refs(session.place / "replayed.git") == served_refs(one.path)
+    assert served_refs(session.place / "replayed.git") == served_refs(repository.path)
     assert len(session.recorded.take().asked) == 2 * (2 if protocol == "0" else 3)
 
 
 def test_a_repository_that_changed_is_served_with_another_commit(served: Organisation) -> None:
-    paths = [one.path for one in served.github.repositories.values()]
+    paths = [repository.path for repository in served.github.repositories.values()]
     assert served.change(3) == 1
-    changed = [one.path for one in served.github.repositories.values()]
+    changed = [repository.path for repository in served.github.repositories.values()]
     assert [served_refs(a) == served_refs(b) for a, b in zip(paths, changed, strict=True)] == [False, True]
     assert served.change(3) == 1
-    assert [one.path for one in served.github.repositories.values()] == paths
+    assert [repository.path for repository in served.github.repositories.values()] == paths
 
 
 def test_a_day_that_passed_leaves_everything_a_day_older(session: Session, served: Organisation) -> None:
@@ -166,10 +166,10 @@ def test_a_day_that_passed_leaves_everything_a_day_older(session: Session, serve
 
 def test_repositories_are_the_same_bytes_each_time(tmp_path: Path) -> None:
     made = [compared(tmp_path / name, replace(SMALL, medium=1, medium_commits=3)) for name in ("one", "two")]
-    refs = [[served_refs(one.path) for one in each] for each in made]
+    refs = [[served_refs(repository.path) for repository in each] for each in made]
     assert refs[0] == refs[1]
     assert len(refs[0]) == 5
-    assert all("refs/heads/main" in one for one in refs[0])
+    assert all("refs/heads/main" in names for names in refs[0])
 
 
 @pytest.mark.parametrize(

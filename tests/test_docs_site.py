@@ -77,7 +77,7 @@ class Elements(HTMLParser):
         self.found.append((tag, {name: value or "" for name, value in attrs}))
 
     def values(self, tag: str, attribute: str) -> list[str]:
-        return [one[attribute] for name, one in self.found if name == tag and attribute in one]
+        return [attributes[attribute] for name, attributes in self.found if name == tag and attribute in attributes]
 
 
 # -- the site ------------------------------------------------------------------------------------
@@ -87,7 +87,9 @@ def test_every_page_is_built_and_can_be_searched(site: Path) -> None:
     pages = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")}
     assert pages <= {path.relative_to(site) for path in site.rglob("*.html")}
     index = json.loads((site / "search" / "search_index.json").read_text())
-    assert any("--overwrite" in one["text"] for one in index["docs"] if one["location"].startswith("restore.html"))
+    assert any(
+        "--overwrite" in section["text"] for section in index["docs"] if section["location"].startswith("restore.html")
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,14 +116,14 @@ def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:
     for page in site.rglob("*.html"):
         elements = Elements(page)
         fetched = [value for tag, attribute in FETCHED.items() for value in elements.values(tag, attribute)]
-        assert [one for one in fetched if re.match(r"(https?:)?//", one)] == [], page
+        assert [url for url in fetched if re.match(r"(https?:)?//", url)] == [], page
         assert "mermaid" not in page.read_text(), page
     for file in [*site.rglob("*.css"), *site.rglob("*.svg")]:
         assert re.findall(r"(?:url\(|@import|href=)\s*[\"']?(?:https?:)?//[^)\"']*", file.read_text()) == [], file
     for file in site.rglob("*.js"):
         if file.name != "search_index.js":  # the words of our own pages
             found = re.findall(r"[\"'`](https?://[^\"'`]+)", file.read_text())
-            assert [one for one in found if not THEMES_OWN.match(one)] == [], file
+            assert [url for url in found if not THEMES_OWN.match(url)] == [], file
 
 
 def test_links_out_of_the_site_are_https(site: Path) -> None:
@@ -226,7 +228,7 @@ def test_every_warning_and_error_of_the_log_has_a_section() -> None:
 
 def longest(node: ast.AST) -> str:
     """Return the longest text in an expression: what a person would search for."""
-    found = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    found = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
     return max(found, key=len, default="").strip(" :")
 
 
@@ -240,14 +242,14 @@ def problems() -> set[str]:
         said = [call for call in calls(file) if named(call) in ("AppKeyError", "DiskFullError")]
         said += [call for call in calls(file) if ast.unparse(call.func).endswith("problems.append")]
         found |= {longest(call) for call in said}
-    hints = {one.format(variables="GITHUB_APP", permissions="") for one in github.HINTS.values()}
-    return {one.strip(" :") for one in found | hints if one}
+    hints = {hint.format(variables="GITHUB_APP", permissions="") for hint in github.HINTS.values()}
+    return {text.strip(" :") for text in found | hints if text}
 
 
 def test_every_problem_of_the_start_is_listed_in_its_own_words() -> None:
     page = " ".join(TROUBLESHOOTING.replace("`", "").split())
     assert len(problems()) > 20
-    assert [one for one in problems() if " ".join(one.split()) not in page] == []
+    assert [problem for problem in problems() if " ".join(problem.split()) not in page] == []
 
 
 def test_every_alarm_is_on_the_pages() -> None:
@@ -276,7 +278,7 @@ def test_the_workflow_runs_what_ci_runs_with_pinned_actions() -> None:
     workflow = (PROJECT / ".github" / "workflows" / "test.yml").read_text()
     used = re.findall(r"uses: (\S+)", workflow)
     assert used
-    assert [one for one in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", one)] == []
+    assert [action for action in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action)] == []
     assert re.findall(r"- run: (.*)", workflow) == [".ci/run"]
 
 

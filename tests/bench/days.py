@@ -20,7 +20,7 @@ MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 def days(s3: EmbeddedS3, bucket: str) -> list[date]:
     """Return the dates that are in the bucket, the oldest first."""
     answer = s3.client().list_objects_v2(Bucket=bucket, Prefix=f"{PREFIX}/", Delimiter="/")
-    return sorted(date.fromisoformat(one["Prefix"].split("/")[1]) for one in answer.get("CommonPrefixes", []))
+    return sorted(date.fromisoformat(found["Prefix"].split("/")[1]) for found in answer.get("CommonPrefixes", []))
 
 
 def run_keys(s3: EmbeddedS3, bucket: str, day: date) -> list[str]:

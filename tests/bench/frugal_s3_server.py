@@ -89,7 +89,7 @@ class Store:
     def find(self, bucket: str, key: str, version_id: str | None) -> Object | None:
         """Return the given version, or the newest."""
         versions = self.buckets.get(bucket, {}).get(key, [])
-        return next((one for one in reversed(versions) if version_id in (None, one.version_id)), None)
+        return next((version for version in reversed(versions) if version_id in (None, version.version_id)), None)
 
     def put(self, bucket: str, key: str, parts: list[Part], in_parts: bool) -> Object:
         made = Object(self.next(), parts, in_parts)
@@ -113,8 +113,8 @@ class Store:
 
     def remove(self, bucket: str) -> None:
         """Forget a bucket, and keep its large files for others of their size."""
-        objects = [one for versions in self.buckets.pop(bucket).values() for one in versions]
-        for part in {part.path: part for one in objects for part in one.parts}.values():
+        objects = [version for versions in self.buckets.pop(bucket).values() for version in versions]
+        for part in {part.path: part for version in objects for part in version.parts}.values():
             if part.size < BLOCK:
                 part.path.unlink()
             else:
@@ -252,11 +252,11 @@ class Handler(BaseHTTPRequestHandler):
                 left -= read
         return Part(path, size, self.headers.get(CHECKSUM, ""))
 
-    def described(self, one: Object) -> dict[str, str]:
+    def described(self, version: Object) -> dict[str, str]:
         """Return the headers that every answer about an object has."""
-        checksum = {CHECKSUM: one.checksum} if one.checksum else {}
-        headers = {"ETag": f'"{one.version_id}"', "x-amz-version-id": one.version_id}
-        return headers | {"Last-Modified": one.last_modified} | checksum
+        checksum = {CHECKSUM: version.checksum} if version.checksum else {}
+        headers = {"ETag": f'"{version.version_id}"', "x-amz-version-id": version.version_id}
+        return headers | {"Last-Modified": version.last_modified} | checksum
 
     def answer(
         self, status: int, headers: dict[str, str] | None = None, xml: str = "", size: int = 0, body: bytes = b""

@@ -69,6 +69,6 @@ def a_run(session: Session, grown: Organisation, bucket: str, share: int | None)
     changed = len(grown.repositories) if share is None else grown.change(share)
     usage, _ = session.product(grown, bucket)
     manifest = session.restorer.product(grown, bucket)
-    states = [one["status"] for one in manifest["repos"]]
-    uploaded = sum(one["size_bytes"] for one in manifest["repos"] if one["status"] == "stored")
+    states = [entry["status"] for entry in manifest["repos"]]
+    uploaded = sum(entry["size_bytes"] for entry in manifest["repos"] if entry["status"] == "stored")
     return Row(len(states), share, changed, uploaded, states.count("unchanged"), usage)

@@ -108,7 +108,7 @@ def started(process: psutil.Process) -> list[int]:
     """Return the children, without those that share the process's memory until they run their own program."""
     try:
         command = process.cmdline()
-        return [one.pid for one in process.children(recursive=True) if one.cmdline() != command]
+        return [child.pid for child in process.children(recursive=True) if child.cmdline() != command]
     except psutil.Error:
         return []
 

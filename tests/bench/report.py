@@ -49,7 +49,9 @@ def ratios(results: Results) -> Rows:
     """Return how many times as much each took as a full run of this product."""
     rows = [["", "wall", "CPU", "memory", "disk"]]
     for who in (LOOP, GITHUB_BACKUP, CHANGED):
-        rows.append([NAMES[who], *(f"{results.ratio(who, one):.2f}" for one in ("wall", "cpu", "memory", "disk"))])
+        rows.append(
+            [NAMES[who], *(f"{results.ratio(who, measure):.2f}" for measure in ("wall", "cpu", "memory", "disk"))]
+        )
     return rows
 
 

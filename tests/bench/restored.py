@@ -49,10 +49,10 @@ class Restorer:
         manifest = newest_manifest(self.s3, bucket)
         if len(manifest["repos"]) != len(organisation.repositories):
             raise DifferenceError(f"{len(manifest['repos'])} of {len(organisation.repositories)} are in the manifest")
-        sources = {one.id: one.path for one in organisation.github.repositories.values()}
-        if missing := [one["full_name"] for one in manifest["repos"] if one["s3_key"] is None]:
+        sources = {repository.id: repository.path for repository in organisation.github.repositories.values()}
+        if missing := [entry["full_name"] for entry in manifest["repos"] if entry["s3_key"] is None]:
             raise DifferenceError(f"not stored: {', '.join(missing)}")
-        stored = [(one["s3_key"], sources[one["id"]], one["sha256"]) for one in manifest["repos"]]
+        stored = [(entry["s3_key"], sources[entry["id"]], entry["sha256"]) for entry in manifest["repos"]]
         self.bundles_of(bucket, stored)
         return manifest
 
@@ -60,22 +60,26 @@ class Restorer:
         """Restore all that the loop stored. Raises DifferenceError."""
         repositories = organisation.github.repositories.values()
         self.bundles_of(
-            bucket, [(f"github-backup/today/{one.full_name}.bundle", one.path, None) for one in repositories]
+            bucket,
+            [
+                (f"github-backup/today/{repository.full_name}.bundle", repository.path, None)
+                for repository in repositories
+            ],
         )
 
     def mirrors(self, organisation: Organisation, folder: Path) -> None:
         """Compare the mirrors that github-backup leaves. Raises DifferenceError."""
-        for one in organisation.github.repositories.values():
-            mirror = folder / "repositories" / one.name / "repository"
+        for repository in organisation.github.repositories.values():
+            mirror = folder / "repositories" / repository.name / "repository"
             found = {name: oid for name, oid in served_refs(mirror).items() if name != "HEAD"}
-            self.compare(str(mirror), found, one.path)
+            self.compare(str(mirror), found, repository.path)
             git(f"--git-dir={mirror}", "fsck", "--connectivity-only")
 
     def bundles_of(self, bucket: str, stored: list[tuple[str, Path, str | None]]) -> None:
         """Fetch these keys, compare their SHA-256 where one is given, restore them and compare their refs."""
         client = self.s3.client()
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda one: self.bundle(client, bucket, *one), stored))
+            list(pool.map(lambda given: self.bundle(client, bucket, *given), stored))
 
     def bundle(self, client: "S3Client", bucket: str, key: str, source: Path, sha256: str | None) -> None:
         with TemporaryDirectory(dir=self.place) as folder:
