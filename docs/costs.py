@@ -15,8 +15,9 @@ from math import ceil
 import durations
 
 DAYS_A_MONTH, HOURS_A_MONTH = 30, 730
-# From s3.tf: the most that full_backup_days may be, a margin, and the days in which a deletion can be undone.
-MAX_FULL_BACKUP_DAYS, MARGIN_DAYS, UNDO_DAYS = 90, 1, 30
+# Of the lifecycle rule: the most that full_backup_days may be, a margin, and the days for which S3 keeps what expired
+# or was replaced.
+MAX_FULL_BACKUP_DAYS, MARGIN_DAYS, UNDO_DAYS = 90, 1, 7
 PART_MB = 16.8  # an upload's parts
 ENTRY_BYTES = 870  # of one repository in a manifest
 LOG_BYTES = 900  # lines of one repository in one run
@@ -101,8 +102,7 @@ def a_day(given: argparse.Namespace) -> Day:
 
 def costs(given: argparse.Namespace) -> Costs:
     """Return the costs of what was given."""
-    day, undo = a_day(given), min(given.retention, UNDO_DAYS)
-    bundle_days = given.retention + MAX_FULL_BACKUP_DAYS + MARGIN_DAYS + undo
+    day, days = a_day(given), given.retention + MAX_FULL_BACKUP_DAYS + MARGIN_DAYS + UNDO_DAYS
     run_hours = durations.seconds(usual_run(day, given), given.vcpu) / 3600
     month = day.runs * DAYS_A_MONTH
     nat_gb = DAYS_A_MONTH * day.bundles + month * given.repositories * REFS_BYTES / 1e9
@@ -111,11 +111,11 @@ def costs(given: argparse.Namespace) -> Costs:
     kept = day.manifests - replaced
     return Costs(
         written_gb=day.bundles,
-        held_gb=day.bundles * bundle_days,
-        manifests_gb=kept * (given.retention + undo) + replaced * undo,
+        held_gb=day.bundles * days,
+        manifests_gb=kept * days + replaced * UNDO_DAYS,
         run_hours=run_hours,
-        storage=day.bundles * both_buckets(bundle_days, given),
-        manifests=kept * both_buckets(given.retention + undo, given) + replaced * both_buckets(undo, given),
+        storage=day.bundles * both_buckets(days, given),
+        manifests=kept * both_buckets(days, given) + replaced * both_buckets(UNDO_DAYS, given),
         requests=DAYS_A_MONTH * requests(day, given),
         transfer=DAYS_A_MONTH * (day.bundles + day.manifests) * given.price_transfer,
         task=month * run_hours * task_hour(given),
@@ -142,7 +142,7 @@ def requests(day: Day, given: argparse.Namespace) -> float:
     """Return the dollars of a day's requests to both buckets, transitions included."""
     objects = day.clones + 2 * day.runs
     puts = objects + day.bundles * 1000 / PART_MB + 10 * day.runs  # what starts a run, and lists
-    heads = day.runs * given.repositories + 2 * day.clones
+    heads = day.runs * given.repositories + day.clones
     replica_put = given.price_s3_put_cold if is_cold(given) else given.price_s3_put
     moved = objects * bool(given.cold_after) * (1 if is_cold(given) else 2)
     dollars_per_1000 = puts * (given.price_s3_put + replica_put) + heads * given.price_s3_head

@@ -314,18 +314,17 @@ def test_storage_is_what_the_formula_says() -> None:
     changed = {"gigabytes": 10, "changed_gigabytes": 0.1, "full_backup_days": 9}
     found = costs.estimate(**changed, retention=100)
     assert found.written_gb == pytest.approx(2)
-    assert found.held_gb == pytest.approx(2 * (100 + 91 + 30))
-    assert found.storage == pytest.approx(2 * (30 * 0.023 + 191 * 0.004 + 221 * 0.004))
-    assert costs.estimate(**changed, retention=7).held_gb == pytest.approx(2 * (7 + 91 + 7))
+    assert found.held_gb == pytest.approx(2 * (100 + 91 + 7))
+    assert found.storage == pytest.approx(2 * (30 * 0.023 + 168 * 0.004 + 198 * 0.004))
     warm = costs.estimate(**changed, retention=100, cold_after=0, replica="STANDARD")
-    assert warm.storage == pytest.approx(2 * 2 * 221 * 0.023)
+    assert warm.storage == pytest.approx(2 * 2 * 198 * 0.023)
 
 
 def test_manifests_are_kept_twice_and_all_but_the_last_of_a_day_once() -> None:
     gigabytes = 1000 * costs.ENTRY_BYTES / 1e9
-    assert costs.estimate(repositories=1000).manifests_gb == pytest.approx(gigabytes * 2 * 395)
+    assert costs.estimate(repositories=1000).manifests_gb == pytest.approx(gigabytes * 2 * 463)
     hourly = costs.estimate(repositories=1000, runs_a_day=24)
-    assert hourly.manifests_gb == pytest.approx(gigabytes * (25 * 395 + 23 * 30))
+    assert hourly.manifests_gb == pytest.approx(gigabytes * (25 * 463 + 23 * 7))
 
 
 def test_a_busy_repository_is_stored_in_each_run_that_finds_a_push() -> None:
