@@ -22,7 +22,7 @@ ONE_CLONE, ALL_CLONES = 0.02, 0.1
 TASK_START = 60
 # The choices, with 4 GB of memory per vCPU.
 VCPUS = (1, 2, 4, 8)
-# From container/disk.py: temporary disk per byte of a clone, and the share of the disk that is used.
+# From capacity.py: temporary disk per byte of a clone, and the share of the disk that is used.
 DISK, USABLE_DISK = 1.25, 0.95
 
 
@@ -56,12 +56,6 @@ def seconds(work: Work, vcpu: float) -> float:
 def first_run(repositories: int, gigabytes: float, largest: float) -> Work:
     """Return the work of a run that clones everything."""
     return Work(repositories, 0, gigabytes, largest)
-
-
-def daily_run(repositories: int, gigabytes: float, largest: float, share: float) -> Work:
-    """Return the work of a day on which a share of everything is cloned, including the largest repository."""
-    cloned = ceil(share * repositories)
-    return Work(cloned, repositories - cloned, max(largest, share * gigabytes), largest)
 
 
 def task_for(repositories: int, gigabytes: float, largest: float, longest_first_run: float) -> Task:

@@ -78,7 +78,10 @@ def module() -> str:
 # By the marks around them.
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("<!-- BEGIN_TF_DOCS -->", "<!-- END_TF_DOCS -->"): module,
+    ("<!-- summary -->", "<!-- end of summary -->"): costs.summary,
     ("<!-- costs -->", "<!-- end of costs -->"): costs.table,
+    ("<!-- year -->", "<!-- end of year -->"): costs.year_table,
+    ("<!-- recovery -->", "<!-- end of recovery -->"): costs.recovery_table,
     ("<!-- prices -->", "<!-- end of prices -->"): costs.price_table,
     ("<!-- sizes -->", "<!-- end of sizes -->"): costs.sizing_table,
     ("<!-- durations -->", "<!-- end of durations -->"): durations.table,

@@ -87,9 +87,9 @@ def timed(folder: Path, action: Callable[[Path], object]) -> float:
 def clone_all(organisation: Organisation, folder: Path) -> list[Path]:
     """Mirror every repository and return where."""
     mirrors = []
-    for one in organisation.github.repositories.values():
-        mirrors.append(folder / "mirrors" / f"{one.name}.git")
-        git("clone", "--quiet", "--mirror", "--no-local", one.path, mirrors[-1])
+    for repository in organisation.github.repositories.values():
+        mirrors.append(folder / "mirrors" / f"{repository.name}.git")
+        git("clone", "--quiet", "--mirror", "--no-local", repository.path, mirrors[-1])
     return mirrors
 
 
@@ -193,7 +193,7 @@ class Listed:
 
 def list_remotes(session: Session, organisation: Organisation, number: int) -> Listed:
     """Time so many `git ls-remote`, as many at once as a run has repositories in flight."""
-    names = [one.full_name for one in organisation.github.repositories.values()]
+    names = [repository.full_name for repository in organisation.github.repositories.values()]
     names = (names * (number // len(names) + 1))[:number]
     token = organisation.github.issued[-1]
     basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
