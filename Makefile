@@ -22,6 +22,7 @@ lint: $(READY) ## Style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	@PYTHONPATH=container $(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/shellcheck container/github_s3_backup/git/askpass.sh .ci/run
 
 fmt: $(READY) ## Format the code

@@ -4,7 +4,7 @@
 import sys
 
 from github_s3_backup.cli import run
-from github_s3_backup.program import leave
+from github_s3_backup.program import exit_now
 
 if __name__ == "__main__":
-    leave(run(sys.argv[1:] or ["backup"]))
+    exit_now(run(sys.argv[1:] or ["backup"]))

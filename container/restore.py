@@ -4,7 +4,7 @@
 import sys
 
 from github_s3_backup.cli import run
-from github_s3_backup.program import leave
+from github_s3_backup.program import exit_now
 
 if __name__ == "__main__":
-    leave(run(["restore", *sys.argv[1:]]))
+    exit_now(run(["restore", *sys.argv[1:]]))

@@ -21,7 +21,7 @@ from embedded.github import FakeGitHub
 from embedded.organisation import AWKWARD, LARGE, OWNER, add_repository, plain
 from embedded.real_git import git, restore, served_refs
 from embedded.stack import BACKUP, PROJECT, Stack, serve_stack
-from github_s3_backup.disk import readable
+from github_s3_backup.units import format_bytes
 
 OUTPUT = PROJECT / "build" / "demo"
 BUCKET = "demo-backups"
@@ -192,7 +192,7 @@ def summarise(
         "repositories": f"{manifest['total_repos']} listed: {counted}",
         "refs": f"{sum(one.refs for one in restored)} restored and compared, "
         + (f"{wrong} REPOSITORIES DIFFER" if wrong else "all equal to the source"),
-        "bytes": f"{readable(size)} in bundles",
+        "bytes": f"{format_bytes(size)} in bundles",
         "seconds": f"{seconds[0]:.1f} to back up, {seconds[1]:.1f} to restore and compare",
         "metrics": published,
         "manifest": f"{day}/manifest.json",

@@ -11,16 +11,16 @@ from html import escape
 from embedded.stack import PROJECT
 
 DIAGRAM = PROJECT / "docs" / "architecture.svg"
-ALT = "How a run works: what starts it, what it reads, where backups go, who is told, and how they are restored"
+ALT = "How a run works: what starts it, what it reads, where backups go, who is notified, and how they are restored"
 
-# Pixels: a box, the room between two, the room around all, a line of text.
+# Pixels: a box, the gap between two boxes, the margin, a line of text.
 WIDTH, HEIGHT, ACROSS, DOWN, AROUND, LINE = 204, 74, 34, 52, 8, 17
 COLUMNS, ROWS = 3, 4
 
 
 @dataclass(frozen=True)
 class Box:
-    """What is drawn at a place of the grid: a title, and up to two lines below it."""
+    """A cell of the grid: a title, and up to two lines below it."""
 
     column: int
     row: int
@@ -39,7 +39,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """From a box to a neighbour, with the words beside it; `aside` moves its right end out of the middle."""
+    """From a box to a neighbor, with a label; `aside` moves its right end out of the middle."""
 
     start: str
     end: str
@@ -52,12 +52,12 @@ BOXES = {
     "github": Box(1, 0, "GitHub", ("every repository that", "the App can see"), "outside"),
     "people": Box(2, 0, "You", ("e-mail, or alarm_actions",), "outside"),
     "schedule": Box(0, 1, "EventBridge rule", ("schedule_expression",)),
-    "task": Box(1, 1, "Fargate task", ("container/backup.py", "clone, bundle, prove, upload"), "core"),
+    "task": Box(1, 1, "Fargate task", ("github-s3-backup backup", "clone, bundle, verify, upload"), "core"),
     "watch": Box(2, 1, "CloudWatch", ("logs, metrics, dashboard,", "alarms, SNS topics")),
-    "letters": Box(0, 2, "Dead-letter queue", ("starts that were given up", "raise an alarm")),
+    "letters": Box(0, 2, "Dead-letter queue", ("failed starts", "raise an alarm")),
     "primary": Box(1, 2, "Primary bucket", ("versioned, Object Lock if on", "date/owner/name.bundle"), "core"),
-    "drill": Box(2, 3, "Restore drill, if on", ("container/restore.py verify", "may only read the replica")),
-    "git": Box(0, 3, "Your restore", ("git and aws alone,", "or container/restore.py"), "outside"),
+    "drill": Box(2, 3, "Restore drill (optional)", ("github-s3-backup restore", "can only read the replica")),
+    "git": Box(0, 3, "Your restore", ("git and aws alone,", "or github-s3-backup restore"), "outside"),
     "replica": Box(1, 3, "Replica bucket", ("in replica_region, with the", "same keys and versions"), "core"),
 }
 ARROWS = (
@@ -66,7 +66,7 @@ ARROWS = (
     Arrow("watch", "people", "alarms"),
     Arrow("schedule", "task"),
     Arrow("task", "watch"),
-    Arrow("schedule", "letters", "failed starts"),
+    Arrow("schedule", "letters", "after retries"),
     Arrow("task", "primary", "SHA-256, manifest last"),
     Arrow("primary", "replica", "replication, no deletions"),
     Arrow("replica", "drill"),
@@ -74,7 +74,7 @@ ARROWS = (
     Arrow("replica", "git"),
     Arrow("primary", "git", aside=-60),
 )
-# Colours come from the site's palette; where there is none, from the reader's system.
+# Colors come from the site's palette, or from the reader's system where there is none.
 STYLE = """
 .gb { color: var(--md-typeset-color, #1f2328); font: 13px system-ui, "Segoe UI", Roboto, Arial, sans-serif; }
 @media (prefers-color-scheme: dark) { .gb { color: var(--md-typeset-color, #e6edf3); } }
@@ -107,7 +107,7 @@ def svg() -> str:
 
 
 def drawn_box(box: Box) -> Iterator[str]:
-    """Yield a box and its words, in the middle of it."""
+    """Yield a box with its text in the middle."""
     yield f'<rect class="{box.look}" x="{box.left}" y="{box.top}" width="{WIDTH}" height="{HEIGHT}" rx="7"/>'
     middle, first = box.left + WIDTH // 2, box.top + HEIGHT // 2 + 5 - len(box.lines) * LINE // 2
     for number, words in enumerate((box.title, *box.lines)):
@@ -116,7 +116,7 @@ def drawn_box(box: Box) -> Iterator[str]:
 
 
 def drawn_arrow(arrow: Arrow) -> Iterator[str]:
-    """Yield an arrow and its words: straight between neighbours, with two bends to a box of another row and column."""
+    """Yield an arrow and its label: straight between neighbors, with two bends to a box in another row and column."""
     start, end = BOXES[arrow.start], BOXES[arrow.end]
     if start.row == end.row:
         rightwards = end.column > start.column

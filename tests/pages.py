@@ -1,6 +1,6 @@
 """What the commands of a page run against: two days of backups in two buckets, and a place to push to.
 
-The pages name buckets, organisations and hosts; here these names lead to the embedded S3 and AWS, and
+The pages name buckets, organizations, and hosts. Here these names lead to the embedded S3 and AWS, and
 https://github.com/ to bare repositories in a folder that refuse what GitHub refuses.
 """
 
@@ -65,7 +65,7 @@ def two_days(stack: Stack, folder: Path) -> tuple[Day, Day]:
             recipe = RECIPES[name]
             github.add("acme", name, make_repository(folder, recipe), **recipe.about)
         before = back_up(stack, github, folder / "before")
-        api, vanished = (github.repositories[one] for one in list(github.repositories) if _named(github, one))
+        api, vanished = (github.repositories[number] for number in list(github.repositories) if _named(github, number))
         git(f"--git-dir={api.path}", "update-ref", "-d", DELETED_BRANCH)
         vanished.gone = True
         after = back_up(stack, github, folder / "after")
@@ -83,11 +83,12 @@ def back_up(stack: Stack, github: FakeGitHub, folder: Path) -> Day:
     client, bucket = stack.s3.client(), stack.s3.new_bucket(f"pages-{os.getpid()}-{folder.name}")
     environment = stack.environment(github, bucket, folder) | {"GITHUB_APP_KEY_FILE": str(folder / "key.pem")}
     subprocess.run(BACKUP, env=environment, check=True, capture_output=True)
-    keys = [one["Key"] for one in client.list_objects_v2(Bucket=bucket)["Contents"]]
+    keys = [found["Key"] for found in client.list_objects_v2(Bucket=bucket)["Contents"]]
     stored = {key.split("/", 2)[2]: client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
     manifest = json.loads(stored.pop("manifest.json"))
-    paths = {one.full_name: one.path for one in github.repositories.values()}
-    return Day(manifest, stored, {one["full_name"]: served_refs(paths[one["full_name"]]) for one in manifest["repos"]})
+    paths = {repository.full_name: repository.path for repository in github.repositories.values()}
+    names = [entry["full_name"] for entry in manifest["repos"]]
+    return Day(manifest, stored, {name: served_refs(paths[name]) for name in names})
 
 
 @dataclass
@@ -110,9 +111,7 @@ class Place:
         return self.folder / "hosting"
 
     def arrange(self) -> "Place":
-        """Fill both buckets, and lay out the folder like a checkout after `make install`."""
-        for name in (".venv", "container"):
-            (self.folder / name).symlink_to(sys.prefix if name == ".venv" else PROJECT / name)
+        """Fill both buckets."""
         (self.folder / "tmp").mkdir()
         for bucket in (PRIMARY, REPLICA):
             self.empty(bucket)
@@ -125,11 +124,11 @@ class Place:
     def empty(self, bucket: str) -> None:
         """Make the bucket, or delete every version in it."""
         client = self.stack.s3.client()
-        if bucket not in {one["Name"] for one in client.list_buckets()["Buckets"]}:
+        if bucket not in {each["Name"] for each in client.list_buckets()["Buckets"]}:
             self.stack.s3.new_bucket(bucket)
         found = client.list_object_versions(Bucket=bucket)
-        for one in [*found.get("Versions", []), *found.get("DeleteMarkers", [])]:
-            client.delete_object(Bucket=bucket, Key=one["Key"], VersionId=one["VersionId"])
+        for version in [*found.get("Versions", []), *found.get("DeleteMarkers", [])]:
+            client.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
 
     def fill(self, bucket: str, day: Day, versions: dict[str, str] | None = None) -> dict[str, str]:
         """Put a day's backup into a bucket, its manifest with `versions` or the bucket's own, and return these."""
@@ -138,7 +137,7 @@ class Place:
             key = f"github-backup/{day.date}/{path}"
             stored[key] = client.put_object(Bucket=bucket, Key=key, Body=body)["VersionId"]
         named = versions or stored
-        repositories = [one | {"version_id": named.get(one["s3_key"])} for one in day.manifest["repos"]]
+        repositories = [entry | {"version_id": named.get(entry["s3_key"])} for entry in day.manifest["repos"]]
         body = json.dumps(day.manifest | {"repos": repositories}, indent=2).encode()
         client.put_object(Bucket=bucket, Key=f"github-backup/{day.date}/manifest.json", Body=body)
         return named
@@ -167,11 +166,12 @@ class Place:
         return done.stdout + done.stderr
 
     def environment(self) -> dict[str, str]:
-        """Return what points git and aws at this machine, and shuts them off from its configuration."""
+        """Return what points the commands at this machine and this checkout, and not at the user's configuration."""
         stack = self.stack
         return {
             **ENVIRONMENT,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(PROJECT / "container"),
             "HOME": str(self.folder / "tmp"),
             "TMPDIR": str(self.folder / "tmp"),
             "GIT_CONFIG_COUNT": "1",

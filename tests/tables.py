@@ -1,18 +1,21 @@
-"""The tables of the README and the site, made from variables.tf, outputs.tf and docs/costs.py.
+"""The tables of the docs site, made from variables.tf, outputs.tf and docs/costs.py.
 
 make docs      # write them
-tests/test_docs.py and tests/test_docs_site.py compare them
+tests/test_docs_site.py compares them
+
+The tables of inputs and outputs have the format of terraform-docs, as .terraform-docs.yml configures it.
 """
 
+import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable
 
 import costs
 import durations
 from embedded.stack import PROJECT
-
-README = PROJECT / "README.md"
+from github_s3_backup.manifest import json_schema
 
 
 def blocks(file: str, kind: str) -> list[tuple[str, str]]:
@@ -22,70 +25,82 @@ def blocks(file: str, kind: str) -> list[tuple[str, str]]:
 
 
 def argument(body: str, name: str) -> str | None:
-    """Return the text of an argument, a heredoc's or an object's lines put together; None where it is not set."""
+    """Return an argument's value as it is written, None where it is not set."""
     heredoc = re.search(rf"^  {name}\s+= <<-EOT\n(.*?)^  EOT", body, re.MULTILINE | re.DOTALL)
     if heredoc:
-        return " ".join(heredoc[1].split())
-    found = re.search(rf"^  {name}\s+= (\S.*?(?:\n  [)}}\]].*)?)$(?=\n  \w|\n\n|\n*\Z)", body, re.MULTILINE | re.DOTALL)
-    return " ".join(found[1].split()) if found else None
+        return textwrap.dedent(heredoc[1]).strip()
+    found = re.search(rf"^  {name}\s+= (.+(?:\n    .*)*(?:\n  [)\]}}]+)?)$", body, re.MULTILINE)
+    return found[1] if found else None
 
 
-def text_of(value: str | None) -> str:
-    """Return a description without HCL's quotes, fit for a cell of a table."""
-    plain = (value or "").removeprefix('"').removesuffix('"').replace('\\"', '"')
-    return plain.replace("|", "\\|")
+def cell(text: str) -> str:
+    """Return a description, in quotes or from a heredoc, as a table's cell."""
+    if text.startswith('"'):
+        text = json.loads(text)
+    return text.replace("|", "\\|").replace("\n", "<br/>")
+
+
+def code(value: str) -> str:
+    """Return HCL or JSON as a table's cell."""
+    return f"<pre>{value.replace(chr(10), '<br/>')}</pre>" if "\n" in value else f"`{value}`"
+
+
+def as_json(value: str) -> str:
+    """Return a default as terraform-docs shows it."""
+    return json.dumps(json.loads(re.sub(r"(\w+) = ", r'"\1": ', value)), indent=2, sort_keys=True)
 
 
 def inputs() -> str:
     """Return the table of inputs: the required ones first, as in the file."""
-    rows = ["| input | default | meaning |", "|---|---|---|"]
+    rows = ["| Name | Description | Type | Default | Required |", "| ---- | ----------- | ---- | ------- | :------: |"]
     for name, body in blocks("variables.tf", "variable"):
-        default = argument(body, "default")
-        shown = "required" if default is None else f"`{text_of(default) if default.startswith(chr(34)) else default}`"
-        rows.append(f"| `{name}` | {shown} | {text_of(argument(body, 'description'))} |")
+        description, kind, default = (argument(body, each) for each in ("description", "type", "default"))
+        shown, required = ("n/a", "yes") if default is None else (code(as_json(default)), "no")
+        link = f'<a name="input_{name}"></a> [{name}](#input_{name})'
+        rows.append(f"| {link} | {cell(str(description))} | {code(str(kind))} | {shown} | {required} |")
     return "\n".join(rows)
 
 
 def outputs() -> str:
     """Return the table of outputs."""
-    rows = ["| output | meaning |", "|---|---|"]
-    rows += [
-        f"| `{name}` | {text_of(argument(body, 'description'))} |" for name, body in blocks("outputs.tf", "output")
-    ]
+    rows = ["| Name | Description |", "| ---- | ----------- |"]
+    for name, body in blocks("outputs.tf", "output"):
+        link = f'<a name="output_{name}"></a> [{name}](#output_{name})'
+        rows.append(f"| {link} | {cell(str(argument(body, 'description')))} |")
     return "\n".join(rows)
 
 
-def copied(first: str) -> str:
-    """Return the README's table whose first column is called `first`: it is written there and nowhere else."""
-    found = re.search(rf"^\| {first} \|.*\n\|[-|]+\n(?:\|.*\n)+", README.read_text(), re.MULTILINE)
-    assert found, first
-    return found[0].strip()
+def module() -> str:
+    """Return what terraform-docs writes between its marks."""
+    return f"## Inputs\n\n{inputs()}\n\n## Outputs\n\n{outputs()}"
 
 
-TABLES: dict[str, Callable[[], str]] = {
-    "inputs": inputs,
-    "outputs": outputs,
-    "environment": lambda: copied("variable"),
-    "exit codes": lambda: copied("code"),
-    "metrics": lambda: copied("metric"),
-    "costs": costs.table,
-    "prices": costs.price_table,
-    "sizes": costs.sizing_table,
-    "durations": durations.table,
+# By the marks around them.
+TABLES: dict[tuple[str, str], Callable[[], str]] = {
+    ("<!-- BEGIN_TF_DOCS -->", "<!-- END_TF_DOCS -->"): module,
+    ("<!-- summary -->", "<!-- end of summary -->"): costs.summary,
+    ("<!-- costs -->", "<!-- end of costs -->"): costs.table,
+    ("<!-- year -->", "<!-- end of year -->"): costs.year_table,
+    ("<!-- recovery -->", "<!-- end of recovery -->"): costs.recovery_table,
+    ("<!-- prices -->", "<!-- end of prices -->"): costs.price_table,
+    ("<!-- sizes -->", "<!-- end of sizes -->"): costs.sizing_table,
+    ("<!-- durations -->", "<!-- end of durations -->"): durations.table,
 }
-PAGES = (README, *(PROJECT / "docs" / name for name in ("configuration.md", "costs.md", "sizing.md")))
+PAGES = tuple(PROJECT / "docs" / name for name in ("inputs.md", "costs.md", "sizing.md"))
+SCHEMA = PROJECT / "docs" / "manifest.schema.json"
 
 
 def filled(text: str) -> str:
     """Return a page with the tables between their marks."""
-    for name in re.findall(r"^<!-- end of (.*) -->$", text, re.MULTILINE):
-        before, rest = text.split(f"<!-- {name} -->\n")
-        after = rest.split(f"<!-- end of {name} -->", 1)[1]
-        text = f"{before}<!-- {name} -->\n{TABLES[name]()}\n<!-- end of {name} -->{after}"
+    for (begin, end), table in TABLES.items():
+        if begin in text:
+            before, rest = text.split(f"{begin}\n")
+            text = f"{before}{begin}\n{table()}\n{end}{rest.split(end, 1)[1]}"
     return text
 
 
 if __name__ == "__main__":
     for page in PAGES:
         page.write_text(filled(page.read_text()))
+    SCHEMA.write_text(json.dumps(json_schema(), indent=2) + "\n")
     sys.exit(0)

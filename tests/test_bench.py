@@ -12,8 +12,9 @@ import requests
 
 from bench.benchmark import measure
 from bench.compare import CHANGED, FULL, GITHUB_BACKUP, LOOP
-from bench.days import DAY, a_day_passes, days
+from bench.days import DAY, a_day_passes, days, newest_manifest, run_keys
 from bench.frugal_s3 import serve_frugal_s3
+from bench.growth import a_run
 from bench.organisation import Organisation, organisation
 from bench.page import write_page
 from bench.plan import MB, Plan, planned
@@ -62,6 +63,7 @@ def test_everything_is_measured_printed_and_written(stack: Stack, tmp_path: Path
     assert results.comparison.runs[GITHUB_BACKUP][0].disk > 300_000
     assert [(row.repositories, row.share, row.changed) for row in results.growth] == [(3, None, 3), (3, 100, 3)]
     assert results.growth[1].uploaded > 0
+    assert [row.usage.s3_objects for row in results.growth] == [3 + 2, 3 + 2]
     assert results.bundles_restored == 2 * (4 * 4) + 2 * 3
     assert re.search(r"peak memory of a run with 10,000 .* not measured", report(results))
     assert json.loads(results.to_json())["bars"][0]["limit"] == 2.5
@@ -82,10 +84,28 @@ def test_what_restores_to_something_else_fails_the_benchmark(session: Session, s
             session.restorer.product(served, bucket)
         served.change(50)
         client = session.s3.client()
-        one, other = (f"github-backup/{days(session.s3, bucket)[0]}/acme/tiny-00{n}.bundle" for n in range(2))
-        client.copy_object(Bucket=bucket, Key=one, CopySource={"Bucket": bucket, "Key": other})
+        folder = f"github-backup/{days(session.s3, bucket)[0]}/acme"
+        other = client.get_object(Bucket=bucket, Key=f"{folder}/tiny-001.bundle")["Body"].read()
+        client.put_object(Bucket=bucket, Key=f"{folder}/tiny-000.bundle", Body=other)
         with pytest.raises(DifferenceError, match="is not what the manifest says"):
             session.restorer.product(served, bucket)
+
+
+def test_an_unchanged_day_writes_two_objects_and_refers_to_the_first_day(
+    session: Session, served: Organisation
+) -> None:
+    with session.bucket() as bucket:
+        a_run(session, served, bucket, None)
+        for _ in range(2):
+            a_day_passes(session.s3, bucket)
+            row = a_run(session, served, bucket, 0)
+            due = row.repositories - row.unchanged
+            assert (row.usage.s3_objects, row.objects_beside_bundles) == (2 + due, 2)
+        last = newest_manifest(session.s3, bucket)
+        assert [len(run_keys(session.s3, bucket, day)) for day in days(session.s3, bucket)] == [1, 1, 1]
+    unchanged = [entry for entry in last["repos"] if entry["status"] == "unchanged"]
+    assert unchanged
+    assert all(entry["s3_key"].split("/")[1] < last["date"] for entry in unchanged)
 
 
 @pytest.mark.usefixtures("served")
@@ -106,30 +126,30 @@ def test_what_was_never_recorded_fails_a_measured_run(session: Session) -> None:
 
 @pytest.mark.parametrize("protocol", ["0", "2"])
 def test_git_clones_from_recordings_in_either_protocol(session: Session, served: Organisation, protocol: str) -> None:
-    one = served.github.repositories[min(served.github.repositories)]
-    one.private = False
+    repository = served.github.repositories[min(served.github.repositories)]
+    repository.private = False
     clone = (
         "-c",
         f"protocol.version={protocol}",
         "clone",
         "--quiet",
         "--mirror",
-        f"{session.recorded.url}/{one.full_name}.git",
+        f"{session.recorded.url}/{repository.full_name}.git",
     )
     git(*clone, session.place / "recorded.git")
     session.recorded.set(recording=False)
     git(*clone, session.place / "replayed.git")
-    assert served_refs(session.place / "replayed.git") == served_refs(one.path)
+    assert served_refs(session.place / "replayed.git") == served_refs(repository.path)
     assert len(session.recorded.take().asked) == 2 * (2 if protocol == "0" else 3)
 
 
 def test_a_repository_that_changed_is_served_with_another_commit(served: Organisation) -> None:
-    paths = [one.path for one in served.github.repositories.values()]
+    paths = [repository.path for repository in served.github.repositories.values()]
     assert served.change(3) == 1
-    changed = [one.path for one in served.github.repositories.values()]
+    changed = [repository.path for repository in served.github.repositories.values()]
     assert [served_refs(a) == served_refs(b) for a, b in zip(paths, changed, strict=True)] == [False, True]
     assert served.change(3) == 1
-    assert [one.path for one in served.github.repositories.values()] == paths
+    assert [repository.path for repository in served.github.repositories.values()] == paths
 
 
 def test_a_day_that_passed_leaves_everything_a_day_older(session: Session, served: Organisation) -> None:
@@ -146,10 +166,10 @@ def test_a_day_that_passed_leaves_everything_a_day_older(session: Session, serve
 
 def test_repositories_are_the_same_bytes_each_time(tmp_path: Path) -> None:
     made = [compared(tmp_path / name, replace(SMALL, medium=1, medium_commits=3)) for name in ("one", "two")]
-    refs = [[served_refs(one.path) for one in each] for each in made]
+    refs = [[served_refs(repository.path) for repository in each] for each in made]
     assert refs[0] == refs[1]
     assert len(refs[0]) == 5
-    assert all("refs/heads/main" in one for one in refs[0])
+    assert all("refs/heads/main" in names for names in refs[0])
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from embedded.github import FakeGitHub
 from embedded.organisation import RECIPES, WHO, Stream
 from embedded.real_git import bundled_refs, git, restore, served_refs
 from github_s3_backup.git.bundle import Bundle, BundleError, only_pack, open_bundle, read_header, write_header
-from github_s3_backup.git.process import Git, GitError, Mirror, fingerprint, parse_refs
+from github_s3_backup.git.mirror import Mirror, clone_mirror
+from github_s3_backup.git.process import Git, GitError
+from github_s3_backup.git.refs import parse_refs, refs_sha256
 from github_s3_backup.stop import Stop
 from world import Repositories
 
@@ -58,7 +60,7 @@ def test_a_bundle_is_proven_and_restores(
     assert bundled_refs(path) == source
     assert restore(path, tmp_path / "restored.git") == {k: v for k, v in source.items() if k != "HEAD"}
     content = path.read_bytes()
-    assert (bundle.size, bundle.sha256) == (len(content), hashlib.sha256(content).digest())
+    assert (bundle.size, bundle.sha256) == (len(content), hashlib.sha256(content).hexdigest())
 
 
 def repacked(mirror: Mirror, path: Path) -> Mirror:
@@ -84,7 +86,9 @@ def test_stock_git_bundle_create_loses_refs_that_it_finds_ambiguous(
 ) -> None:
     """The reason why the bundle's refs are compared: git says nothing of this in its exit code."""
     mirror = mirror_of(repositories, "ambiguous-refs")
-    (tmp_path / "stock").write_bytes(b"".join(tool.bundle(mirror)))
+    (tmp_path / "stock").write_bytes(
+        b"".join(tool.stream(f"--git-dir={mirror.path}", "bundle", "create", "-", "--all"))
+    )
     lost = served_refs(mirror.path).keys() - bundled_refs(tmp_path / "stock").keys()
     assert {"HEAD", "refs/heads/main"} <= lost
 
@@ -93,7 +97,9 @@ def test_stock_git_bundle_create_loses_refs_that_it_finds_ambiguous(
 def test_what_git_clones_is_one_pack(repositories: Repositories, github: FakeGitHub, tmp_path: Path, name: str) -> None:
     """Under protocol version 0 git would unpack what is small into one file an object."""
     github.add("acme", name, mirror_of(repositories, name).path, private=False)
-    mirror = Git(tmp_path, github.server_url, Stop()).mirror(f"{github.server_url}/acme/{name}.git", tmp_path / "m", "")
+    mirror = clone_mirror(
+        Git(tmp_path, github.server_url, Stop()), f"{github.server_url}/acme/{name}.git", tmp_path / "m", "token"
+    )
     assert only_pack(mirror.path)
 
 
@@ -200,7 +206,7 @@ def test_what_is_no_bundle_is_refused(repositories: Repositories) -> None:
 
 def test_the_fingerprint_of_refs_is_that_of_their_sorted_lines() -> None:
     refs = parse_refs(b"bb refs/heads/a\naa refs/heads/z\nbb HEAD\n")
-    assert fingerprint(refs) == hashlib.sha256(b"aa refs/heads/z\nbb HEAD\nbb refs/heads/a\n").hexdigest()
+    assert refs_sha256(refs) == hashlib.sha256(b"aa refs/heads/z\nbb HEAD\nbb refs/heads/a\n").hexdigest()
 
 
 # -- any repository --------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from github_s3_backup.configuration import Configuration, ConfigurationError, read_configuration
+from github_s3_backup.configuration import Configuration, ConfigurationError, Selection, read_configuration
 from github_s3_backup.program import aws_session
 
 
@@ -35,7 +35,10 @@ def test_the_defaults_are_those_of_the_contract(sound: dict[str, str]) -> None:
         server_url="https://github.com",
         service_name="github-backup",
         concurrency=min(64, 8 * (os.cpu_count() or 1)),
-        full_backup_days=7,
+        full_backup_days=28,
+        deadline_hours=None,
+        anomaly_percent=5.0,
+        selection=Selection(),
     )
 
 

@@ -1,4 +1,4 @@
-"""The commands in the README are executed as they stand, and what its tables say is what the code does."""
+"""The commands in the README are executed as they stand, and the tables of the environment are those of the code."""
 
 import json
 import os
@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import tables
 from embedded.github import FakeRepository
 from embedded.real_git import git, served_refs
 from embedded.stack import PROJECT
@@ -17,13 +16,14 @@ from github_s3_backup.backup.run import NOT_STARTED, OK, SOME_FAILED, STOPPED
 from world import World
 
 README = (PROJECT / "README.md").read_text()
+ENVIRONMENT = (PROJECT / "docs" / "environment.md").read_text()
 # Run with what runs these tests, not with an environment to be made first.
 MAKE = ["make", f"BIN={Path(sys.executable).parent}", "READY="]
 
 
-def section(heading: str) -> str:
-    """Return the README's text below a heading, up to the next one."""
-    return re.split(r"^#+ ", README.split(f"# {heading}\n", 1)[1], flags=re.MULTILINE)[0]
+def section(heading: str, page: str = README) -> str:
+    """Return a page's text below a heading, up to the next one."""
+    return re.split(r"^#+ ", page.split(f"# {heading}\n", 1)[1], flags=re.MULTILINE)[0]
 
 
 def commands(heading: str) -> list[str]:
@@ -32,8 +32,9 @@ def commands(heading: str) -> list[str]:
 
 
 def table(heading: str) -> set[str]:
-    """Return the first column of a section's tables."""
-    return set(re.findall(r"^\| `?(\w+)`?", section(heading), re.MULTILINE)) - {"variable", "code", "metric"}
+    """Return the first column of a table on the page about the environment."""
+    names = set(re.findall(r"^\| `?(\w+)`?", section(heading, ENVIRONMENT), re.MULTILINE))
+    return names - {"Variable", "Code", "Metric"}
 
 
 def shell(script: str, folder: Path, environment: dict[str, str]) -> str:
@@ -49,16 +50,15 @@ def shell(script: str, folder: Path, environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def test_the_sections_come_in_the_order_in_which_a_user_needs_them() -> None:
+def test_the_readme_is_short_and_in_the_order_of_its_readers_questions() -> None:
+    assert len(README.splitlines()) <= 150
     assert re.findall(r"^## (.*)", README, re.MULTILINE) == [
-        "What lands in S3",
-        "Try it in one command",
-        "Restore in three commands",
-        "What is not backed up",
-        "Exit codes and metrics",
-        "Deploy with Terraform",
-        "Environment of the program",
-        "Develop",
+        "What a run looks like",
+        "Try it",
+        "Deploy it",
+        "Restore",
+        "Limits",
+        "Documentation",
     ]
 
 
@@ -71,17 +71,22 @@ def make(*words: str) -> str:
 
 def test_the_demo_commands_back_up_restore_and_say_how_to_restore_by_hand(tmp_path: Path) -> None:
     """Both of the README's commands, one after the other as they share a folder, and then what they print."""
-    generated, with_folder = (command.split() for command in commands("Try it in one command"))
+    generated, with_folder = (command.split() for command in commands("Try it"))
     output = make(*generated[1:])
     listed = re.search(r"(\d+) listed", output)
     assert listed is not None
     assert int(listed[1]) >= 35
     assert "all equal to the source" in output
+    picture = section("What a run looks like")
+    for pattern in (r"^== .*", r"^   [a-z]+ {2,}"):
+        pictured = set(re.findall(pattern, re.sub(r"\d+", "N", picture), re.MULTILINE))
+        assert pictured
+        assert pictured <= set(re.findall(pattern, re.sub(r"\d+", "N", output), re.MULTILINE))
 
-    for name in ("one", "two.git"):
+    for name in ("first", "second.git"):
         git("init", "--quiet", *(["--bare"] if name.endswith(".git") else []), tmp_path / "mine" / name)
-    git("-C", tmp_path / "mine" / "one", "commit", "--quiet", "--allow-empty", "-m", "first")
-    git("-C", tmp_path / "mine" / "one", "branch", "other")
+    git("-C", tmp_path / "mine" / "first", "commit", "--quiet", "--allow-empty", "-m", "first")
+    git("-C", tmp_path / "mine" / "first", "branch", "other")
     output = make(with_folder[1], with_folder[2].replace("/path/to/a/folder/of/repositories", str(tmp_path / "mine")))
     assert "2 listed: 1 empty, 1 stored" in output
     assert "2 restored and compared, all equal to the source" in output
@@ -90,26 +95,29 @@ def test_the_demo_commands_back_up_restore_and_say_how_to_restore_by_hand(tmp_pa
     assert len(by_hand) == 3
     shell("\n".join(by_hand), PROJECT, dict(os.environ))
     work_tree = PROJECT / by_hand[2].split()[-1]
-    assert git("-C", work_tree, "rev-parse", "HEAD") == git("-C", tmp_path / "mine" / "one", "rev-parse", "HEAD")
+    assert git("-C", work_tree, "rev-parse", "HEAD") == git("-C", tmp_path / "mine" / "first", "rev-parse", "HEAD")
 
 
 def test_the_laptop_commands_back_up_to_any_s3(world: World) -> None:
+    """The command is installed by a test of docs/restore.md; here it runs this checkout."""
     world.add("api")
     install, run = commands("Against the real GitHub, from a laptop")
-    make("--dry-run", *install.split()[1:])
+    assert install in (PROJECT / "docs" / "restore.md").read_text()
     world.stack.s3.new_bucket("my-backups")
     environment = world.environment(S3_BUCKET=None, GITHUB_APP_ID=None, GITHUB_APP_KEY_FILE=None, AWS_REGION=None)
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    environment["PYTHONPATH"] = str(PROJECT / "container")
     (world.folder / "my-app.private-key.pem").write_text(world.github.pem())
-    (world.folder / ".venv").symlink_to(sys.prefix)
-    (world.folder / "container").symlink_to(PROJECT / "container")
     output = shell(run, world.folder, environment)
-    assert json.loads(output.splitlines()[-1])["exit_code"] == 0
+    *_, summary = (json.loads(line) for line in output.splitlines() if line.startswith("{"))
+    assert summary["exit_code"] == 0
+    assert re.search(r"^\d{4}-\d\d-\d\d +", output, re.MULTILINE)
 
 
 def run_three_commands(world: World, repository: FakeRepository, to: str) -> dict[str, Any]:
     """Back up, restore with the README's three commands, and return the manifest's entry."""
     entry = world.run().repos[repository.full_name]
-    given, three = commands("Restore in three commands")[:2]
+    given, three = commands("Restore")[:2]
     assert re.findall(r"(\w+)=", given) == ["BUCKET", "DATE", "OWNER", "NAME", "BRANCH", "TO"]
     assert len(three.strip().splitlines()) == 3
     bin_folder = Path(sys.executable).parent
@@ -166,20 +174,15 @@ def test_the_three_commands_work_where_there_are_no_tags_and_no_notes(world: Wor
 
 
 def test_the_tables_name_every_exit_code_metric_and_variable() -> None:
-    documented = table("Exit codes and metrics")
+    documented = table("Exit codes") | table("Metrics")
     codes = {str(code) for code in (OK, SOME_FAILED, NOT_STARTED, STOPPED)}
     assert documented == codes | metrics.UNITS.keys() | metrics.RESTORE_UNITS.keys()
     sources = "".join(path.read_text() for path in (PROJECT / "container").rglob("*.py"))
-    read = set(re.findall(r'"((?:GITHUB|S3|BACKUP|FULL|SERVICE|RESTORE)_[A-Z_]+)"', sources))
-    assert table("Environment of the program") - {"AWS_REGION"} == read - {"GITHUB_APP", "RESTORE_APP"}
+    read = set(re.findall(r'"((?:GITHUB|S3|BACKUP|FULL|SERVICE|RESTORE|RUN|ANOMALY)_[A-Z_]+)"', sources))
+    assert table("Environment variables") - {"AWS_REGION"} == read - {"GITHUB_APP", "RESTORE_APP"}
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:
     for page in [*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
-
-
-def test_the_tables_of_inputs_and_outputs_are_those_of_the_module() -> None:
-    assert tables.filled(README) == README, "they differ: run `make docs`"
-    assert README.count("| `github_app_id` | required |") == 1

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +16,16 @@ from embedded.github import FakeGitHub
 from embedded.real_git import git, served_refs
 from embedded.s3 import REGION
 from embedded.stack import PROJECT, Stack
+from github_s3_backup.version import TOOL_VERSION
 from pages import DELETED_BRANCH, NAMES, PRIMARY, REPLICA, SERVICE, VANISHED, Day, Place, sections, two_days
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
 
 FIRST = "Before you begin"
-# Complete in themselves: the page begins at the primary bucket, which is gone then.
-ALONE = (FIRST, "From the replica")
+# Complete in themselves; the primary bucket, at which the page begins, is gone in the last one.
+INSTALL = "Install the restore command"
+ALONE = (FIRST, INSTALL, "From the replica")
 PUSHED = ("refs/heads/", "refs/tags/", "refs/notes/")
 PAGES = {page: sections(page) for page in ("restore.md", "disaster-recovery.md")}
 SECTIONS = [(page, heading) for page, found in PAGES.items() for heading in found]
@@ -65,7 +69,7 @@ def pushable(refs: dict[str, str]) -> dict[str, str]:
 
 def stored(place: Place) -> list[str]:
     """Return the repositories of today's backup that have a bundle."""
-    return [one["full_name"] for one in place.today.manifest["repos"] if one["s3_key"]]
+    return [entry["full_name"] for entry in place.today.manifest["repos"] if entry["s3_key"]]
 
 
 def before_you_begin(place: Place) -> Check:
@@ -75,6 +79,24 @@ def before_you_begin(place: Place) -> Check:
         assert f'"date": "{place.today.date}"' in output
         assert '"complete": true' in output
         assert f'"total_repos": {len(NAMES) - 1}' in output
+
+    return check
+
+
+def install_the_command(place: Place) -> Check:
+    """Install a copy, as the build leaves files there, with the dependencies of these tests and no package index."""
+    shutil.copytree(
+        PROJECT / "container", place.folder / "container", ignore=shutil.ignore_patterns("build", "*.egg-info")
+    )
+    dependencies = sysconfig.get_path("purelib")
+    # pip turns build isolation off where the value is false.
+    place.variables |= {"PYTHONPATH": dependencies, "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "false"}
+
+    def check(output: str) -> None:
+        assert output.splitlines()[-1] == TOOL_VERSION
+        installed = place.folder / "tmp" / "github-s3-backup" / "bin" / "github-s3-backup"
+        place.variables |= {"S3_BUCKET": PRIMARY, "AWS_REGION": REGION}
+        assert place.today.date in place.run([f"{installed} restore list\n"])
 
     return check
 
@@ -94,7 +116,7 @@ def one_repository(place: Place) -> Check:
 def find_the_last_good_day(place: Place) -> Check:
     def check(output: str) -> None:
         for day in place.days:
-            (entry,) = (one for one in day.manifest["repos"] if one["full_name"] == "acme/api")
+            (entry,) = (each for each in day.manifest["repos"] if each["full_name"] == "acme/api")
             (line,) = re.findall(rf'^{day.date} .*"sha".*', output, re.MULTILINE)
             for name in ("sha", "size_bytes", "ref_count"):
                 assert f'"{name}": {json.dumps(entry[name])},' in line
@@ -118,7 +140,7 @@ def everything(place: Place) -> Check:
 def check_verified(place: Place) -> None:
     report = json.loads((place.folder / "verified.json").read_text())
     assert report["failed"] == 0
-    assert {one["full_name"] for one in report["repositories"] if one["status"] == "verified"} >= set(stored(place))
+    assert {each["full_name"] for each in report["repositories"] if each["status"] == "verified"} >= set(stored(place))
 
 
 def check_mirrors(place: Place) -> None:
@@ -131,11 +153,11 @@ def expect_pushed(place: Place, full_names: list[str], owner: str) -> Check:
     place.github.new_repositories = place.folder / "created"
     place.token = place.github.personal_token("admin", [owner])
     place.variables |= {"GITHUB_API_URL": place.github.api_url, "GITHUB_SERVER_URL": place.github.server_url}
-    entries = {one["full_name"]: one for one in place.today.manifest["repos"]}
+    entries = {entry["full_name"]: entry for entry in place.today.manifest["repos"]}
 
     def check(output: str) -> None:
         assert place.token not in output
-        created = {one.full_name: one for one in place.github.repositories.values()}
+        created = {repository.full_name: repository for repository in place.github.repositories.values()}
         for full_name in full_names:
             entry, new = entries[full_name], created[f"{owner}/{full_name.partition('/')[2]}"]
             assert refs_of(new.path) == pushable(today(place, full_name)), full_name
@@ -173,7 +195,7 @@ def a_deleted_object(place: Place) -> Check:
     return check
 
 
-def into_another_organisation(place: Place) -> Check:
+def into_another_organization(place: Place) -> Check:
     return expect_pushed(place, stored(place), "acme-restored")
 
 
@@ -208,7 +230,7 @@ def put_report(place: Place) -> None:
     """Let the drill write its report, as its task does."""
     bucket = f"s3://{PRIMARY}/github-backup-drills/"
     place.variables |= {"AWS_REGION": REGION}
-    place.run([f".venv/bin/python container/restore.py verify --all --bucket {REPLICA} --report {bucket}\n"])
+    place.run([f"github-s3-backup restore verify --all --bucket {REPLICA} --report {bucket}\n"])
     del place.variables["AWS_REGION"]
 
 
@@ -225,7 +247,7 @@ def the_drill(place: Place) -> Check:
 
 def game_day(place: Place) -> Check:
     cloudwatch = arrange_account(place.stack)
-    check_pushed = expect_pushed(place, [one for one in stored(place) if one.startswith("acme/a")], "acme-restored")
+    check_pushed = expect_pushed(place, [name for name in stored(place) if name.startswith("acme/a")], "acme-restored")
 
     def check(output: str) -> None:
         (alarm,) = cloudwatch.describe_alarms(AlarmNames=[f"{SERVICE}-backup-failure"])["MetricAlarms"]
@@ -242,12 +264,13 @@ def game_day(place: Place) -> Check:
 
 EXPECTATIONS: dict[str, Callable[[Place], Check]] = {
     FIRST: before_you_begin,
+    INSTALL: install_the_command,
     "One repository": one_repository,
     "Find the last good day": find_the_last_good_day,
     "Everything": everything,
     "From the replica": from_the_replica,
     "A deleted object": a_deleted_object,
-    "Into another organisation": into_another_organisation,
+    "Into another organization": into_another_organization,
     "Work while GitHub is down": work_while_github_is_down,
     "The drill": the_drill,
     "Game day": game_day,
@@ -303,6 +326,6 @@ def test_the_three_commands_are_those_of_the_readme() -> None:
 
 def test_the_policy_for_restoring_reads_and_does_nothing_else() -> None:
     text = (PROJECT / "docs" / "restore.md").read_text()
-    (policy,) = (json.loads(one) for one in re.findall(r"```json\n(.*?)```", text, re.DOTALL))
+    (policy,) = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL))
     actions = {action for statement in policy["Statement"] for action in statement["Action"]}
     assert actions == {"s3:ListBucket", "s3:ListBucketVersions", "s3:GetObject", "s3:GetObjectVersion"}

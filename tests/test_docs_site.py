@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,10 +19,13 @@ import costs
 import diagram
 import durations
 import tables
+from bench.year import a_year
 from embedded.stack import PROJECT
+from github_s3_backup.capacity import DISK_PER_BYTE, USABLE_DISK
 from github_s3_backup.configuration import WORKERS_PER_CPU
-from github_s3_backup.disk import PER_BYTE, USABLE
-from github_s3_backup.github import app as github
+from github_s3_backup.github import client as github
+from github_s3_backup.manifest import RefSummary, StoredObject, new_entry, new_manifest
+from github_s3_backup.repository import Repository
 
 DOCS = PROJECT / "docs"
 CONTAINER = PROJECT / "container"
@@ -73,7 +77,7 @@ class Elements(HTMLParser):
         self.found.append((tag, {name: value or "" for name, value in attrs}))
 
     def values(self, tag: str, attribute: str) -> list[str]:
-        return [one[attribute] for name, one in self.found if name == tag and attribute in one]
+        return [attributes[attribute] for name, attributes in self.found if name == tag and attribute in attributes]
 
 
 # -- the site ------------------------------------------------------------------------------------
@@ -83,7 +87,9 @@ def test_every_page_is_built_and_can_be_searched(site: Path) -> None:
     pages = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")}
     assert pages <= {path.relative_to(site) for path in site.rglob("*.html")}
     index = json.loads((site / "search" / "search_index.json").read_text())
-    assert any("--overwrite" in one["text"] for one in index["docs"] if one["location"].startswith("restore.html"))
+    assert any(
+        "--overwrite" in section["text"] for section in index["docs"] if section["location"].startswith("restore.html")
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,14 +116,14 @@ def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:
     for page in site.rglob("*.html"):
         elements = Elements(page)
         fetched = [value for tag, attribute in FETCHED.items() for value in elements.values(tag, attribute)]
-        assert [one for one in fetched if re.match(r"(https?:)?//", one)] == [], page
+        assert [url for url in fetched if re.match(r"(https?:)?//", url)] == [], page
         assert "mermaid" not in page.read_text(), page
     for file in [*site.rglob("*.css"), *site.rglob("*.svg")]:
         assert re.findall(r"(?:url\(|@import|href=)\s*[\"']?(?:https?:)?//[^)\"']*", file.read_text()) == [], file
     for file in site.rglob("*.js"):
         if file.name != "search_index.js":  # the words of our own pages
             found = re.findall(r"[\"'`](https?://[^\"'`]+)", file.read_text())
-            assert [one for one in found if not THEMES_OWN.match(one)] == [], file
+            assert [url for url in found if not THEMES_OWN.match(url)] == [], file
 
 
 def test_links_out_of_the_site_are_https(site: Path) -> None:
@@ -163,6 +169,20 @@ def test_the_tables_are_those_of_the_code(page: Path) -> None:
     assert tables.filled(page.read_text()) == page.read_text(), "they differ: run `make docs`"
 
 
+def test_the_tables_of_inputs_and_outputs_are_complete() -> None:
+    page = (DOCS / "inputs.md").read_text()
+    assert len(re.findall(r"^\| .*\[github_app_id\].* \| `string` \| n/a \| yes \|$", page, re.MULTILINE)) == 1
+    for kind, file in (("input", "variables.tf"), ("output", "outputs.tf")):
+        names = [name for name, _ in tables.blocks(file, kind.replace("input", "variable"))]
+        assert names
+        assert re.findall(rf'<a name="{kind}_(\w+)">', page) == names
+    existing = re.search(
+        r"^\| .*\[existing\].*\| (<pre>object\(\{<br/>    bucket .*\}\)</pre>) \| `\{\}` \| no \|$", page, re.MULTILINE
+    )
+    assert existing
+    assert "validation" not in existing[1]
+
+
 def calls(file: Path) -> Iterator[ast.Call]:
     return (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
 
@@ -195,7 +215,7 @@ def events() -> set[str]:
         if named(call) in WARNINGS and call.args
         for text in texts(call.args[0])
     }
-    commands = ("fetch", "verify", "push", "list", "diff")
+    commands = ("fetch", "verify", "push", "list", "check", "diff")
     return found - {"… finished"} | {f"{command} finished" for command in commands}
 
 
@@ -208,7 +228,7 @@ def test_every_warning_and_error_of_the_log_has_a_section() -> None:
 
 def longest(node: ast.AST) -> str:
     """Return the longest text in an expression: what a person would search for."""
-    found = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    found = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
     return max(found, key=len, default="").strip(" :")
 
 
@@ -217,19 +237,19 @@ def problems() -> set[str]:
     found = set()
     for file in (
         CONTAINER / "github_s3_backup" / name
-        for name in ("github/app_key.py", "configuration.py", "restore/credentials.py", "disk.py")
+        for name in ("github/app_key.py", "configuration.py", "restore/credentials.py", "capacity.py")
     ):
         said = [call for call in calls(file) if named(call) in ("AppKeyError", "DiskFullError")]
         said += [call for call in calls(file) if ast.unparse(call.func).endswith("problems.append")]
         found |= {longest(call) for call in said}
-    hints = {one.format(variables="GITHUB_APP", permissions="") for one in github.HINTS.values()}
-    return {one.strip(" :") for one in found | hints if one}
+    hints = {hint.format(variables="GITHUB_APP", permissions="") for hint in github.HINTS.values()}
+    return {text.strip(" :") for text in found | hints if text}
 
 
 def test_every_problem_of_the_start_is_listed_in_its_own_words() -> None:
     page = " ".join(TROUBLESHOOTING.replace("`", "").split())
     assert len(problems()) > 20
-    assert [one for one in problems() if " ".join(one.split()) not in page] == []
+    assert [problem for problem in problems() if " ".join(problem.split()) not in page] == []
 
 
 def test_every_alarm_is_on_the_pages() -> None:
@@ -242,7 +262,8 @@ def test_every_alarm_is_on_the_pages() -> None:
 
 
 def test_every_exit_code_is_on_the_page() -> None:
-    codes = set(re.findall(r"^\| (\d+) \|", (PROJECT / "README.md").read_text(), re.MULTILINE))
+    codes = set(re.findall(r"^\| (\d+) \|", (DOCS / "environment.md").read_text(), re.MULTILINE))
+    assert codes
     assert codes <= set(re.findall(r"^\| (\d+) \|", TROUBLESHOOTING, re.MULTILINE))
 
 
@@ -257,15 +278,11 @@ def test_the_workflow_runs_what_ci_runs_with_pinned_actions() -> None:
     workflow = (PROJECT / ".github" / "workflows" / "test.yml").read_text()
     used = re.findall(r"uses: (\S+)", workflow)
     assert used
-    assert [one for one in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", one)] == []
+    assert [action for action in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action)] == []
     assert re.findall(r"- run: (.*)", workflow) == [".ci/run"]
 
 
 # -- costs ---------------------------------------------------------------------------------------
-
-
-def estimate(*options: str) -> costs.Costs:
-    return costs.costs(costs.options().parse_args(options))
 
 
 def test_the_calculator_runs_alone_and_prints_what_the_table_says() -> None:
@@ -275,7 +292,7 @@ def test_the_calculator_runs_alone_and_prints_what_the_table_says() -> None:
         text=True,
         check=True,
     )
-    total = re.search(r"^a month +(\S+)$", done.stdout, re.MULTILINE)
+    total = re.search(r"^per month +(\S+)$", done.stdout, re.MULTILINE)
     assert total
     assert f"| **{total[1]}** |" in (DOCS / "costs.md").read_text()
 
@@ -284,16 +301,67 @@ def test_the_calculator_runs_alone_and_prints_what_the_table_says() -> None:
 def test_the_command_on_the_page_runs(page: str) -> None:
     (command,) = re.findall(r"```sh\n(python3 .*)\n```", (DOCS / page).read_text())
     output = subprocess.run(["bash", "-c", command], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-    assert "a month" in output
+    assert "per month" in output
+
+
+def test_the_targets_of_the_page_are_met() -> None:
+    """Hold the costs of the two organisations of the page to what they were designed for."""
+    for (repositories, gigabytes), most in zip(costs.EXAMPLES[1:], (40, 400), strict=True):
+        assert costs.estimate(repositories=repositories, gigabytes=gigabytes).total <= most
 
 
 def test_storage_is_what_the_formula_says() -> None:
-    found = estimate("--gigabytes", "10", "--retention", "100")
-    assert found.held_gb == 10 * 130
-    assert found.storage == pytest.approx(2 * 1300 * 0.023)
-    assert estimate("--gigabytes", "10", "--retention", "7").held_gb == 10 * 14
-    cold = estimate("--gigabytes", "10", "--retention", "100", "--cold-after", "30")
-    assert cold.storage == pytest.approx(2 * 10 * (30 * 0.023 + 100 * 0.004))
+    changed = {"gigabytes": 10, "changed_gigabytes": 0.1, "full_backup_days": 9}
+    found = costs.estimate(**changed, retention=100)
+    assert found.written_gb == pytest.approx(2)
+    assert found.held_gb == pytest.approx(2 * (100 + 91 + 7))
+    assert found.storage == pytest.approx(2 * (30 * 0.023 + 168 * 0.004 + 198 * 0.004))
+    warm = costs.estimate(**changed, retention=100, cold_after=0, replica="STANDARD")
+    assert warm.storage == pytest.approx(2 * 2 * 198 * 0.023)
+
+
+def test_manifests_are_kept_twice_and_all_but_the_last_of_a_day_once() -> None:
+    gigabytes = 1000 * costs.ENTRY_BYTES / 1e9
+    assert costs.estimate(repositories=1000).manifests_gb == pytest.approx(gigabytes * 2 * 463)
+    hourly = costs.estimate(repositories=1000, runs_a_day=24)
+    assert hourly.manifests_gb == pytest.approx(gigabytes * (25 * 463 + 23 * 7))
+
+
+def test_a_busy_repository_is_stored_in_each_run_that_finds_a_push() -> None:
+    one_push = {"changed_gigabytes": 0.5, "full_backup_days": 50, "gigabytes": 100}
+    assert costs.estimate(**one_push, pushes=1, runs_a_day=24).written_gb == pytest.approx(51)
+    assert costs.estimate(**one_push, pushes=50, runs_a_day=1).written_gb == pytest.approx(51)
+    assert costs.estimate(**one_push, pushes=1000, runs_a_day=24).written_gb == pytest.approx(8 * 50 + 1)
+
+
+def test_a_simulated_year_leaves_what_the_page_says() -> None:
+    year = a_year(200, 40, days=120)
+    assert year.gigabytes == pytest.approx(costs.first_year_gb(200, 40, days=120), rel=0.05)
+    assert year.before_gb == 40 * 120
+    assert a_year(20, 40, days=30, full_backup_days=1).gigabytes == pytest.approx(40 * 30)
+
+
+def test_an_entry_of_a_manifest_has_about_as_many_bytes_as_assumed() -> None:
+    stored = StoredObject(
+        key=f"github-backup/2026-11-23/acme-engineering/{'a' * 20}.bundle",
+        version_id="v" * 32,
+        size_bytes=10**8,
+        sha256="a" * 64,
+        checksum="A" * 47,
+    )
+    repository = Repository(10**9, "acme-engineering", "a" * 20, True, False, False, "main", 1, 1)
+    entry = new_entry(repository, "stored", stored, RefSummary(ref_count=99, refs_sha256="b" * 64, sha="c" * 40), 1.234)
+    now = datetime.now(UTC)
+    manifest = new_manifest(
+        run_id="r",
+        started_at=now,
+        finished_at=now,
+        complete=True,
+        git_version="2",
+        entries=[entry] * 100,
+        failures=[],
+    )
+    assert len(manifest.to_json()) / 100 == pytest.approx(costs.ENTRY_BYTES, rel=0.05)
 
 
 def test_a_run_takes_as_long_as_the_longest_of_what_it_does_at_once() -> None:
@@ -316,21 +384,23 @@ def test_the_smallest_task_is_the_modules_default_and_holds_what_the_program_adm
     )
     task = durations.task_for(50, 2, 0.5, costs.LONGEST_FIRST_RUN)
     assert (task.vcpu * 1024, task.memory_gb * 1024, task.disk_gb) == (cpu, memory, disk)
-    assert (durations.DISK, durations.USABLE_DISK) == (PER_BYTE, USABLE)
+    assert (durations.DISK, durations.USABLE_DISK) == (DISK_PER_BYTE, USABLE_DISK)
     assert durations.IN_FLIGHT == WORKERS_PER_CPU
     for repositories, gigabytes, largest in costs.SIZES:
         task = durations.task_for(repositories, gigabytes, largest, costs.LONGEST_FIRST_RUN)
-        assert task.disk_gb * USABLE >= largest * PER_BYTE
+        assert task.disk_gb * USABLE_DISK >= largest * DISK_PER_BYTE
         assert task.disk_gb <= 200
         first = durations.first_run(repositories, gigabytes, largest)
         assert durations.seconds(first, task.vcpu) <= costs.LONGEST_FIRST_RUN
 
 
 def test_every_price_is_an_option_that_changes_the_result() -> None:
-    base = estimate("--cold-after", "30").total
+    def with_a_gateway(**given: object) -> float:
+        found = costs.estimate(**given)
+        return found.total + found.nat
+
     for name, price, _ in costs.PRICES:
-        changed = estimate("--cold-after", "30", f"--price-{name}", str(price * 2 + 1)).total
-        assert changed > base, name
+        assert with_a_gateway(**{f"price_{name}": price * 2 + 1}) > with_a_gateway(), name
 
 
 def test_the_help_says_that_every_price_is_assumed() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from github_s3_backup.manifest import StoredBundle, entry
+from github_s3_backup.manifest import RefSummary, StoredObject, new_entry
 from github_s3_backup.repository import Repository
 from github_s3_backup.restore.drill import History, sample
-from github_s3_backup.restore.selection import Chosen
+from github_s3_backup.restore.selection import Selected
 from vault import FIRST, SECOND, Vault
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -19,13 +19,16 @@ DAY = timedelta(days=1)
 
 
 @functools.cache
-def chosen(number: int, size: int | None = None) -> Chosen:
+def selected(number: int, size: int | None = None) -> Selected:
     repository = Repository(number, "acme", f"r{number}", True, False, False, "main", 1, 1)
-    stored = StoredBundle(f"key-{number}", None, size or number + 1, "a" * 64, 1, "b" * 64, None, None)
-    return Chosen(entry(repository, "stored", stored, 1), "2026-01-01")
+    stored = StoredObject(
+        key=f"key-{number}", version_id=None, size_bytes=size or number + 1, sha256="a" * 64, checksum=None
+    )
+    refs = RefSummary(ref_count=1, refs_sha256="b" * 64, sha=None)
+    return Selected(new_entry(repository, "stored", stored, refs, 1), "2026-01-01")
 
 
-def numbers(picked: list[Chosen]) -> list[int]:
+def numbers(picked: list[Selected]) -> list[int]:
     return sorted(one.entry.id for one in picked)
 
 
@@ -37,7 +40,7 @@ def numbers(picked: list[Chosen]) -> list[int]:
 def test_every_repository_is_proven_within_the_days_and_no_drill_is_larger_than_it_must_be(
     count: int, days: int, every: int
 ) -> None:
-    repositories = tuple(chosen(number) for number in range(count))
+    repositories = tuple(selected(number) for number in range(count))
     within, step = timedelta(days=days), timedelta(hours=every)
     history, sizes = History(), []
     for turn in range(3 * (within // step) + 3):
@@ -68,7 +71,7 @@ def test_repositories_may_come_go_and_fail_and_the_others_are_proven_in_time(dat
         gone = data.draw(st.sets(st.sampled_from(sorted(here)), max_size=4))
         here -= gone
         broken |= data.draw(st.sets(st.sampled_from(sorted(here) or [0]), max_size=1))
-        picked = numbers(sample(tuple(map(chosen, sorted(here))), history, now, within, DAY))
+        picked = numbers(sample(tuple(map(selected, sorted(here))), history, now, within, DAY))
         good = set(picked) - broken
         history = history.after(here, good, now)
         since |= dict.fromkeys(picked, now)
@@ -79,7 +82,7 @@ def test_repositories_may_come_go_and_fail_and_the_others_are_proven_in_time(dat
 @settings(max_examples=100, deadline=None)
 @given(held=st.lists(st.booleans(), min_size=30, max_size=30), turns=st.integers(1, 8), count=st.integers(1, 30))
 def test_a_drill_that_falls_out_is_made_up_for_by_the_next(held: list[bool], turns: int, count: int) -> None:
-    repositories, history, within = tuple(map(chosen, range(count))), History(), turns * DAY
+    repositories, history, within = tuple(map(selected, range(count))), History(), turns * DAY
     history = history.after(range(count), (), START)
     for day, takes_place in enumerate(held):
         now = START + day * DAY
@@ -93,7 +96,7 @@ def test_a_drill_that_falls_out_is_made_up_for_by_the_next(held: list[bool], tur
 
 def test_the_oldest_proof_comes_first_and_the_never_proven_before_it() -> None:
     proven = {number: START + number * timedelta(hours=1) for number in range(9)}
-    picked = sample(tuple(map(chosen, range(10))), History(proven), START + DAY, 5 * DAY, DAY)
+    picked = sample(tuple(map(selected, range(10))), History(proven), START + DAY, 5 * DAY, DAY)
     assert numbers(picked) == [0, 9]
 
 
@@ -102,7 +105,7 @@ def test_nothing_to_prove_is_no_fault() -> None:
 
 
 def test_a_drill_rarer_than_the_days_proves_everything_each_time() -> None:
-    assert len(sample(tuple(map(chosen, range(10))), History(), START, DAY, 7 * DAY)) == 10
+    assert len(sample(tuple(map(selected, range(10))), History(), START, DAY, 7 * DAY)) == 10
 
 
 # -- real drills ---------------------------------------------------------------------------------
@@ -139,17 +142,17 @@ def test_each_drill_goes_on_where_the_last_one_ended(vault: Vault) -> None:
 
 
 def test_what_fails_in_a_drill_is_tried_in_the_next_and_a_report_that_nobody_can_read_begins_anew(vault: Vault) -> None:
-    manifest = vault.store(FIRST, *NAMES)
-    vault.store(SECOND, *NAMES)
+    vault.store(FIRST, *NAMES)
+    manifest = vault.store(SECOND, *NAMES)
     api = manifest["repos"][0]
     broken = {**api, "sha256": "0" * 64}
-    vault.write(SECOND, manifest | {"date": SECOND, "repos": [broken, *manifest["repos"][1:]]})
+    vault.write(SECOND, manifest | {"repos": [broken, *manifest["repos"][1:]]})
     vault.client.put_object(Bucket=vault.bucket, Key="drills/2025-01-01/report.json", Body=b"{")
     run = vault.restore(
         "verify", "--within-days", "1", "--every-hours", "24", "--report", f"s3://{vault.bucket}/drills/", "--publish"
     )
     assert run.code == 1
-    assert "can't be read" in run.named("rotation begins anew")[0]["error"]
+    assert "can't be read" in run.named("last drill report not readable, starting over")[0]["error"]
     assert run.failures.keys() == {"acme/api"}
     again = drill(vault, code=1)
     assert "acme/api" in {one["full_name"] for one in again["repositories"]}

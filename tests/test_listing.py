@@ -1,18 +1,14 @@
 """What GitHub lists, miscounts, can't list, or names in a way that must be refused."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
+from clients import Log, github_client
 from embedded.github import FakeGitHub, Fault
-from github_s3_backup.github.app import App, GitHub, Installation, Listing
-from github_s3_backup.github.app_key import parse_key
-from github_s3_backup.github.rest import GitHubError, new_session
-from github_s3_backup.logs import new_logger
-from github_s3_backup.redaction import Redactor
-from github_s3_backup.stop import Stop
+from github_s3_backup.github.client import Installation, Listing
+from github_s3_backup.github.rest import GitHubError
 from world import World
 
 LISTING = "GET .*/installation/repositories"
@@ -42,7 +38,7 @@ def test_a_listing_that_is_short_once_and_an_installation_without_repositories_a
     world.github.install("empty-organisation")
     run = world.run()
     assert run.code == 0
-    assert len(run.named("listing is short, looking again")) == 1
+    assert len(run.named("listing is incomplete, listing again")) == 1
 
 
 def test_an_installation_that_cannot_be_listed_costs_no_other(world: World) -> None:
@@ -87,7 +83,7 @@ def test_a_name_that_could_leave_its_folder_is_refused_and_the_others_are_stored
     for failure in run.failures.values():
         assert failure["stage"] == "list"
         assert "refused" in failure["error"]
-    assert world.stored_keys() == {world.key("acme/api.bundle"), world.key("manifest.json")}
+    assert world.stored_keys() == {world.key("acme/api.bundle"), world.key("manifest.json"), *world.run_keys()}
     assert world.github.requests(r"\.git") == world.github.requests(r"/acme/api\.git")
 
 
@@ -105,17 +101,10 @@ def test_a_field_that_is_no_text_is_refused_and_the_manifest_is_written(world: W
 # -- the listing alone -----------------------------------------------------------------------------
 
 
-def reach(github: FakeGitHub, app_id: str | None = None) -> GitHub:
-    """Return the program's view of GitHub."""
-    app = App(app_id or github.app_id, parse_key(github.pem(), "the key"), github.api_url, github.server_url)
-    redactor = Redactor()
-    return GitHub(app, new_session(None, 2), redactor, Stop(), new_logger(sys.stdout, redactor))
-
-
 def listing_of(github: FakeGitHub) -> Listing:
     """Return what the program lists of the only installation there is."""
     (installation,) = github.installations.values()
-    return reach(github).repositories(Installation(installation.id, installation.owner))
+    return github_client(github, Log()).repositories(Installation(installation.id, installation.owner))
 
 
 def names(listing: Listing) -> set[str]:
@@ -196,8 +185,9 @@ def test_a_token_that_is_rejected_is_replaced_once(api: FakeGitHub) -> None:
 
 
 def test_a_wrong_app_id_is_named(api: FakeGitHub) -> None:
+    api.app_id = "999"
     with pytest.raises(GitHubError, match=r"Integration not found.*GITHUB_APP_ID"):
-        reach(api, "999").installations()
+        github_client(api, Log()).installations()
 
 
 def test_an_installation_that_is_suspended_or_does_not_exist_is_named(api: FakeGitHub) -> None:
@@ -206,4 +196,4 @@ def test_an_installation_that_is_suspended_or_does_not_exist_is_named(api: FakeG
     with pytest.raises(GitHubError, match="This installation has been suspended"):
         listing_of(api)
     with pytest.raises(GitHubError, match="GITHUB_APP_INSTALLATION_ID"):
-        reach(api).repositories(Installation(4711, "?"))
+        github_client(api, Log()).repositories(Installation(4711, "?"))

@@ -13,10 +13,11 @@ from embedded.ports import wait_until
 from embedded.real_git import bundled_refs, git, served_refs
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
-from github_s3_backup.restore.fetch import WORKSHOP, Fetch, FetchError, Form
+from github_s3_backup.manifest import Entry
+from github_s3_backup.restore.errors import FetchError, UnbundleError
+from github_s3_backup.restore.fetch_repository import PARTIAL_FOLDER, Destination, Form, fetch_repository
 from github_s3_backup.restore.options import parse
-from github_s3_backup.restore.unbundle import UnbundleError
-from github_s3_backup.s3.download import DownloadError
+from github_s3_backup.s3.download import FIRST_HEADER_SIZE, LARGEST_HEADER, DownloadError
 from test_disk import UNSHARE, namespaces_work, small_disk
 from vault import FIRST, Vault, entries_of
 
@@ -41,8 +42,10 @@ def head(git_dir: Path) -> str:
     return git(f"--git-dir={git_dir}", "symbolic-ref", "HEAD").decode().strip()
 
 
-def fetch_of(vault: Vault, into: Path, form: Form = "mirrors") -> Fetch:
-    return Fetch(vault.bundles(), vault.git(), into, form, SERVER)
+def fetch(vault: Vault, entry: Entry, form: Form) -> str:
+    """Fetch one repository with the parts of the program alone."""
+    destination = Destination(vault.folder / "out", form, SERVER)
+    return fetch_repository(entry, destination, vault.bundles(), vault.git(), no_bytes)
 
 
 def no_bytes(_: int) -> None:
@@ -50,13 +53,13 @@ def no_bytes(_: int) -> None:
 
 
 def check_again(whole: Vault, *command: str | Path, without_bundle: int = 0) -> None:
-    """Assert that the same command again finds everything there, and leaves no workshop behind."""
-    assert not list((whole.folder / "out").glob(WORKSHOP))
+    """Assert that the same command again finds everything there, and leaves no partial folder behind."""
+    assert not list((whole.folder / "out").glob(PARTIAL_FOLDER))
     again = whole.restore(*command)
     assert again.code == 0, again.stderr
     assert again.named("fetched") == []
-    assert len(again.named("was there already")) == len(whole.organisation.entries) - without_bundle
-    assert not list((whole.folder / "out").glob(WORKSHOP))
+    assert len(again.named("already there")) == len(whole.organisation.entries) - without_bundle
+    assert not list((whole.folder / "out").glob(PARTIAL_FOLDER))
 
 
 # -- everything, in each form --------------------------------------------------------------------
@@ -74,7 +77,7 @@ def test_bundles_of_everything_are_what_was_stored(whole: Vault, tmp_path: Path)
         assert hashlib.sha256(bundle.read_bytes()).hexdigest() == entry["sha256"]
         assert bundled_refs(bundle) == whole.organisation.refs(name)
     assert len(run.named("fetched")) == len(whole.organisation.entries) - 1
-    assert [one["full_name"] for one in run.named("empty, has no bundle")] == [EMPTY]
+    assert [one["full_name"] for one in run.named("empty: no bundle")] == [EMPTY]
     summary = run.events[-1]
     assert (summary["event"], summary["done"], summary["failed"]) == (
         "fetch finished",
@@ -142,20 +145,19 @@ def test_what_is_no_repository_is_left_alone(vault: Vault, thing: str) -> None:
     (place if thing == "folder" else place.parent).mkdir(parents=True)
     if thing == "file":
         place.write_text("mine")
-    with pytest.raises(FetchError, match="is there already and can't be read as a repository"):
-        fetch_of(vault, vault.folder / "out", "clones").fetch(entry, no_bytes)
+    with pytest.raises(FetchError, match="already exists and can't be read as a repository"):
+        fetch(vault, entry, "clones")
     assert place.is_dir() or place.read_text() == "mine"
 
 
 def test_a_clone_with_new_work_in_it_is_left_as_it_is(vault: Vault) -> None:
     (entry,) = entries_of(vault.store(FIRST, API))
-    fetch = fetch_of(vault, vault.folder / "out", "clones")
-    fetch.fetch(entry, no_bytes)
+    fetch(vault, entry, "clones")
     clone = vault.folder / "out" / API
     (clone / "new.txt").write_text("new")
     git("-C", clone, "add", ".")
     git("-C", clone, "commit", "--quiet", "--message=new")
-    assert fetch.fetch(entry, no_bytes) == "was there already"
+    assert fetch(vault, entry, "clones") == "already there"
     assert (clone / "new.txt").exists()
 
 
@@ -189,7 +191,7 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(vault: Vault, vault
     run = vault.restore("fetch", HEAVY, "--into", vault.folder / "out")
     assert run.code == 0, run.stderr
     assert (vault.folder / "out" / f"{HEAVY}.bundle").read_bytes() == vault.read(manifest["repos"][0])
-    assert len(run.named("trying again")) == 2
+    assert len(run.named("retrying")) == 2
     assert len([one for one in vault_proxy.requests if "heavy.bundle" in one]) == 3
 
 
@@ -210,7 +212,7 @@ def test_a_stopped_fetch_goes_on_where_it_was(vault: Vault, vault_proxy: S3Proxy
     vault_proxy.faults = [S3Fault(r"GET .*/heavy\.bundle", "slow", times=1)]
     command = ("fetch", "--all", "--into", str(vault.folder / "out"), "--as", "mirrors")
     process = vault.start(*command)
-    part = vault.folder / "out" / WORKSHOP
+    part = vault.folder / "out" / PARTIAL_FOLDER
 
     def begun() -> None:
         assert [one for one in part.glob("*.part") if one.stat().st_size >= 1024**2]
@@ -219,7 +221,7 @@ def test_a_stopped_fetch_goes_on_where_it_was(vault: Vault, vault_proxy: S3Proxy
     process.send_signal(number)
     stopped = vault.end(process)
     assert stopped.code == 143
-    assert "goes on where it was" in stopped.events[-1]["event"]
+    assert "run the same command to continue" in stopped.events[-1]["event"]
     assert list(part.glob("*.part"))
     again = vault.restore(*command)
     assert again.code == 0, again.stderr
@@ -302,7 +304,7 @@ def test_a_header_counts_only_if_its_refs_are_those_of_the_manifest(vault: Vault
     assert {name.decode(): oid.decode() for name, oid in refs.items()} == vault.organisation.refs(API)
     vault.destroy(entry)
     vault.client.put_object(Bucket=vault.bucket, Key=entry["s3_key"], Body=vault.read(other))
-    with pytest.raises(DownloadError, match="not those of the manifest"):
+    with pytest.raises(DownloadError, match="do not match the manifest"):
         vault.bundles().header(next(entries_of(manifest)))
 
 
@@ -338,8 +340,8 @@ def change(manifest: dict[str, Any], **fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("form", ["mirrors", "clones"])
 def test_refs_that_the_manifest_did_not_count_are_no_restore(vault: Vault, form: Form) -> None:
     manifest = change(vault.store(FIRST, API), refs_sha256="0" * 64)
-    with pytest.raises(UnbundleError, match="not those that the manifest counted"):
-        fetch_of(vault, vault.folder / "out", form).fetch(next(entries_of(manifest)), no_bytes)
+    with pytest.raises(UnbundleError, match="do not match the manifest"):
+        fetch(vault, next(entries_of(manifest)), form)
     assert not (vault.folder / "out" / API).exists()
 
 
@@ -350,13 +352,107 @@ def test_a_wrong_size_is_no_restore(vault: Vault) -> None:
     assert not (vault.folder / "x").exists()
 
 
-def test_a_hostile_manifest_is_refused_before_anything_is_written(vault: Vault) -> None:
-    vault.write(FIRST, change(vault.store(FIRST, API), id="../../../escaped", default_branch="\u001b[2J"))
-    run = vault.restore("fetch", "--all", "--date", FIRST, "--into", vault.folder / "in" / "out", "--as", "mirrors")
+def test_forged_entries_fail_alone_and_write_nothing(vault: Vault) -> None:
+    """`git status` in a folder acme/.git of somebody else's making would run what its configuration says."""
+    manifest = vault.store(FIRST, API, "acme/fork")
+    api, fork = manifest["repos"]
+    names = (".git", ".GIT", ".giT", ".", "..", "../../escaped", "a/b", "a b", "")
+    forged = [api | {"full_name": f"acme/{name}", "name": name, "id": 1000 + i} for i, name in enumerate(names)]
+    forged += [
+        api | {"full_name": "../api", "owner": ".."},
+        api | {"full_name": "acme/other", "id": 7},
+        api | {"id": "../../../escaped"},
+        api | {"default_branch": "\u001b[2J"},
+    ]
+    vault.write(FIRST, manifest | {"repos": [*forged, fork]})
+    into = vault.folder / "in" / "out"
+    run = vault.restore("fetch", "--all", "--into", into, "--as", "clones")
     assert run.code == 1
-    assert "can't be used: it is not a manifest" in run.problems[0]
+    assert len(run.named("failed")) == len(forged)
+    assert run.failures.keys() == {entry["full_name"] for entry in forged}
+    assert "the manifest's entry is broken" in run.failures["acme/.GIT"]
     assert "\x1b" not in run.stderr
-    assert list((vault.folder / "in").rglob("*")) == [vault.folder / "in" / "out"]
+    assert list((vault.folder / "in").glob("*/*")) == [into / "acme"]
+    assert list((into / "acme").iterdir()) == [into / "acme" / "fork"]
+
+
+def test_names_that_look_like_options_are_restored(vault: Vault) -> None:
+    manifest = vault.store(FIRST, API)
+    names = ("-", "-x-", "--all")
+    entries = [
+        manifest["repos"][0] | {"full_name": f"acme/{name}", "name": name, "id": 1000 + i}
+        for i, name in enumerate(names)
+    ]
+    vault.write(FIRST, manifest | {"repos": entries})
+    for form, suffix in (("bundles", ".bundle"), ("mirrors", ".git"), ("clones", "")):
+        run = vault.restore("fetch", "--all", "--into", vault.folder / form, "--as", form)
+        assert run.code == 0, run.stderr
+        assert {path.name for path in (vault.folder / form / "acme").iterdir()} == {f"{name}{suffix}" for name in names}
+
+
+@pytest.mark.parametrize("form", ["bundles", "mirrors", "clones"])
+def test_what_is_no_bundle_of_the_repository_is_not_kept(vault: Vault, form: Form) -> None:
+    """The checksums in the manifest are right: whoever wrote it wrote the objects too."""
+    manifest = vault.store(FIRST, API, "acme/fork")
+    api, fork = manifest["repos"]
+    garbage = vault.put(FIRST, "acme/garbage", b"#!/bin/sh\necho pwned\n", name_of=API)
+    other = vault.put(FIRST, "acme/other", vault.read(fork), name_of=API)
+    cut = vault.put(FIRST, "acme/cut", vault.read(api)[:100], name_of=API)
+    entries = [
+        entry | {"full_name": f"acme/{name}", "name": name, "id": 1000 + number}
+        for number, (name, entry) in enumerate({"garbage": garbage, "other": other, "cut": cut}.items())
+    ]
+    vault.write(FIRST, manifest | {"repos": [*entries, fork]})
+    into = vault.folder / "out"
+    run = vault.restore("fetch", "--all", "--into", into, "--as", form)
+    assert run.code == 1
+    assert run.failures.keys() == {"acme/garbage", "acme/other", "acme/cut"}
+    assert "does not start like a git bundle" in run.failures["acme/garbage"]
+    assert "do not match the manifest" in run.failures["acme/other"]
+    suffix = {"bundles": ".bundle", "mirrors": ".git", "clones": ""}[form]
+    assert list(into.iterdir()) == [into / "acme"]
+    assert list((into / "acme").iterdir()) == [into / "acme" / f"fork{suffix}"]
+
+
+def test_a_file_that_is_no_bundle_is_not_taken_for_one_that_was_fetched(vault: Vault) -> None:
+    manifest = vault.store(FIRST, API)
+    vault.write(FIRST, manifest | {"repos": [vault.put(FIRST, API, b"garbage")]})
+    place = vault.folder / "out" / f"{API}.bundle"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"garbage")
+    run = vault.restore("fetch", API, "--into", vault.folder / "out")
+    assert "does not start like a git bundle" in run.failures[API]
+
+
+# -- headers -------------------------------------------------------------------------------------
+
+
+def ranges_asked(vault: Vault, body: bytes) -> tuple[list[tuple[int, int]], str]:
+    """Return the byte ranges that are asked for to read the header of a bundle, and the error."""
+    (entry,) = entries_of(vault.store(FIRST) | {"repos": [vault.put(FIRST, API, body)]})
+    asked: list[tuple[int, int]] = []
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        first, last = params["Range"].removeprefix("bytes=").split("-")
+        asked.append((int(first), int(last)))
+
+    vault.client.meta.events.register("provide-client-params.s3.GetObject", note)
+    with pytest.raises(DownloadError) as error:
+        vault.bundles().header(entry)
+    return asked, str(error.value)
+
+
+def test_a_header_with_a_wrong_signature_is_read_no_further(vault: Vault) -> None:
+    asked, error = ranges_asked(vault, bytes(10_000_000))
+    assert asked == [(0, FIRST_HEADER_SIZE - 1)]
+    assert "does not start like a git bundle" in error
+
+
+def test_a_header_without_an_end_is_read_to_a_limit_and_no_byte_twice(vault: Vault) -> None:
+    asked, error = ranges_asked(vault, b"# v2 git bundle\n" + bytes(LARGEST_HEADER + 10_000_000))
+    assert asked[-1][1] == LARGEST_HEADER - 1
+    assert [first for first, _ in asked[1:]] == [last + 1 for _, last in asked[:-1]]
+    assert "ends inside the header" in error
 
 
 # -- this machine --------------------------------------------------------------------------------
@@ -385,8 +481,31 @@ def test_a_full_disk_costs_no_other_repository(vault: Vault) -> None:
     run = vault.restore("fetch", "--all", "--into", into, prefix=tuple(small_disk(into, 3)))
     assert run.code == 1
     assert run.failures.keys() == {HEAVY}
-    assert "No space left on device" in run.failures[HEAVY]
-    assert [one["full_name"] for one in run.named("fetched")] == [API]
+    assert "No space left on device: 5.0 MB needed" in run.failures[HEAVY]
+    assert [event["full_name"] for event in run.named("fetched")] == [API]
+
+
+@pytest.mark.skipif(not namespaces_work(), reason="a small file system needs unshare and user namespaces")
+@pytest.mark.parametrize("form", ["bundles", "mirrors"])
+def test_repositories_that_fill_the_disk_together_are_fetched_one_by_one(
+    vault: Vault, vault_proxy: S3Proxy, form: str
+) -> None:
+    """Each would fit alone. Both start at once, and both may find the disk full: then one of them must still come."""
+    manifest = vault.store(FIRST, HEAVY, API)
+    heavy, api = sorted(manifest["repos"], key=lambda entry: -entry["size_bytes"])
+    twin = heavy | {"full_name": "acme/twin", "name": "twin", "id": 7}
+    vault.write(FIRST, manifest | {"repos": [heavy, twin, api]})
+    vault_proxy.faults = [S3Fault(r"GET .*/heavy\.bundle", "slow")]
+    into = vault.folder / "out"
+    into.mkdir()
+    megabytes = {"bundles": 8, "mirrors": 13}[form]
+    run = vault.restore("fetch", "--all", "--into", into, "--as", form, prefix=tuple(small_disk(into, megabytes)))
+    assert run.code == 1
+    assert len(run.failures) == 1
+    assert run.failures.keys() < {HEAVY, "acme/twin"}
+    fetched = {event["full_name"] for event in run.named("fetched")}
+    assert fetched | run.failures.keys() == {HEAVY, "acme/twin", API}
+    assert run.named("disk full, trying again alone")
 
 
 @pytest.mark.skipif(not namespaces_work(), reason="a read-only file system needs unshare and user namespaces")
@@ -427,7 +546,7 @@ def test_a_person_at_a_terminal_sees_a_bar_and_whole_lines(vault: Vault, vault_p
     said = [re.sub(r"\x1b\[\d*[mA-Z]", "", line)[9:] for line in lines if re.match(r"(\x1b\[\d+m)?\d\d:", line)]
     assert said[0].startswith("fetched acme/api: ")
     assert said[1].startswith("fetched acme/heavy: 5.0 MB, 1 refs")
-    assert said[2] == "failed acme/huge: error=this backup does not hold it: clone: too big"
+    assert said[2] == "failed acme/huge: error=not in this backup: clone: too big"
     assert said[3].startswith("fetch finished: ")
 
 
@@ -443,8 +562,8 @@ def test_a_person_at_a_terminal_sees_a_bar_and_whole_lines(vault: Vault, vault_p
         (("fetch", API), "--into"),
         (("fetch", API, "--into", "x", "--as", "tarballs"), "--as"),
         (("fetch", API, "--into", "x", "--concurrency", "0"), "whole number"),
-        (("list", "--date", "yesterday"), "no date"),
-        (("list", "--version", "abc"), "--date"),
+        (("list", "--date", "yesterday"), "not a date"),
+        (("list", "--run", "abc"), "--date"),
         (("diff", FIRST), "DATE"),
         (("verify", "--within-days", "7"), "--every-hours"),
         (("verify", "--within-days", "7", "--every-hours", "24"), "--report s3://"),

@@ -2,40 +2,53 @@
 
 import hashlib
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from embedded.organisation import SECOND_OWNER
-from embedded.real_git import git
+from embedded.real_git import git, served_refs
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.manifest import parse_manifest
-from github_s3_backup.restore.differences import compare_lists
+from github_s3_backup.restore.compare import compare_lists
 from github_s3_backup.restore.selection import LATEST, Selection, matches, select
 from github_s3_backup.restore.terminal import table
 from github_s3_backup.s3.catalogue import CatalogueError
-from vault import FIRST, SECOND, THIRD, Vault
+from github_s3_backup.s3.keys import run_key
+from vault import FIRST, PREFIX, SECOND, THIRD, Vault
 
 API, FORK, PUBLIC = "acme/api", "acme/fork", "acme/public"
 NEVER = "2020-02-30"
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 
-def failure(name: str, stage: str = "clone") -> dict[str, str]:
-    return {"full_name": name, "stage": stage, "error": f"no {name}"}
+def failure(name: str, stage: str = "clone", number: int | None = None) -> dict[str, Any]:
+    return {"full_name": name, "id": number, "stage": stage, "error": f"no {name}"}
 
 
-def selected(vault: Vault, *patterns: str, date: str = LATEST, version: str | None = None) -> Selection:
-    return select(vault.catalogue(), date, version, list(patterns) or ["*/*"], vault.log)
+def vanished(entry: dict[str, Any], since: str = SECOND) -> dict[str, Any]:
+    """Return what a manifest says of a repository that is no longer there."""
+    names = ("full_name", "id", "s3_key", "version_id", "size_bytes", "sha256")
+    more = ("default_branch", "ref_count", "refs_sha256")
+    return {name: entry[name] for name in (*names, *more)} | {"since": since}
+
+
+def renamed(entry: dict[str, Any], name: str, number: int | None = None) -> dict[str, Any]:
+    return entry | {"full_name": f"acme/{name}", "name": name, "id": number or entry["id"]}
+
+
+def selected(vault: Vault, *patterns: str, date: str = LATEST, run_id: str | None = None) -> Selection:
+    return select(vault.catalogue(), date, run_id, list(patterns) or ["*/*"], vault.log)
 
 
 def dates(selection: Selection) -> dict[str, str]:
-    return {one.entry.full_name: one.date for one in selection.chosen}
+    return {one.entry.full_name: one.date for one in selection.selected}
 
 
 def missing(selection: Selection) -> dict[str, str]:
-    return {one.full_name: one.error for one in selection.missing}
+    return {one.full_name: one.error for one in selection.unavailable}
 
 
 # -- list ----------------------------------------------------------------------------------------
@@ -56,6 +69,7 @@ def test_the_dates_are_listed_the_newest_first_and_what_they_lack_is_shown(vault
             "complete": False,
             "repositories": 1,
             "failed": 1,
+            "vanished": 0,
             "size_bytes": first["repos"][0]["size_bytes"],
             "finished_at": f"{SECOND}T04:10:00Z",
         },
@@ -64,14 +78,15 @@ def test_the_dates_are_listed_the_newest_first_and_what_they_lack_is_shown(vault
             "complete": True,
             "repositories": 2,
             "failed": 0,
+            "vanished": 0,
             "size_bytes": sum(one["size_bytes"] for one in first["repos"]),
             "finished_at": f"{FIRST}T04:10:00Z",
         },
     ]
-    assert [one["date"] for one in run.named("no manifest: the run is on its way, or was killed")] == ["2025-11-23"]
+    assert [one["date"] for one in run.named("no manifest: the run is still going or was killed")] == ["2025-11-23"]
     lines = vault.restore("list", "--limit", "3").stdout.splitlines()
-    assert lines[0].split() == ["date", "complete", "repositories", "failed", "size", "age"]
-    assert lines[1].split()[:4] == [SECOND, "no", "1", "1"]
+    assert lines[0].split() == ["date", "complete", "repositories", "failed", "vanished", "size", "age"]
+    assert lines[1].split()[:5] == [SECOND, "no", "1", "1", "0"]
     assert len(lines) == 2
 
 
@@ -108,22 +123,22 @@ def test_whoever_may_only_read_sees_the_table(whole: Vault) -> None:
     assert lines[2].split()[5:] == ["7", "main", *lines[2].split()[-2:]]
 
 
-def test_every_version_of_a_days_manifest_is_listed_and_can_be_chosen(vault: Vault) -> None:
-    vault.store(FIRST, API, FORK)
-    vault.store(FIRST, API)
-    vault.write_bytes(FIRST, b"overwritten")
-    run = vault.restore("list", "--versions", "--date", FIRST, "--json")
+def test_every_run_of_a_day_is_listed_and_can_be_chosen(vault: Vault) -> None:
+    first = vault.store(FIRST, API, FORK)
+    second = vault.store(FIRST, API)
+    broken = vault.write_bytes(FIRST, b"overwritten")
+    run = vault.restore("list", "--runs", "--date", FIRST, "--json")
     assert run.code == 1
-    assert len(run.failures) == 1
+    assert run.failures.keys() == {broken}
     rows = json.loads(run.stdout)
-    assert [one["repositories"] for one in rows] == [1, 2]
-    found = vault.rows("list", "--date", FIRST, "--version", rows[1]["version"])
-    assert [one["repository"] for one in found] == [API, FORK]
-    with pytest.raises(CatalogueError, match="list --versions"):
-        selected(vault, date=FIRST, version=rows[0]["version"][::-1])
+    assert [(row["run"], row["repositories"]) for row in rows] == [(second["run_id"], 1), (first["run_id"], 2)]
+    chosen = vault.rows("list", "--date", FIRST, "--run", first["run_id"])
+    assert [row["repository"] for row in chosen] == [API, FORK]
+    with pytest.raises(CatalogueError, match="NoSuchKey"):
+        selected(vault, date=FIRST, run_id="20200230T000000Z-0")
 
 
-@pytest.mark.parametrize("arguments", [("list",), ("list", "--versions"), ("list", "--versions", "--date", NEVER)])
+@pytest.mark.parametrize("arguments", [("list",), ("list", "--runs"), ("list", "--runs", "--date", NEVER)])
 def test_nothing_where_one_looks_is_said(vault: Vault, arguments: tuple[str, ...]) -> None:
     run = vault.restore(*arguments, "--prefix", "elsewhere")
     assert run.code == 1
@@ -182,7 +197,7 @@ def test_what_a_second_run_lost_is_taken_from_the_first_of_that_day(vault: Vault
     vault.store(SECOND, API, failures=[failure(FORK)], complete=False)
     selection = selected(vault)
     assert dates(selection) == {API: SECOND, FORK: SECOND}
-    fork = next(one.entry for one in selection.chosen if one.entry.full_name == FORK)
+    fork = next(one.entry for one in selection.selected if one.entry.full_name == FORK)
     assert fork.version_id == morning["repos"][1]["version_id"]
 
 
@@ -201,7 +216,7 @@ def test_a_short_list_of_an_owner_whose_repositories_are_all_there_is_settled_by
     vault.store(SECOND, API, failures=[failure("acme/*", "list")])
     selection = selected(vault)
     assert dates(selection) == {API: SECOND}
-    assert selection.missing == ()
+    assert selection.unavailable == ()
 
 
 def test_a_short_list_settles_no_list_that_failed(vault: Vault) -> None:
@@ -210,7 +225,7 @@ def test_a_short_list_settles_no_list_that_failed(vault: Vault) -> None:
     vault.store(THIRD, failures=[failure("acme/*", "list")])
     selection = selected(vault)
     assert dates(selection) == {API: SECOND, FORK: FIRST}
-    assert selection.missing == ()
+    assert selection.unavailable == ()
 
 
 def test_a_broken_manifest_is_a_failure_and_the_newest_whole_one_is_used(vault: Vault) -> None:
@@ -225,7 +240,7 @@ def test_a_run_on_its_way_is_no_failure(vault: Vault) -> None:
     vault.store(FIRST, API)
     vault.copy(SECOND, API)
     selection = selected(vault)
-    assert (dates(selection), selection.missing) == ({API: FIRST}, ())
+    assert (dates(selection), selection.unavailable) == ({API: FIRST}, ())
 
 
 def test_backups_of_days_to_come_are_not_the_latest(vault: Vault) -> None:
@@ -235,16 +250,16 @@ def test_backups_of_days_to_come_are_not_the_latest(vault: Vault) -> None:
     for date in to_come:
         vault.store(date, FORK)
     assert dates(selected(vault)) == {API: FIRST}
-    assert [(one["event"], one["date"]) for one in vault.events] == [("backup left out", date) for date in to_come]
+    assert [(one["event"], one["date"]) for one in vault.events] == [("backup skipped", date) for date in to_come]
     assert dates(selected(vault, date=to_come[0])) == {FORK: to_come[0]}
 
 
 def test_a_deleted_manifest_is_found_by_its_version(vault: Vault) -> None:
     manifest = vault.store(FIRST, API)
-    vault.client.delete_object(Bucket=vault.bucket, Key=vault.manifest_key(FIRST))
-    vault.client.delete_object(Bucket=vault.bucket, Key=manifest["repos"][0]["s3_key"])
+    for key in (run_key(PREFIX, FIRST, manifest["run_id"]), manifest["repos"][0]["s3_key"]):
+        vault.client.delete_object(Bucket=vault.bucket, Key=key)
     assert dates(selected(vault, date=FIRST)) == {API: FIRST}
-    assert [one["event"] for one in vault.events] == ["manifest was deleted, its newest version is used"]
+    assert [event["event"] for event in vault.events] == ["manifest was deleted, using its last version"]
     with pytest.raises(CatalogueError, match="no backup"):
         selected(vault)
 
@@ -272,6 +287,184 @@ def test_a_pattern_means_a_repository_or_an_owner(pattern: str, means: bool) -> 
     assert matches("acme/api", pattern) is means
 
 
+# -- ids and names -------------------------------------------------------------------------------
+
+
+def test_what_was_renamed_and_then_failed_is_found_under_its_new_name(vault: Vault) -> None:
+    first = vault.store(FIRST, API, FORK)
+    api = first["repos"][0]
+    vault.store(SECOND, FORK, failures=[failure("acme/new-name", number=api["id"])])
+    assert dates(selected(vault)) == {"acme/new-name": FIRST, FORK: SECOND}
+    selection = selected(vault, "acme/new-name")
+    assert (dates(selection), selection.unavailable) == ({"acme/new-name": FIRST}, ())
+    assert selection.selected[0].entry.s3_key == api["s3_key"]
+    run = vault.restore("fetch", "acme/new-name", "--into", vault.folder / "out", "--as", "mirrors")
+    assert run.code == 0, run.stderr
+    assert (vault.folder / "out" / "acme" / "new-name.git").exists()
+
+
+def test_another_repository_of_the_name_that_failed_is_not_taken_for_it(vault: Vault) -> None:
+    """It was deleted and made again, and the new one has never been stored."""
+    vault.store(FIRST, API, FORK)
+    vault.store(SECOND, FORK, failures=[failure(API, number=424242)])
+    selection = selected(vault)
+    assert dates(selection) == {FORK: SECOND}
+    assert missing(selection).keys() == {API}
+
+
+def test_what_was_refused_for_its_name_is_found_under_the_last_good_one(vault: Vault) -> None:
+    (api,) = vault.store(FIRST, API)["repos"]
+    vault.store(SECOND, failures=[failure("acme/.git", "list", api["id"])])
+    assert dates(selected(vault)) == {API: FIRST}
+
+
+def test_a_broken_entry_is_taken_from_an_older_backup(vault: Vault) -> None:
+    vault.store(FIRST, API, FORK)
+    second = vault.store(SECOND, API, FORK)
+    second["repos"][0]["sha256"] = "not a checksum"
+    vault.write(SECOND, second)
+    assert dates(selected(vault)) == {API: FIRST, FORK: SECOND}
+    broken = missing(selected(vault, date=SECOND))
+    assert "the manifest's entry is broken" in broken[API]
+
+
+@pytest.mark.parametrize("name", ["api", "API"])
+def test_two_repositories_with_one_name_do_not_land_in_one_folder(vault: Vault, name: str) -> None:
+    """The new one is whole, and the old one comes with its owner, who could not be listed whole."""
+    first = vault.store(FIRST, API, FORK)
+    second = vault.store(SECOND)
+    new = renamed(vault.copy(SECOND, PUBLIC), name, 424242)
+    vault.write(SECOND, second | {"repos": [new], "failures": [failure("acme/*", "list")]})
+    into = vault.folder / "out"
+    run = vault.restore("fetch", "--all", "--into", into, "--as", "mirrors")
+    assert run.code == 1
+    assert run.failures.keys() == {API}
+    assert f"(id {first['repos'][0]['id']}) is in the backup of {FIRST}: see --date" in run.failures[API]
+    assert {path.name for path in (into / "acme").iterdir()} == {f"{name}.git", "fork.git"}
+    assert served_refs(into / "acme" / f"{name}.git") == vault.organisation.refs(PUBLIC)
+    assert vault.restore("fetch", API, "--date", FIRST, "--into", vault.folder / "old").code == 0
+
+
+# -- vanished repositories -----------------------------------------------------------------------
+
+
+def test_what_vanished_is_listed_and_taken_from_its_last_backup(vault: Vault) -> None:
+    api, fork, empty = vault.store(FIRST, API, FORK, "acme/empty")["repos"]
+    vault.store(SECOND, PUBLIC, vanished=[vanished(api), vanished(fork), vanished(empty)])
+    assert [row["vanished"] for row in vault.rows("list")] == [3, 0]
+    rows = {row["repository"]: (row["status"], row["date"]) for row in vault.rows("list", "*/*")}
+    assert rows == {
+        API: ("vanished", FIRST),
+        FORK: ("vanished", FIRST),
+        "acme/empty": ("vanished", SECOND),
+        PUBLIC: ("stored", SECOND),
+    }
+    into = vault.folder / "out"
+    run = vault.restore("fetch", API, "acme/empty", "--into", into, "--as", "mirrors")
+    assert run.code == 0, run.stderr
+    assert served_refs(into / f"{API}.git") == vault.organisation.refs(API)
+    assert served_refs(into / "acme/empty.git") == {}
+    said = run.named("vanished from GitHub, using its last backup")
+    assert {event["full_name"]: event["date"] for event in said} == {API: FIRST, "acme/empty": SECOND}
+
+
+def test_a_vanished_repository_gives_way_to_a_new_one_of_its_name(vault: Vault) -> None:
+    (api,) = vault.store(FIRST, API)["repos"]
+    second = vault.store(SECOND, vanished=[vanished(api)])
+    vault.write(SECOND, second | {"repos": [renamed(vault.copy(SECOND, PUBLIC), "api", 424242)]})
+    run = vault.restore("fetch", "--all", "--into", vault.folder / "out", "--as", "mirrors")
+    assert run.code == 0, run.stderr
+    assert served_refs(vault.folder / "out" / f"{API}.git") == vault.organisation.refs(PUBLIC)
+    (warning,) = run.named("name taken again, vanished repository skipped")
+    assert (warning["full_name"], warning["last_backup"]) == (API, FIRST)
+
+
+def test_a_vanished_repository_of_which_too_little_is_known_is_said(vault: Vault) -> None:
+    (api,) = vault.store(FIRST, API)["repos"]
+    record = vanished(api)
+    del record["refs_sha256"]
+    vault.store(SECOND, FORK, vanished=[record])
+    assert "its last backup is unknown" in missing(selected(vault, API))[API]
+
+
+def test_a_drill_leaves_out_what_vanished(vault: Vault) -> None:
+    """Its last bundle expires one day, which is no fault of the backups."""
+    api, fork = vault.store(FIRST, API, FORK)["repos"]
+    vault.destroy(api)
+    vault.store(SECOND, FORK, vanished=[vanished(api)])
+    rotation = ("--within-days", "1", "--every-hours", "24", "--report", f"s3://{vault.bucket}/drills/")
+    run = vault.restore("verify", *rotation)
+    assert run.code == 0, run.stderr
+    assert [event["full_name"] for event in run.named("verified")] == [FORK]
+    assert vault.restore("verify", "--all").failures.keys() == {API}
+    assert fork["full_name"] == FORK
+
+
+# -- check ---------------------------------------------------------------------------------------
+
+
+def store_now(vault: Vault, hours: float, *names: str, **about: Any) -> dict[str, Any]:
+    """Store a backup that finished so many hours ago."""
+    then = datetime.now(UTC) - timedelta(hours=hours)
+    moment = then.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return vault.store(moment[:10], *names, **{"started_at": moment, "finished_at": moment, **about})
+
+
+def test_the_newest_complete_backup_is_checked_and_its_age_published(vault: Vault) -> None:
+    manifest = store_now(vault, 60, API, FORK, failures=[failure(PUBLIC)])
+    store_now(vault, 1, API, complete=False)
+    vault.write_bytes(f"{datetime.now(UTC):%Y-%m-%d}", b"{")
+    run = vault.restore("check", "--json", "--publish", "--max-age-hours", "61")
+    assert run.code == 0, run.stderr
+    document = json.loads(run.stdout)
+    assert 60 * 3600 <= document.pop("age_seconds") < 60 * 3600 + 120
+    assert document == {
+        "date": manifest["date"],
+        "run": manifest["run_id"],
+        "finished_at": manifest["finished_at"],
+        "repositories": 2,
+        "failed": 1,
+        "vanished": 0,
+        "failures": [failure(PUBLIC)],
+    }
+    assert vault.stack.aws.metrics(vault.service)["NewestBackupAge"] == [pytest.approx(60 * 3600, abs=120)]
+    old = vault.restore("check", "--max-age-hours", "59")
+    assert old.code == 1
+    assert "it finished 2 days ago" in old.failures["newest backup"]
+    lines = old.stdout.splitlines()
+    assert lines[0].split() == ["date", "run", "age", "repositories", "failed", "vanished"]
+    assert lines[1].split()[:4] == [manifest["date"], manifest["run_id"], "2", "days"]
+    assert lines[-1].split() == [PUBLIC, "clone", "no", PUBLIC]
+
+
+def test_without_a_complete_backup_the_check_fails(vault: Vault) -> None:
+    run = vault.restore("check", "--publish")
+    assert run.code == 1
+    assert "no complete backup" in run.failures["newest backup"]
+    vault.store(FIRST, API, complete=False)
+    assert vault.restore("check").code == 1
+    assert vault.stack.aws.metrics(vault.service) == {}
+
+
+def test_a_bucket_that_can_not_be_read_fails_the_check(vault: Vault, vault_proxy: S3Proxy) -> None:
+    vault.store(FIRST, API)
+    vault_proxy.faults = [S3Fault(r"GET .*/runs/", "deny")]
+    run = vault.restore("check")
+    assert run.code == 1
+    assert "AccessDenied" in run.named("backup skipped")[0]["error"]
+
+
+def test_a_drill_on_a_bucket_whose_newest_backup_is_too_old_fails(vault: Vault) -> None:
+    store_now(vault, 60, API)
+    assert vault.restore("verify", "--all", "--max-age-hours", "61").code == 0
+    run = vault.restore("verify", "--all", "--max-age-hours", "59", "--publish")
+    assert run.code == 1
+    assert run.failures.keys() == {"newest backup"}
+    report = json.loads(run.stdout)
+    assert (report["verified"], report["failed"]) == (1, 1)
+    assert vault.stack.aws.metrics(vault.service)["RestoreFailed"] == [1]
+
+
 # -- no permission -------------------------------------------------------------------------------
 
 
@@ -294,13 +487,13 @@ def test_a_bucket_that_can_not_be_read_is_explained(vault: Vault, changes: dict[
 
 
 def test_a_denied_list_is_explained(vault: Vault, vault_proxy: S3Proxy) -> None:
-    vault.store(FIRST, API)
+    manifest = vault.store(FIRST, API)
     vault_proxy.faults = [S3Fault("GET .*list-type", "deny")]
     run = vault.restore("list")
     assert run.code == 1
     assert "s3:ListBucket" in run.problems[0]
-    # A day that one knows can be read without it.
-    assert [one["repository"] for one in vault.rows("list", "--date", FIRST)] == [API]
+    # A run that one knows can be read without it.
+    assert [row["repository"] for row in vault.rows("list", "--date", FIRST, "--run", manifest["run_id"])] == [API]
 
 
 def test_denied_versions_keep_nobody_from_older_days(vault: Vault, vault_proxy: S3Proxy) -> None:
@@ -392,4 +585,4 @@ def test_a_day_compared_with_itself_has_no_differences(whole: Vault) -> None:
 def test_a_diff_without_a_difference_says_so(whole: Vault) -> None:
     run = whole.restore("diff", "latest", "latest")
     assert run.code == 0
-    assert run.stdout.startswith("nothing appeared, vanished, failed, shrank or was rewritten from ")
+    assert run.stdout.startswith("no repository appeared, vanished, failed, shrank or was rewritten from ")

@@ -11,7 +11,9 @@ from embedded.github import FakeGitHub, FakeRepository, Fault
 from embedded.organisation import AWKWARD, RECIPES, SECOND_OWNER, Stream
 from embedded.real_git import git, served_refs
 from embedded.stack import Stack
+from github_s3_backup.git.process import Git
 from github_s3_backup.restore.options import parse
+from github_s3_backup.stop import Stop
 from world import Repositories, World
 
 NEW_OWNER = "acme-restored"
@@ -112,7 +114,7 @@ def test_the_whole_organisation_is_pushed_to_another_owner(world: World, target:
     before = len(writes(target))
     again = world.restore("push", "--all", "--to", NEW_OWNER)
     assert again.code == 0, again.stderr
-    assert len(again.named("was there already")) == len(sources)
+    assert len(again.named("already there")) == len(sources)
     assert len(writes(target)) == before
 
 
@@ -124,7 +126,7 @@ def test_what_the_target_refuses_does_not_stop_the_others(world: World, target: 
     run = world.restore("push", "acme", "--to", NEW_OWNER)
     assert run.code == 1
     assert list(run.failures) == ["acme/sha256"]
-    assert "a sha256 repository, which this server does not take" in run.failures["acme/sha256"]
+    assert "a sha256 repository, which the server does not support" in run.failures["acme/sha256"]
     assert not target.find(NEW_OWNER, "sha256")
     assert len(pushable(restored(target, "api").path)) == 5
 
@@ -172,8 +174,52 @@ def test_any_git_server_takes_repositories_that_are_there(world: World) -> None:
     git("init", "--quiet", "--bare", server / "acme" / "api.git")
     run = world.restore("push", "--all", "--url", f"file://{server}/{{owner}}/{{name}}.git")
     assert run.code == 1
-    assert "make the repository on the server first" in run.failures["acme/gitlinks"]
+    assert "create the repository on the server first" in run.failures["acme/gitlinks"]
     assert pushable(server / "acme" / "api.git") == pushable(source.path)
+
+
+def test_a_server_that_is_reached_by_ssh_gets_the_agent_and_the_command(again: World) -> None:
+    server, told = again.folder / "server", again.folder / "told"
+    git("init", "--quiet", "--bare", server / "acme" / "api.git")
+    ssh = again.folder / "fake-ssh"
+    # git asks with -G which ssh it is; the last argument is the command for the server.
+    ssh.write_text(
+        f'#!/bin/sh\n[ "$1" = -G ] && exit 1\necho "$* $SSH_AUTH_SOCK" >> {told}\n'
+        f'for last in "$@"; do :; done\ncd {server} && eval "$last"\n'
+    )
+    ssh.chmod(0o755)
+    url = f"ssh://git@git.example.com{server}/{{owner}}/{{name}}.git"
+    variables = {"GIT_SSH_COMMAND": str(ssh), "SSH_AUTH_SOCK": "/run/agent"}
+    run = again.restore("push", "acme/api", "--url", url, RESTORE_TOKEN=None, **variables)
+    assert run.code == 0, run.stderr
+    assert pushable(server / "acme" / "api.git") == source_of(again, "api")
+    lines = told.read_text().splitlines()
+    assert lines
+    assert all(line.startswith("git@git.example.com ") and line.endswith(" /run/agent") for line in lines)
+
+
+@pytest.mark.parametrize(("url", "inherited"), [("ssh://git.example.com", True), ("https://git.example.com", False)])
+def test_the_agent_is_for_ssh_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, inherited: bool) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
+    environment = Git(tmp_path, url, Stop()).run("-c", "alias.environment=!env", "environment").decode()
+    assert ("SSH_AUTH_SOCK=/run/agent" in environment) is inherited
+
+
+def test_a_token_that_github_rejects_in_between_is_replaced(again: World, target: FakeGitHub) -> None:
+    app = target.add_app("654321")
+    target.install(NEW_OWNER, app=app)
+    key = again.folder / "restore.pem"
+    key.write_text(app.pem())
+    as_app: dict[str, str | None] = {
+        "RESTORE_TOKEN": None,
+        "RESTORE_APP_ID": "654321",
+        "RESTORE_APP_KEY_FILE": str(key),
+    }
+    target.faults += [Fault("GET .*/repos/", status=401), Fault("GET .*git-receive-pack", status=401, times=2)]
+    run = again.restore("push", "acme/api", "--to", NEW_OWNER, **as_app)
+    assert run.code == 0, run.stderr
+    assert pushable(restored(target, "api").path) == source_of(again, "api")
+    assert len(target.requests("POST .*access_tokens")) >= 2
 
 
 # -- large ones ----------------------------------------------------------------------------------
@@ -214,7 +260,7 @@ def test_a_fault_that_passes_is_tried_again(world: World, target: FakeGitHub) ->
     target.faults.append(Fault("git-receive-pack", status=502, message="Bad Gateway"))
     run = world.restore("push", "--all", "--to", NEW_OWNER)
     assert run.code == 0, run.stderr
-    assert run.named("trying again")
+    assert run.named("retrying")
 
 
 @pytest.mark.parametrize("status", [403, 429])
@@ -222,14 +268,14 @@ def test_a_push_waits_as_long_as_the_server_asks(again: World, target: FakeGitHu
     target.faults.append(Fault("git-receive-pack", status=status, headers={"Retry-After": "2"}))
     run = again.restore("push", "acme/api", "--to", NEW_OWNER)
     assert run.code == 0, run.stderr
-    assert [one["seconds"] for one in run.named("trying again")] == [2]
+    assert [one["seconds"] for one in run.named("retrying")] == [2]
 
 
 def test_what_another_try_does_not_change_is_not_uploaded_again(again: World, target: FakeGitHub) -> None:
     target.faults.append(Fault("POST .*git-receive-pack", status=413, message="too large"))
     run = again.restore("push", "acme/api", "--to", NEW_OWNER)
     assert "error: 413" in run.failures["acme/api"]
-    assert not run.named("trying again")
+    assert not run.named("retrying")
 
 
 def test_milestones_are_removed_where_there_is_no_branch_to_be_the_default_one(
@@ -257,11 +303,11 @@ def test_a_ref_that_is_refused_keeps_no_other_from_being_pushed(world: World, ta
     step = ("--step-size", "1")
     run = world.restore("push", "--all", "--to", NEW_OWNER, *step, RESTORE_TOKEN=token)
     assert run.code == 1
-    assert "1 of 3 refs are not there (refs/heads/a): " in run.failures["acme/parts"]
+    assert "1 of 3 refs were refused (refs/heads/a): " in run.failures["acme/parts"]
     assert "without `workflows` permission" in run.failures["acme/parts"]
     assert pushable(restored(target, "parts").path).keys() == {"refs/heads/main", "refs/heads/z"}
     assert restored(target, "parts").default_branch == "main"
-    assert not run.named("trying again")
+    assert not run.named("retrying")
     assert world.restore("push", "--all", "--to", NEW_OWNER, *step).code == 0
     assert served_refs(restored(target, "parts").path) == served_refs(source.path)
 
@@ -386,7 +432,7 @@ def test_somebody_s_tag_that_looks_like_a_milestone_stays(again: World, target: 
         git(f"--git-dir={there}", "update-ref", name, "main")
     before = served_refs(there)
     run = again.restore("push", "acme/api", "--to", NEW_OWNER)
-    assert "2 of its refs are not those of the backup" in run.failures["acme/api"]
+    assert "2 of its refs differ from the backup" in run.failures["acme/api"]
     assert again.restore("push", "acme/api", "--to", NEW_OWNER, "--overwrite").code == 0
     assert served_refs(there) == before
 
@@ -400,7 +446,7 @@ def test_refs_beside_which_git_can_t_keep_the_backup_s_are_named(again: World, t
     git(f"--git-dir={there}", "update-ref", "refs/tags/light/house", "main")
     before = served_refs(there)
     run = again.restore("push", "acme/api", "--to", NEW_OWNER, "--overwrite")
-    assert "has refs/heads/feature, refs/tags/light/house, beside which git can't keep" in run.failures["acme/api"]
+    assert "has refs/heads/feature, refs/tags/light/house, which git can't keep beside" in run.failures["acme/api"]
     assert served_refs(there) == before
 
 
@@ -444,7 +490,7 @@ def test_a_dry_run_tells_what_would_be_overwritten(world: World, target: FakeGit
     ("variables", "words"),
     [
         ({"RESTORE_TOKEN": None}, "set one of RESTORE_TOKEN and RESTORE_APP_ID (neither is set)"),
-        ({"RESTORE_TOKEN": "ghp_a b"}, "RESTORE_TOKEN holds blanks"),
+        ({"RESTORE_TOKEN": "ghp_a b"}, "RESTORE_TOKEN contains spaces"),
         ({"RESTORE_APP_ID": "654321"}, "(both are set)"),
         ({"RESTORE_TOKEN": None, "RESTORE_APP_ID": "123456"}, "RESTORE_APP_ID is the App that makes the backups"),
         (
@@ -468,7 +514,7 @@ def test_a_token_that_may_not_write_is_said_in_github_s_words(world: World, targ
     token = target.personal_token("octocat", ["acme"], permissions={"metadata": "read"})
     run = world.restore("push", "--all", "--to", NEW_OWNER, RESTORE_TOKEN=token)
     assert run.code == 1
-    assert f"is there an organisation {NEW_OWNER} that the token may write to?" in run.failures["acme/api"]
+    assert f"is there an organization {NEW_OWNER} that the token may write to?" in run.failures["acme/api"]
     wrong = world.restore("push", "--all", "--to", NEW_OWNER, RESTORE_TOKEN="ghp_" + "x" * 36)
     assert "Bad credentials" in wrong.failures["acme/api"]
 
@@ -480,13 +526,13 @@ def test_a_token_that_may_not_write_is_said_in_github_s_words(world: World, targ
         (("--to", "../x"), "--to must be an owner"),
         (("--to", ""), "--to must be an owner"),
         (("--to", "../x", "--url", "file:///srv/{owner}/{name}.git"), "--to must be an owner"),
-        (("--url", "https://me:secret@git.example.com/{owner}/{name}.git"), "must not hold a user name or a password"),
-        (("--url", "https://me@git.example.com/{owner}/{name}.git"), "must not hold a user name or a password"),
+        (("--url", "https://me:secret@git.example.com/{owner}/{name}.git"), "must not contain a user name"),
+        (("--url", "https://me@git.example.com/{owner}/{name}.git"), "must not contain a user name"),
         (("--url", "https://{owner}.example.com/{name}.git"), "no other braces"),
         (("--url", "https://git.example.com/{owner}/{repo}.git"), "no other braces"),
-        (("--url", "git@git.example.com:{owner}/{name}.git"), "--url must begin with one of https://"),
-        (("--url", "ext::sh -c {name}"), "--url must begin with one of https://"),
-        (("--url", "/srv/{owner}/{name}.git"), "--url must begin with one of https://"),
+        (("--url", "git@git.example.com:{owner}/{name}.git"), "--url must start with one of https://"),
+        (("--url", "ext::sh -c {name}"), "--url must start with one of https://"),
+        (("--url", "/srv/{owner}/{name}.git"), "--url must start with one of https://"),
     ],
 )
 def test_a_wrong_target_is_named_before_anything_is_done(
@@ -516,9 +562,9 @@ def test_a_default_branch_that_git_can_t_set_is_said(again: World) -> None:
     server = again.folder / "server.git"
     git("init", "--quiet", "--bare", "--initial-branch=other", server)
     arguments = ("push", "acme/api", "--url", f"file://{server}")
-    assert "look whether the default branch is main" in again.restore(*arguments, "--dry-run").stdout
+    assert "check that the default branch is main" in again.restore(*arguments, "--dry-run").stdout
     run = again.restore(*arguments)
     assert run.named("set the default branch by hand")[0]["default_branch"] == "main"
     git(f"--git-dir={server}", "symbolic-ref", "HEAD", "refs/heads/main")
-    assert "nothing: everything is there already" in again.restore(*arguments, "--dry-run").stdout
+    assert "nothing: everything is already there" in again.restore(*arguments, "--dry-run").stdout
     assert not again.restore(*arguments).named("set the default branch by hand")

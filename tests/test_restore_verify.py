@@ -11,10 +11,10 @@ from embedded.organisation import Stream
 from embedded.real_git import git
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
-from github_s3_backup.git.process import fingerprint
-from github_s3_backup.restore.room import Room
-from github_s3_backup.restore.selection import Chosen
-from github_s3_backup.restore.verify import Verified, Verify
+from github_s3_backup.capacity import machine_capacity
+from github_s3_backup.git.refs import refs_sha256
+from github_s3_backup.restore.selection import Selected
+from github_s3_backup.restore.verify_repository import Verified, verify_repository
 from vault import FIRST, SECOND, Vault, entries_of
 
 API = "acme/api"
@@ -24,9 +24,10 @@ def verify(vault: Vault, entry: dict[str, Any]) -> Verified:
     """Verify one repository with the parts of the program alone."""
     scratch = vault.folder / "parts"
     scratch.mkdir()
-    way = Verify(vault.bundles(), vault.git(), Room(scratch, vault.stop), scratch)
-    (one,) = entries_of(vault.organisation.manifest | {"repos": [entry]})
-    result = way.verify(Chosen(one, FIRST), lambda _: None)
+    capacity = machine_capacity(scratch, vault.stop)
+    (parsed,) = entries_of(vault.organisation.manifest | {"repos": [entry]})
+    selected = Selected(parsed, FIRST)
+    result = verify_repository(selected, vault.bundles(), vault.git(), capacity, scratch, lambda _: None)
     assert list(scratch.iterdir()) == []
     return result
 
@@ -49,7 +50,7 @@ def bundle_of(folder: Path, *damage: str) -> bytes:
 
 def refs_of(bundle: bytes) -> str:
     lines = bundle.split(b"\n\n", 1)[0].splitlines()[1:]
-    return fingerprint({name: oid for oid, name in (line.split(b" ", 1) for line in lines)})
+    return refs_sha256({name: oid for oid, name in (line.split(b" ", 1) for line in lines)})
 
 
 def test_everything_awkward_is_proven_and_the_report_says_so(whole: Vault) -> None:
@@ -57,13 +58,12 @@ def test_everything_awkward_is_proven_and_the_report_says_so(whole: Vault) -> No
     assert run.code == 0, run.stderr
     report = json.loads(run.stdout)
     entries = whole.organisation.entries
-    manifest = whole.client.head_object(Bucket=whole.bucket, Key=whole.manifest_key(whole.organisation.date))
-    assert {key: report[key] for key in ("schema_version", "command", "bucket", "date", "manifest_version")} == {
+    assert {key: report[key] for key in ("schema_version", "command", "bucket", "date", "run_id")} == {
         "schema_version": 1,
         "command": "verify",
         "bucket": whole.bucket,
         "date": whole.organisation.date,
-        "manifest_version": manifest["VersionId"],
+        "run_id": whole.organisation.manifest["run_id"],
     }
     assert (report["verified"], report["failed"]) == (len(entries), 0)
     assert report["size_bytes"] == sum(one["size_bytes"] for one in entries.values())

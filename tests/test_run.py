@@ -14,12 +14,15 @@ def test_every_awkward_repository_is_stored_restores_and_is_in_the_manifest_as_g
     assert run.repos.keys() == {f"{one.owner}/{one.name}" for one in AWKWARD}
     assert {name for name, one in run.repos.items() if one["status"] != "stored"} == {"acme/empty"}
     stored = {f"{one['full_name']}.bundle" for one in run.repos.values() if one["status"] == "stored"}
-    assert world.stored_keys() == {world.key(name) for name in {*stored, "manifest.json"}}
+    assert world.stored_keys() == {world.key(name) for name in {*stored, "manifest.json"}} | world.run_keys()
     assert world.metrics() == {
         "BackupSuccess": [len(AWKWARD)],
         "BackupFailure": [0],
         "BytesUploaded": [sum(one["size_bytes"] for one in run.repos.values())],
         "RepositoriesUnchanged": [0],
+        "RepositoriesVanished": [0],
+        "BackupAnomaly": [0],
+        "ReplicationBehind": [0],
         "RunDuration": [pytest.approx(run.events[-1]["duration"], abs=5)],
     }
     repos = run.repos
@@ -38,20 +41,21 @@ def test_large_repositories_are_stored_and_restore(world: World) -> None:
     assert world.run().code == 0
 
 
-def test_a_second_run_of_one_installation_writes_new_versions_and_metrics_of_its_own(world: World) -> None:
+def test_a_second_run_of_one_installation_writes_beside_the_first_and_has_metrics_of_its_own(world: World) -> None:
     world.add("api")
     world.add("experiments")
-    labs = next(one for one in world.github.installations.values() if one.owner == SECOND_OWNER)
+    labs = next(each for each in world.github.installations.values() if each.owner == SECOND_OWNER)
     first = world.run().repos
     changes = {"GITHUB_APP_INSTALLATION_ID": str(labs.id), "SERVICE_NAME": f"{world.service}-other"}
-    second = world.run(**changes, FULL_BACKUP_DAYS="1").repos
-    assert first.keys() == {"acme/api", "acme-labs/experiments"}
-    assert second.keys() == {"acme-labs/experiments"}
-    before, after = (each["acme-labs/experiments"] for each in (first, second))
-    assert before["s3_key"] == after["s3_key"]
-    assert before["version_id"] != after["version_id"]
-    versions = world.stack.s3.client().list_object_versions(Bucket=world.bucket, Prefix=before["s3_key"])["Versions"]
-    assert {one["VersionId"] for one in versions} == {before["version_id"], after["version_id"]}
+    second = world.run(**changes, FULL_BACKUP_DAYS="1")
+    started = str(second.manifest and second.manifest["started_at"])[11:19].replace(":", "")
+    assert {name: entry["s3_key"] for name, entry in first.items()} == {
+        "acme/api": world.key("acme/api.bundle"),
+        "acme-labs/experiments": world.key("acme-labs/experiments.bundle"),
+    }
+    assert {name: entry["s3_key"] for name, entry in second.repos.items()} == {
+        "acme-labs/experiments": world.key(f"acme-labs/experiments.{started}Z.bundle")
+    }
     assert world.metrics()["BackupSuccess"] == [2]
     assert world.stack.aws.metrics(f"{world.service}-other")["BackupSuccess"] == [1]
 

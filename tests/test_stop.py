@@ -59,7 +59,7 @@ def test_an_upload_in_parts_is_aborted(world: World, s3_proxy: S3Proxy) -> None:
     assert run.failures["acme/in-parts"]["stage"] == "upload"
     client = world.stack.s3.client()
     assert client.list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
-    assert world.stored_keys() == {world.key("manifest.json")}
+    assert world.stored_keys() == {world.key("manifest.json"), *world.run_keys()}
     assert IN_PARTS > LIMIT * 1024**2  # at 1 MiB a second it would have taken longer than the limit
 
 
@@ -95,7 +95,7 @@ def test_a_server_that_never_answers_does_not_keep_a_stopped_run(world: World, s
 def test_a_stopped_run_raises_its_alarm_though_s3_no_longer_answers(world: World, s3_proxy: S3Proxy) -> None:
     world.add("fork")
     world.github.faults = [Fault(r"POST /acme/fork\.git", status=0, delay=60, times=9)]
-    s3_proxy.faults = [S3Fault(r"PUT .*/manifest\.json", "hang")]
+    s3_proxy.faults = [S3Fault(r"PUT .*/runs/", "hang")]
     run = stop_when(world, lambda: world.github.git_at_once)
     assert run.manifest is None
     assert "did not answer in time" in run.events[-1]["event"]

@@ -77,7 +77,7 @@ def test_the_repositories_in_flight_follow_the_cpus_that_are_paid_for(
     module: Module, cpu: int, memory: int, vcpus: int
 ) -> None:
     applied = module.apply(task_cpu=cpu, task_memory=memory)
-    expected = min(configuration.MOST_BY_DEFAULT, configuration.WORKERS_PER_CPU * vcpus)
+    expected = min(configuration.MAX_DEFAULT_WORKERS, configuration.WORKERS_PER_CPU * vcpus)
     assert applied.environment()["BACKUP_CONCURRENCY"] == str(expected)
     assert applied.container()["memory"] == memory
 

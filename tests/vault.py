@@ -4,13 +4,13 @@ import contextlib
 import copy
 import hashlib
 import io
+import itertools
 import json
 import os
 import pty
 import subprocess
 import tempfile
 import termios
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ from github_s3_backup.manifest import Entry, parse_manifest
 from github_s3_backup.redaction import Redactor
 from github_s3_backup.s3.catalogue import Catalogue
 from github_s3_backup.s3.download import Bundles
+from github_s3_backup.s3.keys import run_key
 from github_s3_backup.stop import Stop
 from world import Restored, World, events_of
 
@@ -79,7 +80,7 @@ SPECIAL = (
     Recipe("strange-refs", _strange_refs),
     Recipe("heavy", _heavy),
 )
-MANY_REFS = next(one for one in LARGE if one.name == "many-refs")
+MANY_REFS = next(recipe for recipe in LARGE if recipe.name == "many-refs")
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Organisation:
 
     @property
     def entries(self) -> dict[str, dict[str, Any]]:
-        return {one["full_name"]: one for one in self.manifest["repos"]}
+        return {entry["full_name"]: entry for entry in self.manifest["repos"]}
 
     @property
     def date(self) -> str:
@@ -115,7 +116,7 @@ def back_up(world: World) -> Organisation:
     manifest = world.read_manifest()
     assert manifest, output
     assert manifest["failures"] == [], output
-    sources = {f"{one.owner}/{one.name}": one.path for one in world.github.repositories.values()}
+    sources = {f"{source.owner}/{source.name}": source.path for source in world.github.repositories.values()}
     return Organisation(world.stack, world.bucket, manifest, sources)
 
 
@@ -132,6 +133,7 @@ class Vault:
     service: str
     variables: dict[str, str | None] = field(default_factory=dict)
     log_lines: io.StringIO = field(default_factory=io.StringIO)
+    run_numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.stack = self.organisation.stack
@@ -147,7 +149,7 @@ class Vault:
         """Put a day's backup of these repositories into the bucket and return its manifest; `about`: other fields."""
         manifest = copy.deepcopy(self.organisation.manifest) | {
             "date": date,
-            "run_id": str(uuid.uuid4()),
+            "run_id": self._new_run_id(date),
             "started_at": f"{date}T04:00:00Z",
             "finished_at": f"{date}T04:10:00Z",
             "repos": [self.copy(date, name) for name in names],
@@ -164,29 +166,40 @@ class Vault:
             entry |= {"s3_key": key, "version_id": answer["VersionId"]}
         return entry
 
-    def put(self, date: str, name: str, body: bytes, refs_sha256: str | None = None) -> dict[str, Any]:
-        """Store bytes as the bundle of a repository, and return an entry that is right about them."""
+    def put(
+        self, date: str, name: str, body: bytes, refs_sha256: str | None = None, name_of: str | None = None
+    ) -> dict[str, Any]:
+        """Store bytes as the bundle of a repository, and return an entry that is right about them.
+
+        `name_of`: the repository whose entry it is otherwise, by default itself.
+        """
         key = f"{PREFIX}/{date}/{name}.bundle"
         answer = self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
-        entry = dict(self.organisation.entries[name]) | {"s3_key": key, "version_id": answer["VersionId"]}
+        entry = dict(self.organisation.entries[name_of or name]) | {"s3_key": key, "version_id": answer["VersionId"]}
         entry |= {"sha256": hashlib.sha256(body).hexdigest(), "size_bytes": len(body)}
         return entry | ({"refs_sha256": refs_sha256} if refs_sha256 else {})
 
     def write(self, date: str, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Write a day's manifest, its counts made right."""
-        gone = sum(one["status"] == "gone" for one in manifest["repos"])
+        """Write a run's manifest with the right counts."""
+        gone = sum(entry["status"] == "gone" for entry in manifest["repos"])
         manifest |= {"gone_count": gone, "success_count": len(manifest["repos"]) - gone}
         manifest |= {"failure_count": len(manifest["failures"])}
         manifest |= {"total_repos": len(manifest["repos"]) + len(manifest["failures"])}
-        self.write_bytes(date, json.dumps(manifest).encode())
+        self._put_run(date, manifest["run_id"], json.dumps(manifest).encode())
         return manifest
 
     def write_bytes(self, date: str, body: bytes) -> str:
-        """Write anything in the place of a day's manifest and return its version."""
-        return self.client.put_object(Bucket=self.bucket, Key=self.manifest_key(date), Body=body)["VersionId"]
+        """Write anything as the manifest of a day's next run and return the run's id."""
+        run_id = self._new_run_id(date)
+        self._put_run(date, run_id, body)
+        return run_id
 
-    def manifest_key(self, date: str) -> str:
-        return f"{PREFIX}/{date}/manifest.json"
+    def _put_run(self, date: str, run_id: str, body: bytes) -> None:
+        self.client.put_object(Bucket=self.bucket, Key=run_key(PREFIX, date, run_id), Body=body)
+
+    def _new_run_id(self, date: str) -> str:
+        """Return an id that sorts after those of the day's earlier runs."""
+        return f"{date.replace('-', '')}T040000Z-{next(self.run_numbers):08x}"
 
     def read(self, entry: dict[str, Any]) -> bytes:
         """Return the bundle of an entry."""
@@ -196,8 +209,8 @@ class Vault:
     def destroy(self, entry: dict[str, Any]) -> None:
         """Delete every version of an entry's bundle."""
         pages = self.client.list_object_versions(Bucket=self.bucket, Prefix=entry["s3_key"])
-        for one in pages.get("Versions", []):
-            self.client.delete_object(Bucket=self.bucket, Key=one["Key"], VersionId=one["VersionId"])
+        for version in pages.get("Versions", []):
+            self.client.delete_object(Bucket=self.bucket, Key=version["Key"], VersionId=version["VersionId"])
 
     # -- the program, and its parts --------------------------------------------------------------
 

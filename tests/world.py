@@ -22,7 +22,8 @@ from embedded.organisation import RECIPES, Recipe, make_repository
 from embedded.real_git import bundled_refs, restore, served_refs
 from embedded.stack import BACKUP, PROJECT, RESTORE, Stack
 
-SCHEMA = jsonschema.Draft202012Validator(json.loads((PROJECT / "docs" / "manifest.schema.json").read_text()))
+SCHEMA = json.loads((PROJECT / "docs" / "manifest.schema.json").read_text())
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 SUMMARIES = {
     "run finished",
     "run stopped",
@@ -161,11 +162,12 @@ class World:
 
     def end(self, process: "subprocess.Popen[str]", seconds: float = 100) -> Run:
         """Wait for a run to end and check what always holds."""
-        before = self.read_manifest_version()
+        before = self.run_keys()
         output, _ = process.communicate(timeout=seconds)
-        run = Run(process.returncode, output, events_of(output), self.read_manifest())
-        if process.returncode == 2:
-            assert self.read_manifest_version() == before, "a run that could not start wrote a manifest"
+        written = self.run_keys() - before
+        assert len(written) <= 1, "one run wrote several manifests"
+        run = Run(process.returncode, output, events_of(output), self.read(written.pop()) if written else None)
+        assert process.returncode != 2 or run.manifest is None, "a run that could not start wrote a manifest"
         self._check(run)
         return run
 
@@ -181,62 +183,68 @@ class World:
         return run
 
     def read_manifest(self) -> dict[str, Any] | None:
-        try:
-            body = self.stack.s3.client().get_object(Bucket=self.bucket, Key=self.key("manifest.json"))["Body"].read()
-        except self.stack.s3.client().exceptions.NoSuchKey:
-            return None
+        """Return today's manifest.json."""
+        return self.read(self.key("manifest.json")) if self.key("manifest.json") in self.stored_keys() else None
+
+    def read(self, key: str) -> dict[str, Any]:
+        """Return the manifest under a key."""
+        body = self.stack.s3.client().get_object(Bucket=self.bucket, Key=key)["Body"].read()
         manifest: dict[str, Any] = json.loads(body)
         return manifest
 
-    def read_manifest_version(self) -> str | None:
-        manifest = self.read_manifest()
-        return manifest["run_id"] if manifest else None
+    def run_keys(self) -> set[str]:
+        """Return the keys of today's runs' manifests."""
+        return {key for key in self.stored_keys() if key.startswith(self.key("runs/"))}
 
     def key(self, rest: str) -> str:
         return f"github-backup/{datetime.now(UTC):%Y-%m-%d}/{rest}"
 
     def stored_keys(self) -> set[str]:
         """Return every key in the bucket."""
-        answer = self.stack.s3.client().list_objects_v2(Bucket=self.bucket)
-        return {one["Key"] for one in answer.get("Contents", [])}
+        pages = self.stack.s3.client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        return {item["Key"] for page in pages for item in page.get("Contents", [])}
 
     def yesterday(self, days: int = 1) -> dict[str, Any]:
         """Move what the last run stored into the past, as if it had run so many days ago; return its manifest."""
         made = self.read_manifest()
         assert made is not None
         manifest = self.take_over(Backup(self.bucket, made), days)
-        self.delete_all(self.key(""))
+        self._delete_all(self.key(""))
         return manifest
 
     def take_over(self, backup: Backup, days: int) -> dict[str, Any]:
-        """Put another world's backup into the bucket, as if made here so many days ago; return its manifest.
+        """Put a backup into the bucket as if it had been made so many days ago; return its manifest.
 
-        Of the repositories that this world has too: those it was given in the same order have the same ids.
+        Of another world's backup, what this world has too: repositories that are added in the same order have the
+        same ids.
         """
         manifest = copy.deepcopy(backup.manifest)
         then = datetime.now(UTC).date() - timedelta(days)
-        past = date.fromisoformat(manifest["date"]) - then
-        mine = [one for one in manifest["repos"] if one["id"] in self.github.repositories]
-        assert all(self.github.repositories[one["id"]].full_name == one["full_name"] for one in mine)
-        manifest |= {"date": then.isoformat(), "repos": mine, "success_count": len(mine), "total_repos": len(mine)}
+        age = date.fromisoformat(manifest["date"]) - then
+        if backup.bucket != self.bucket:
+            manifest["repos"] = [entry for entry in manifest["repos"] if entry["id"] in self.github.repositories]
+            names = [self.github.repositories[entry["id"]].full_name for entry in manifest["repos"]]
+            assert names == [entry["full_name"] for entry in manifest["repos"]]
         for where, name in [(manifest, "started_at"), (manifest, "finished_at")] + [
-            (entry, "backed_up_at") for entry in mine
+            (entry, "backed_up_at") for entry in manifest["repos"]
         ]:
-            moment = datetime.fromisoformat(where[name]) - past
+            moment = datetime.fromisoformat(where[name]) - age
             where[name] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-        for entry in mine:
-            if entry["s3_key"]:
-                self._copy(backup, entry, entry["s3_key"].replace(backup.manifest["date"], then.isoformat()))
+        for entry in manifest["repos"]:
+            if entry["s3_key"] and manifest["date"] in entry["s3_key"]:
+                self._copy(backup.bucket, entry, entry["s3_key"].replace(manifest["date"], then.isoformat()))
+        manifest["date"] = then.isoformat()
+        manifest["run_id"] = f"{then:%Y%m%d}{manifest['run_id'][8:]}"
         self.put_manifest(manifest)
         return manifest
 
-    def _copy(self, backup: Backup, entry: dict[str, Any], key: str) -> None:
+    def _copy(self, bucket: str, entry: dict[str, Any], key: str) -> None:
         client = self.stack.s3.client()
-        source = {"Bucket": backup.bucket, "Key": entry["s3_key"], "VersionId": entry["version_id"]}
+        source = {"Bucket": bucket, "Key": entry["s3_key"], "VersionId": entry["version_id"]}
         answer = client.copy_object(Bucket=self.bucket, Key=key, CopySource=source)  # type: ignore[arg-type]
         entry["s3_key"], entry["version_id"] = key, answer["VersionId"]
 
-    def delete_all(self, prefix: str) -> None:
+    def _delete_all(self, prefix: str) -> None:
         """Delete every version below the prefix."""
         client = self.stack.s3.client()
         for page in client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix):
@@ -244,9 +252,10 @@ class World:
                 client.delete_object(Bucket=self.bucket, Key=one["Key"], VersionId=one["VersionId"])
 
     def put_manifest(self, manifest: dict[str, Any]) -> None:
-        """Write a manifest under its date."""
-        key = f"github-backup/{manifest['date']}/manifest.json"
-        self.stack.s3.client().put_object(Bucket=self.bucket, Key=key, Body=json.dumps(manifest).encode())
+        """Write a run's manifest, under its id and as its day's."""
+        for name in (f"runs/{manifest['run_id']}.json", "manifest.json"):
+            key = f"github-backup/{manifest['date']}/{name}"
+            self.stack.s3.client().put_object(Bucket=self.bucket, Key=key, Body=json.dumps(manifest).encode())
 
     def metrics(self) -> dict[str, list[float]]:
         return self.stack.aws.metrics(self.service)
@@ -270,7 +279,7 @@ class World:
             assert secret not in text
 
     def _check_manifest(self, manifest: dict[str, Any]) -> None:
-        SCHEMA.validate(manifest)
+        VALIDATOR.validate(manifest)
         states = [one["status"] for one in manifest["repos"]]
         gone, failed = states.count("gone"), len(manifest["failures"])
         assert manifest["gone_count"] == gone

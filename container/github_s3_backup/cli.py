@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from github_s3_backup.program import leave
+from github_s3_backup.program import exit_now
 from github_s3_backup.version import TOOL_VERSION
 
 PROGRAM = "github-s3-backup"
@@ -21,7 +21,7 @@ WRONG_USAGE = 2
 
 def main() -> NoReturn:
     """Run the command line of the installed command, and exit."""
-    leave(run(sys.argv[1:]))
+    exit_now(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:

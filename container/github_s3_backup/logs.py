@@ -1,27 +1,27 @@
 """Logs: one JSON object a line for machines, one readable line an event on a terminal."""
 
 import contextlib
+import time
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any, Protocol
 
 import structlog
+from structlog.contextvars import merge_contextvars
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
-from github_s3_backup.disk import readable
 from github_s3_backup.redaction import Redactor
+from github_s3_backup.units import format_bytes
 
-# What every line of this thread says besides: which repository, in which stage, for how long.
-ABOUT: ContextVar[Callable[[], dict[str, Any]]] = ContextVar("ABOUT")
-
-# What a person at a terminal need not see of every line.
+# Context key: when the work began that the line is about, as time.monotonic() has it. Logged as `duration`.
+SINCE = "since"
+# Events that a terminal leaves out.
 QUIET_EVENTS = {"started"}
-COLOURS = {"warning": "\x1b[33m", "error": "\x1b[31m"}
+COLORS = {"warning": "\x1b[33m", "error": "\x1b[31m"}
 RESET = "\x1b[0m"
-# How a person reads the values that have a unit, in this order.
+# How a terminal shows values that have a unit, in this order.
 UNITS: dict[str, Callable[[Any], str]] = {
     "repositories": lambda value: f"{value} repositories",
-    "size_bytes": readable,
+    "size_bytes": format_bytes,
     "refs": lambda value: f"{value} refs",
     "duration": lambda value: f"{value:.1f} s",
 }
@@ -36,7 +36,7 @@ class Stream(Protocol):
 
 
 class _Lines:
-    """Where lines go. A backup does not die of a log that nobody takes any more."""
+    """Writes lines to a stream. A backup goes on when nobody reads its log any more."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -50,21 +50,25 @@ class _Lines:
 
 
 def new_logger(stream: Stream, redactor: Redactor) -> FilteringBoundLogger:
-    """Return a logger that writes to `stream` and never writes a secret the redactor knows."""
+    """Return a logger that writes to `stream` and removes every secret that the redactor knows.
 
-    def complete(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        first = {key: event.pop(key) for key in ("timestamp", "level", "event")}
-        whole = {**first, **ABOUT.get(dict)(), **event}
-        return {key: redactor.clean(value) if isinstance(value, str) else value for key, value in whole.items()}
+    What `structlog.contextvars.bound_contextvars` binds is on each line of that thread.
+    """
+
+    def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {key: redactor.clean(value) if isinstance(value, str) else value for key, value in event.items()}
 
     renderer = _terminal_line if stream.isatty() else structlog.processors.JSONRenderer(ensure_ascii=False)
     log: FilteringBoundLogger = structlog.wrap_logger(
         _Lines(stream),
         processors=[
+            merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            complete,
+            _add_duration,
+            _order,
+            redact,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger("info"),
@@ -73,13 +77,25 @@ def new_logger(stream: Stream, redactor: Redactor) -> FilteringBoundLogger:
     return log
 
 
+def _add_duration(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    if (since := event.pop(SINCE, None)) is not None:
+        event.setdefault("duration", round(time.monotonic() - since, 3))
+    return event
+
+
+def _order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Put what every line has first."""
+    first = {key: event.pop(key) for key in ("timestamp", "level", "event", "full_name", "stage") if key in event}
+    return {**first, **event}
+
+
 def _terminal_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    """Return `12:00:01 [ 3/34] stored acme/api: 1.2 MB, 4 refs, 0.3 s`; what has no unit as key=value."""
-    what, level, time = (event.pop(key) for key in ("event", "level", "timestamp"))
-    if what in QUIET_EVENTS:
+    """Return `12:00:01 [ 3/34] stored acme/api: 1.2 MB, 4 refs, 0.3 s`; values without a unit as key=value."""
+    name, level, timestamp = (event.pop(key) for key in ("event", "level", "timestamp"))
+    if name in QUIET_EVENTS:
         raise structlog.DropEvent
     exception = event.pop("exception", None)
-    title = [str(what)]
+    title = [str(name)]
     if "total" in event:
         total = str(event.pop("total"))
         title.insert(0, f"[{event.pop('done'):>{len(total)}}/{total}]")
@@ -87,9 +103,9 @@ def _terminal_line(_logger: WrappedLogger, _method: str, event: EventDict) -> st
         title.append(event.pop("full_name"))
     if level == "info":
         event.pop("stage", None)
-    facts = [form(event.pop(key)) for key, form in UNITS.items() if key in event]
+    facts = [show(event.pop(key)) for key, show in UNITS.items() if key in event]
     facts += [f"{key}={value}" for key, value in event.items()]
-    line = f"{time[11:19]} {' '.join(title)}{': ' if facts else ''}{', '.join(facts)}"
-    if level in COLOURS:
-        line = f"{COLOURS[level]}{line}{RESET}"
+    line = f"{timestamp[11:19]} {' '.join(title)}{': ' if facts else ''}{', '.join(facts)}"
+    if level in COLORS:
+        line = f"{COLORS[level]}{line}{RESET}"
     return f"{line}\n{exception}" if exception else line

@@ -1,84 +1,244 @@
-"""The manifest: what a run stored and what it did not, as docs/manifest.schema.json describes it."""
+"""The manifest: what a run stored, and what it could not.
+
+The classes here are the only description of its form: msgspec reads and checks manifests by them, and
+docs/manifest.schema.json is generated from them.
+"""
 
 import json
-import re
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
 
 from github_s3_backup.redaction import printable
-from github_s3_backup.repository import NAME, OWNER, Repository
+from github_s3_backup.repository import Repository, is_safe_name
 from github_s3_backup.version import TOOL_VERSION
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
+STORED = ("stored", "unchanged")
+NO_REFS_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 Stage = Literal["clone", "bundle", "verify", "upload", "list"]
 Status = Literal["stored", "unchanged", "empty", "gone"]
 
+Count = Annotated[int, Meta(ge=0)]
+Date = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+Id = Annotated[int, Meta(description="GitHub's id. It stays when the name changes")]
+# No control characters and no lone surrogates: what is shown on a terminal, or becomes a path.
+Text = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*$")]
+Words = Annotated[str, Meta(min_length=1)]
+Moment = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Oid = Annotated[str, Meta(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
+FullName = Annotated[str, Meta(pattern=r"^[^/\x00-\x1f\x7f]+/[^/\x00-\x1f\x7f]+$")]
+
 
 class ManifestError(Exception):
-    """The file is no manifest, or one of a form that this program does not know."""
+    """The file is not a manifest, or one with a schema version that this program does not know."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A repository that did not fail. Without a bundle `s3_key`, `version_id` and `sha256` are None."""
+class StoredObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An object in S3.
 
-    full_name: str
-    id: int
+    `sha256` is that of its bytes, in hex. `checksum` is S3's own SHA-256 in base64: of an upload in parts that of the
+    parts' checksums, a dash, and their number.
+    """
+
+    key: str
+    version_id: str | None
+    size_bytes: int
+    sha256: str
+    checksum: str | None
+
+
+class RefSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a manifest says of a repository's refs; `sha` is the commit of the default branch."""
+
+    ref_count: int
+    refs_sha256: str
+    sha: str | None
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A repository that is stored, empty, or gone."""
+
+    full_name: FullName
+    id: Id
     owner: str
     name: str
     private: bool
     archived: bool
     fork: bool
-    default_branch: str
-    sha: str | None
+    default_branch: Text
+    sha: Annotated[Oid | None, Meta(description="Commit of the default branch; null where it does not exist")]
     status: Status
-    s3_key: str | None
-    version_id: str | None
-    size_bytes: int
-    sha256: str | None
-    ref_count: int
-    refs_sha256: str | None
-    backed_up_at: str
-    duration_seconds: float
-    # As S3 has it: for an upload in parts that of the parts' checksums. None: written before there was this field.
+    s3_key: Text | None
+    version_id: Annotated[Text | None, Meta(description="Null where the bucket is not versioned")]
+    size_bytes: Annotated[int, Meta(ge=0, description="Size of the bundle; 0 without one")]
+    sha256: Annotated[Sha256 | None, Meta(description="SHA-256 of the bundle")]
+    ref_count: Annotated[int, Meta(ge=0, description="Number of refs, HEAD not counted")]
+    refs_sha256: Annotated[
+        Sha256 | None,
+        Meta(description="SHA-256 of the lines '<oid> <ref>\\n' of all refs, and of HEAD where it resolves, sorted"),
+    ]
+    backed_up_at: Annotated[Moment, Meta(description="When the bundle was made")]
+    duration_seconds: Annotated[float, Meta(ge=0)]
+    s3_checksum_sha256: Annotated[
+        str | None,
+        Meta(
+            description="SHA-256 of the object as S3 keeps it, in base64; of an upload in parts that of the parts' "
+            "checksums, a dash, and their number"
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.full_name != f"{self.owner}/{self.name}" or not is_safe_name(self.owner, self.name):
+            raise ValueError(f"{self.full_name!r} is not a plain owner/name")
+        if self.status in STORED and not (self.s3_key and self.sha256 and self.refs_sha256 and self.size_bytes):
+            raise ValueError(f"{self.full_name} is {self.status} and has no object")
+        parse_moment(self.backed_up_at)
+
+    @property
+    def object(self) -> StoredObject | None:
+        """The repository's bundle in S3, None where it has none."""
+        return _object(self)
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """A repository, or all of an owner's (`owner/*`), that could not be stored, and why."""
+
+    full_name: Annotated[Words, Meta(description="owner/name, or owner/* for what could not be listed")]
+    id: Annotated[int | None, Meta(description="GitHub's id; null where it stands for an owner")]
+    stage: Stage
+    error: Annotated[Words, Meta(description="The words of git, GitHub or S3, credentials removed")]
+
+
+class Vanished(msgspec.Struct, frozen=True, kw_only=True):
+    """A repository that an earlier run stored and that GitHub no longer has, with its last good bundle."""
+
+    full_name: FullName
+    id: Id
+    since: Annotated[Date, Meta(description="UTC day of the first run that missed it")]
+    s3_key: Text | None
+    version_id: Text | None
+    size_bytes: Count
+    sha256: Sha256 | None
+    default_branch: Text = "main"
+    ref_count: Count = 0
+    refs_sha256: Sha256 | None = None
     s3_checksum_sha256: str | None = None
 
+    def __post_init__(self) -> None:
+        owner, _, name = self.full_name.partition("/")
+        if not is_safe_name(owner, name):
+            raise ValueError(f"{self.full_name!r} is not a plain owner/name")
 
-@dataclass(frozen=True)
-class Failure:
-    """A repository, or what stands for several (`owner/*`), that could not be stored, and why."""
-
-    full_name: str
-    stage: Stage
-    error: str
-
-
-@dataclass(frozen=True)
-class StoredBundle:
-    """What S3 holds of a repository, and what that was made from."""
-
-    key: str
-    version_id: str | None
-    size: int
-    sha256: str
-    ref_count: int
-    refs_sha256: str
-    sha: str | None
-    s3_checksum: str | None
+    @property
+    def object(self) -> StoredObject | None:
+        """The repository's last bundle in S3, None where it was empty."""
+        return _object(self)
 
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
-NO_REFS_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+def _object(record: Entry | Vanished) -> StoredObject | None:
+    if record.s3_key is None or record.sha256 is None:
+        return None
+    return StoredObject(
+        key=record.s3_key,
+        version_id=record.version_id,
+        size_bytes=record.size_bytes,
+        sha256=record.sha256,
+        checksum=record.s3_checksum_sha256,
+    )
 
 
-def utc(moment: datetime) -> str:
-    """Return the moment as the manifest writes it: 2026-11-23T04:00:00Z."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename={"entries": "repos"}):
+    """What one run stored and what it did not. Made by `new_manifest` and `parse_manifest`."""
+
+    schema_version: Literal[1]
+    date: Annotated[Date, Meta(description="UTC day on which the run started; also the folder in the bucket")]
+    run_id: Text
+    complete: Annotated[bool, Meta(description="False: the run was stopped; what is not in repos is in failures")]
+    started_at: Moment
+    finished_at: Moment
+    tool_version: Words
+    git_version: Words
+    total_repos: Annotated[int, Meta(ge=0, description="success_count + gone_count + failure_count")]
+    success_count: Annotated[int, Meta(ge=0, description="stored, unchanged and empty")]
+    failure_count: Count
+    gone_count: Count
+    entries: tuple[Entry, ...]
+    failures: tuple[Failure, ...]
+    vanished: Annotated[
+        tuple[Vanished, ...],
+        Meta(description="Stored by an earlier run, and no longer at GitHub. Not counted in total_repos"),
+    ]
+
+    @property
+    def started(self) -> datetime:
+        return parse_moment(self.started_at)
+
+    @property
+    def finished(self) -> datetime:
+        return parse_moment(self.finished_at)
+
+    @property
+    def unchanged_count(self) -> int:
+        return sum(entry.status == "unchanged" for entry in self.entries)
+
+    @property
+    def bytes_uploaded(self) -> int:
+        return sum(entry.size_bytes for entry in self.entries if entry.status == "stored")
+
+    @property
+    def ref_count(self) -> int:
+        return sum(entry.ref_count for entry in self.entries)
+
+    def to_json(self) -> bytes:
+        """Return the manifest as UTF-8 JSON."""
+        document = msgspec.to_builtins(self)
+        return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
-def entry(repository: Repository, status: Status, stored: StoredBundle | None, seconds: float) -> Entry:
+def new_manifest(
+    *,
+    run_id: str,
+    started_at: datetime,
+    finished_at: datetime,
+    complete: bool,
+    git_version: str,
+    entries: Iterable[Entry],
+    failures: Iterable[Failure],
+    vanished: Iterable[Vanished] = (),
+    tool_version: str = TOOL_VERSION,
+) -> Manifest:
+    """Return a run's manifest, its counts computed, everything in the order of its name."""
+    entries = tuple(sorted(entries, key=lambda entry: (entry.full_name, entry.id)))
+    failures = tuple(sorted(failures, key=lambda failure: failure.full_name))
+    gone = sum(entry.status == "gone" for entry in entries)
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        date=f"{started_at.astimezone(UTC):%Y-%m-%d}",
+        run_id=run_id,
+        complete=complete,
+        started_at=utc(started_at),
+        finished_at=utc(finished_at),
+        tool_version=tool_version,
+        git_version=git_version,
+        total_repos=len(entries) + len(failures),
+        success_count=len(entries) - gone,
+        failure_count=len(failures),
+        gone_count=gone,
+        entries=entries,
+        failures=failures,
+        vanished=tuple(sorted(vanished, key=lambda repository: (repository.full_name, repository.id))),
+    )
+
+
+def new_entry(
+    repository: Repository, status: Status, stored: StoredObject | None, refs: RefSummary | None, seconds: float
+) -> Entry:
     """Return the manifest's entry for a repository that was stored, is empty, or is gone."""
     return Entry(
         full_name=repository.full_name,
@@ -89,140 +249,116 @@ def entry(repository: Repository, status: Status, stored: StoredBundle | None, s
         archived=repository.archived,
         fork=repository.fork,
         default_branch=repository.default_branch,
-        sha=stored.sha if stored else None,
+        sha=refs.sha if refs else None,
         status=status,
         s3_key=stored.key if stored else None,
         version_id=stored.version_id if stored else None,
-        size_bytes=stored.size if stored else 0,
+        size_bytes=stored.size_bytes if stored else 0,
         sha256=stored.sha256 if stored else None,
-        ref_count=stored.ref_count if stored else 0,
-        refs_sha256=stored.refs_sha256 if stored else (NO_REFS_SHA256 if status == "empty" else None),
+        ref_count=refs.ref_count if refs else 0,
+        refs_sha256=refs.refs_sha256 if refs else (NO_REFS_SHA256 if status == "empty" else None),
         backed_up_at=utc(datetime.now(UTC)),
         duration_seconds=round(seconds, 3),
-        s3_checksum_sha256=stored.s3_checksum if stored else None,
+        s3_checksum_sha256=stored.checksum if stored else None,
     )
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """One run, as it is written to S3."""
+def utc(moment: datetime) -> str:
+    """Return the moment as the manifest writes it: 2026-11-23T04:00:00Z."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    run_id: str
-    started_at: datetime
-    finished_at: datetime
-    complete: bool
-    git_version: str
-    entries: tuple[Entry, ...]
-    failures: tuple[Failure, ...]
-    # Of the object that it was read from.
-    version_id: str | None = None
 
-    @property
-    def date(self) -> str:
-        return self.started_at.strftime("%Y-%m-%d")
-
-    @property
-    def success_count(self) -> int:
-        return len(self.entries) - self.gone_count
-
-    @property
-    def gone_count(self) -> int:
-        return sum(one.status == "gone" for one in self.entries)
-
-    @property
-    def unchanged_count(self) -> int:
-        return sum(one.status == "unchanged" for one in self.entries)
-
-    @property
-    def failure_count(self) -> int:
-        return len(self.failures)
-
-    @property
-    def total_count(self) -> int:
-        return len(self.entries) + len(self.failures)
-
-    @property
-    def bytes_uploaded(self) -> int:
-        return sum(one.size_bytes for one in self.entries if one.status == "stored")
-
-    @property
-    def ref_count(self) -> int:
-        return sum(one.ref_count for one in self.entries)
-
-    def to_json(self) -> bytes:
-        """Return the manifest as UTF-8 JSON, repositories and failures in the order of their names."""
-        document = {
-            "schema_version": SCHEMA_VERSION,
-            "date": self.date,
-            "run_id": self.run_id,
-            "complete": self.complete,
-            "started_at": utc(self.started_at),
-            "finished_at": utc(self.finished_at),
-            "tool_version": TOOL_VERSION,
-            "git_version": self.git_version,
-            "total_repos": self.total_count,
-            "success_count": self.success_count,
-            "failure_count": self.failure_count,
-            "gone_count": self.gone_count,
-            "repos": [asdict(one) for one in sorted(self.entries, key=lambda one: one.full_name)],
-            "failures": [asdict(one) for one in sorted(self.failures, key=lambda one: one.full_name)],
-        }
-        return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+def parse_moment(text: str) -> datetime:
+    """Return the moment that `utc` wrote. Raises ValueError."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
 def parse_manifest(body: bytes) -> Manifest:
-    """Return the manifest that `to_json` wrote; fields that are not known here are left out. Raises ManifestError."""
+    """Return the manifest that `to_json` wrote; unknown fields are ignored.
+
+    An entry that is broken or forged becomes a failure, so that the others can be restored. Raises ManifestError.
+    """
     try:
         document = json.loads(body)
         version = document["schema_version"]
         if version != SCHEMA_VERSION:
-            raise ManifestError(f"it has schema version {version} and this program knows {SCHEMA_VERSION}: use a newer")
-        return Manifest(
-            run_id=document["run_id"],
-            started_at=_parse_moment(document["started_at"]),
-            finished_at=_parse_moment(document["finished_at"]),
-            complete=document["complete"] is True,
-            git_version=document["git_version"],
-            entries=tuple(_parse_entry(one) for one in document["repos"]),
-            failures=tuple(_parse_failure(one) for one in document["failures"]),
+            raise ManifestError(
+                f"it has schema version {version}, and this program knows {SCHEMA_VERSION}: use a newer release"
+            )
+        entries, failures = _parse_entries(document["repos"])
+        vanished = [one for one in document.get("vanished", []) if _is_valid(one, Vanished)]
+        failures += [_printable(failure) for failure in document["failures"]]
+        manifest = msgspec.convert(document | {"repos": [], "failures": failures, "vanished": vanished}, Manifest)
+        return new_manifest(
+            run_id=manifest.run_id,
+            started_at=manifest.started,
+            finished_at=manifest.finished,
+            complete=manifest.complete,
+            git_version=manifest.git_version,
+            tool_version=manifest.tool_version,
+            entries=entries,
+            failures=manifest.failures,
+            vanished=manifest.vanished,
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ManifestError(f"it is not a manifest: {type(error).__name__} {error}") from None
+        reason = printable(f"{type(error).__name__} {error}")
+        raise ManifestError(f"it is not a manifest: {reason}") from None
 
 
-def _parse_entry(document: dict[str, Any]) -> Entry:
-    known = [field.name for field in fields(Entry) if field.default is MISSING or field.name in document]
-    one = Entry(**{name: document[name] for name in known})
-    for name, kind in get_type_hints(Entry).items():
-        if not _fits(getattr(one, name), kind):
-            raise ValueError(f"the {name} of {one.full_name!r} is {getattr(one, name)!r}")
-    # Names become paths on the disk of whoever restores.
-    if one.full_name != f"{one.owner}/{one.name}" or not OWNER.fullmatch(one.owner) or not NAME.fullmatch(one.name):
-        raise ValueError(f"{one.full_name!r} is no plain owner/name")
-    stored = one.status in ("stored", "unchanged")
-    if stored and not (one.s3_key and one.sha256 and one.refs_sha256 and one.size_bytes > 0):
-        raise ValueError(f"{one.full_name} is {one.status} and has no object")
-    _parse_moment(one.backed_up_at)
-    if stored and not SHA256.fullmatch(str(one.sha256)):
-        raise ValueError(f"{one.full_name} has the SHA-256 {one.sha256!r}")
-    return one
+def _parse_entries(documents: list[Any]) -> tuple[list[Entry], list[dict[str, Any]]]:
+    entries: list[Entry] = []
+    failures: list[dict[str, Any]] = []
+    for document in documents:
+        try:
+            entries.append(msgspec.convert(document, Entry))
+        except (ValueError, OverflowError) as error:
+            failures.append(_broken(document, str(error)))
+    return entries, failures
 
 
-def _fits(value: Any, kind: Any) -> bool:
-    """Return whether a value is of the kind that a field is declared with, and fit to be shown and passed on."""
-    if kind is Status:
-        return value in get_args(Status)
-    if isinstance(value, str) and printable(value) != value:
+def _broken(document: Any, reason: str) -> dict[str, Any]:
+    """Return the failure of an entry that can't be used."""
+    fields = document if isinstance(document, dict) else {}
+    name, number = fields.get("full_name"), fields.get("id")
+    return {
+        "full_name": printable(name) if isinstance(name, str) and name else "?/?",
+        "id": number if isinstance(number, int) and not isinstance(number, bool) else None,
+        "stage": "list",
+        "error": printable(f"the manifest's entry is broken: {reason}"),
+    }
+
+
+def _is_valid(document: Any, kind: type) -> bool:
+    try:
+        msgspec.convert(document, kind)
+    except ValueError:
         return False
-    return isinstance(value, int | float if kind is float else kind) and isinstance(value, bool) == (kind is bool)
+    return True
 
 
-def _parse_failure(document: dict[str, Any]) -> Failure:
-    return Failure(printable(document["full_name"]), document["stage"], printable(document["error"]))
+def _printable(failure: dict[str, Any]) -> dict[str, Any]:
+    return {"id": None} | {key: printable(text) if isinstance(text, str) else text for key, text in failure.items()}
 
 
-def _parse_moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone")
-    return moment.astimezone(UTC)
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a manifest."""
+    schema = msgspec.json.schema(Manifest)
+    definitions = schema["$defs"]
+    definitions["Entry"] |= {
+        "if": {"properties": {"status": {"enum": list(STORED)}}},
+        "then": {
+            "properties": {
+                "s3_key": {"type": "string", "pattern": r"\.bundle$"},
+                "size_bytes": {"minimum": 1},
+                "sha256": {"type": "string"},
+                "refs_sha256": {"type": "string"},
+                "ref_count": {"minimum": 1},
+            }
+        },
+        "else": {"properties": {key: {"type": "null"} for key in ("s3_key", "version_id", "sha256")}},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "github-backup manifest, schema version 1",
+        **schema,
+    }

@@ -1,11 +1,9 @@
-"""The metrics of a run and of a restore drill, and the only place in this program that names them."""
+"""CloudWatch metrics of a run and of a restore drill. Their names stand here and in main.tf, nowhere else."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mypy_boto3_cloudwatch import CloudWatchClient
-    from mypy_boto3_cloudwatch.literals import StandardUnitType
-    from mypy_boto3_cloudwatch.type_defs import MetricDatumTypeDef
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from structlog.typing import FilteringBoundLogger
 
 NAMESPACE = "GitHubBackup"
 DIMENSION = "Service"
@@ -15,36 +13,48 @@ FAILURE = "BackupFailure"
 DURATION = "RunDuration"
 BYTES = "BytesUploaded"
 UNCHANGED = "RepositoriesUnchanged"
+VANISHED = "RepositoriesVanished"
+ANOMALY = "BackupAnomaly"
+REPLICATION_BEHIND = "ReplicationBehind"
 
 RESTORE_VERIFIED = "RestoreVerified"
 RESTORE_FAILED = "RestoreFailed"
 RESTORE_SECONDS = "RestoreSeconds"
 
-UNITS: "dict[str, StandardUnitType]" = {
+BACKUP_AGE = "NewestBackupAge"
+
+# Published once by every run.
+UNITS = {
     SUCCESS: "Count",
     FAILURE: "Count",
     DURATION: "Seconds",
     BYTES: "Bytes",
     UNCHANGED: "Count",
+    VANISHED: "Count",
+    ANOMALY: "Count",
+    REPLICATION_BEHIND: "Count",
 }
-
-RESTORE_UNITS: "dict[str, StandardUnitType]" = {
+# Published by `restore verify --publish` and `restore check --publish`.
+RESTORE_UNITS = {
     RESTORE_VERIFIED: "Count",
     RESTORE_FAILED: "Count",
     RESTORE_SECONDS: "Seconds",
+    BACKUP_AGE: "Seconds",
 }
+# CloudWatch must not keep a run from ending.
+CLIENT = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=10)
 
 
-def publish(client: "CloudWatchClient", service_name: str, values: dict[str, float]) -> None:
-    """Publish one value a metric with the dimension Service. Raises botocore's errors."""
+def publish(aws: boto3.session.Session, service_name: str, values: dict[str, float], log: FilteringBoundLogger) -> None:
+    """Publish one value per metric with the dimension Service. Where CloudWatch takes none, log that and go on."""
     units = UNITS | RESTORE_UNITS
-    data: list[MetricDatumTypeDef] = [
-        {
-            "MetricName": name,
-            "Dimensions": [{"Name": DIMENSION, "Value": service_name}],
-            "Value": value,
-            "Unit": units[name],
-        }
+    dimensions = [{"Name": DIMENSION, "Value": service_name}]
+    data = [
+        {"MetricName": name, "Dimensions": dimensions, "Value": value, "Unit": units[name]}
         for name, value in values.items()
     ]
-    client.put_metric_data(Namespace=NAMESPACE, MetricData=data)
+    try:
+        client = aws.client("cloudwatch", config=CLIENT)
+        client.put_metric_data(Namespace=NAMESPACE, MetricData=data)  # type: ignore[arg-type]
+    except (BotoCoreError, ClientError, ValueError) as error:
+        log.warning("metrics not published", error=str(error))

@@ -1,13 +1,15 @@
-"""What the programs of this folder have in common: how they begin with AWS, and how they end."""
+"""How the backup and the restore commands begin and end."""
 
 import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ProfileNotFound
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from github_s3_backup.stop import ignore_signals
 
@@ -37,10 +39,19 @@ def s3_config(workers: int) -> Config:
     )
 
 
-def leave(code: int) -> NoReturn:
+def trust_private_ca(folder: Path) -> None:
+    """Have GitHub's certificate checked against the CA in GITHUB_CA_PEM too, for requests and for git."""
+    if pem := os.environ.get("GITHUB_CA_PEM", "").strip():
+        bundle = folder / "ca.pem"
+        known = Path(os.environ.get("SSL_CERT_FILE") or DEFAULT_CA_BUNDLE_PATH).read_text()
+        bundle.write_text(f"{known}\n{pem}\n")
+        os.environ["SSL_CERT_FILE"] = str(bundle)
+
+
+def exit_now(code: int) -> NoReturn:
     """Exit at once with the code, whatever comes in between: a signal, or a pipe that nobody reads any more.
 
-    Python would take a quarter of a second to take itself apart, for nothing.
+    Python's own way out takes a quarter of a second.
     """
     ignore_signals()
     for stream in (sys.stdout, sys.stderr):

@@ -1,70 +1,76 @@
-"""What is tried again, how often, and how long to wait in between."""
+"""Retries: which faults are retried, how often, and how long to wait in between."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from structlog.typing import FilteringBoundLogger
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from github_s3_backup.stop import Stop
 
-# Seconds. A primary rate limit resets within the hour: waiting longer than this is no use.
-LONGEST_WAIT = 3900.0
-FIRST_WAIT, LONGEST_BACKOFF = 0.5, 30.0
+# Seconds. A primary rate limit resets within the hour, so a longer wait never helps.
+MAX_WAIT = 3900.0
+FIRST_BACKOFF, MAX_BACKOFF = 0.5, 30.0
 
 
 class RetryableError(Exception):
     """A fault that may pass.
 
-    `wait`: seconds to wait before the next try, None for exponential backoff.
-    `told_by`: who asked for that wait (a header's name), for the log.
-    `final`: set where another try is known to be useless.
+    `wait`: seconds until the next attempt; None for exponential backoff.
+    `wait_source`: who asked for that wait (the name of a header), for the log.
+    `permanent`: another attempt is known to be useless. `unauthorized`: the token was rejected.
     """
 
     wait: float | None = None
-    told_by: str | None = None
-    final: bool = False
+    wait_source: str | None = None
+    permanent: bool = False
+    unauthorized: bool = False
 
 
-def retrying(attempts: int, stop: Stop, on_wait: Callable[[RetryableError, float, int], None]) -> Retrying:
-    """Return tenacity's loop for faults that may pass: at most `attempts` tries, the last error raised.
-
-    `on_wait` gets the fault, the seconds until the next try and the number of the failed one.
-    """
-    backoff = wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_BACKOFF)
+def retrying(attempts: int, stop: Stop, log: FilteringBoundLogger) -> Retrying:
+    """Return tenacity's loop over a RetryableError: at most `attempts`, each wait logged, the last error raised."""
+    backoff = wait_random_exponential(multiplier=FIRST_BACKOFF, max=MAX_BACKOFF)
 
     def wait(state: RetryCallState) -> float:
-        fault = _fault(state)
-        return backoff(state) if fault.wait is None else fault.wait
+        error = _error(state)
+        return backoff(state) if error.wait is None else error.wait
 
-    def before_sleep(state: RetryCallState) -> None:
-        on_wait(_fault(state), state.upcoming_sleep, state.attempt_number)
+    def log_wait(state: RetryCallState) -> None:
+        error = _error(state)
+        log.warning(
+            "retrying",
+            seconds=round(state.upcoming_sleep, 1),
+            wait_source=error.wait_source or "backoff",
+            attempt=state.attempt_number,
+            error=str(error),
+        )
 
     return Retrying(
-        retry=retry_if_exception(_worth_another_try),
+        retry=retry_if_exception(_is_worth_retrying),
         wait=wait,
         stop=stop_after_attempt(attempts),
         sleep=stop.sleep,
-        before_sleep=before_sleep,
+        before_sleep=log_wait,
         reraise=True,
     )
 
 
-def _worth_another_try(error: BaseException) -> bool:
-    return isinstance(error, RetryableError) and not error.final and (error.wait or 0) <= LONGEST_WAIT
+def _is_worth_retrying(error: BaseException) -> bool:
+    return isinstance(error, RetryableError) and not error.permanent and (error.wait or 0) <= MAX_WAIT
 
 
-def _fault(state: RetryCallState) -> RetryableError:
+def _error(state: RetryCallState) -> RetryableError:
     error = state.outcome.exception() if state.outcome else None
     assert isinstance(error, RetryableError), error
     return error
 
 
-def wait_told(status: int, headers: Mapping[str, str]) -> tuple[float | None, str | None]:
-    """Return the seconds that GitHub wants us to wait, and the header that says so; (None, None) if none does.
+def requested_wait(status: int, headers: Mapping[str, str]) -> tuple[float | None, str | None]:
+    """Return the seconds that GitHub asks to wait, and the header that says so; (None, None) if none does.
 
-    `headers` finds names in any case.
+    `headers` must find names in any case.
     https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api
     """
     now = datetime.now(UTC)
@@ -78,7 +84,7 @@ def wait_told(status: int, headers: Mapping[str, str]) -> tuple[float | None, st
 
 
 def _retry_after(value: str, now: datetime) -> float | None:
-    """Return the seconds of a Retry-After header: a number or a date. https://www.rfc-editor.org/rfc/rfc9110#name-retry-after"""
+    """Return the seconds in a Retry-After header: a number or a date (RFC 9110, section 10.2.3)."""
     if re.fullmatch("[0-9]+", value):
         return float(value)
     try:

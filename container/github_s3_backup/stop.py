@@ -1,4 +1,4 @@
-"""How a run is stopped: SIGTERM or Ctrl-C, the waits it cuts short, the processes it ends."""
+"""How a run is stopped: by SIGTERM, Ctrl-C or its deadline. Waits are cut short and processes ended."""
 
 import contextlib
 import os
@@ -8,20 +8,24 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Literal
 
-# git gets this long to remove its half-made files before it is killed. Seconds.
+# git gets this long to remove its unfinished files before it is killed. Seconds.
 GRACE = 3.0
 
 
 class Stopped(BaseException):
     """The run was told to stop.
 
-    Like KeyboardInterrupt no Exception, so that no retry and no library swallows it.
+    Like KeyboardInterrupt it is no Exception, so that no retry and no library swallows it.
     """
 
 
 class Stop:
-    """The one switch that ends a run. Made in `main`, passed to whatever waits or starts a process."""
+    """The one switch that ends a run. Made in `main`, passed to whatever waits or starts a process.
+
+    `reason`: what stopped the run, None while it goes on.
+    """
 
     def __init__(self) -> None:
         # A signal handler may only do what is safe between any two lines: SimpleQueue.put is.
@@ -30,20 +34,38 @@ class Stop:
         self._lock = threading.Lock()
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._since = 0.0
+        self.reason: Literal["signal", "deadline"] | None = None
 
-    def listen(self, deadline: float, at_deadline: Callable[[], None]) -> None:
-        """Stop at SIGTERM and SIGINT from now on; call `at_deadline` if we are still here after so many seconds."""
-        threading.Thread(target=self._supervise, args=(deadline, at_deadline), daemon=True).start()
+    def listen(self, timeout: float, at_timeout: Callable[[], None]) -> None:
+        """Stop at SIGTERM and SIGINT from now on; call `at_timeout` if the process is still here after that long."""
+        threading.Thread(target=self._wait_for_signal, args=(timeout, at_timeout), daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _frame: self._signals.put(number))
 
-    def _supervise(self, deadline: float, at_deadline: Callable[[], None]) -> None:
+    def expire_after(self, seconds: float) -> None:
+        """Stop the run after so many seconds, its deadline."""
+
+        def expire() -> None:
+            if not self._event.wait(seconds):
+                self._begin("deadline")
+
+        threading.Thread(target=expire, daemon=True).start()
+
+    def _wait_for_signal(self, timeout: float, at_timeout: Callable[[], None]) -> None:
         self._signals.get()
+        self._begin("signal")
+        time.sleep(max(0.0, timeout - self.seconds()))
+        at_timeout()
+
+    def _begin(self, reason: Literal["signal", "deadline"]) -> None:
+        self.reason = reason
         self._since = time.monotonic()
         self._event.set()
-        self._end_processes()
-        time.sleep(max(0.0, deadline - self.seconds()))
-        at_deadline()
+        for process in self._running():
+            _signal(process, signal.SIGTERM)
+        while self._running() and self.seconds() < GRACE:
+            time.sleep(0.05)
+        self.kill_processes()
 
     def is_set(self) -> bool:
         return self._event.is_set()
@@ -79,13 +101,6 @@ class Stop:
         with self._lock:
             return list(self._processes)
 
-    def _end_processes(self) -> None:
-        for process in self._running():
-            _signal(process, signal.SIGTERM)
-        while self._running() and self.seconds() < GRACE:
-            time.sleep(0.05)
-        self.kill_processes()
-
     def kill_processes(self) -> None:
         """Kill every process that still runs, with its children."""
         for process in self._running():
@@ -97,14 +112,14 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         os.killpg(process.pid, number)
 
 
-def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process that nobody waits for any more, with its children."""
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process that nobody waits for any more, with its children."""
     if process.poll() is None:
         _signal(process, signal.SIGKILL)
         process.wait()
 
 
 def ignore_signals() -> None:
-    """Let nothing change the exit code of a run that is over."""
+    """Let no signal change the exit code of a run that is over."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)

@@ -21,14 +21,15 @@ from bench.recorded import Traffic
 from bench.recorded_server import GIT_PATH
 from bench.session import Session
 from embedded.real_git import ENVIRONMENT, git, served_refs
-from github_s3_backup.configuration import MOST_BY_DEFAULT, WORKERS_PER_CPU
+from github_s3_backup.configuration import MAX_DEFAULT_WORKERS, WORKERS_PER_CPU
 from github_s3_backup.git.bundle import only_pack, open_bundle, write_header
-from github_s3_backup.git.process import Git, Mirror
+from github_s3_backup.git.mirror import Mirror
+from github_s3_backup.git.process import Git
 from github_s3_backup.stop import Stop
 
 CORES = os.cpu_count() or 1
 # As many repositories as a run has in flight by itself.
-WORKERS = min(MOST_BY_DEFAULT, WORKERS_PER_CPU * CORES)
+WORKERS = min(MAX_DEFAULT_WORKERS, WORKERS_PER_CPU * CORES)
 TIMES = 5
 BLOCK = 1024**2
 
@@ -86,9 +87,9 @@ def timed(folder: Path, action: Callable[[Path], object]) -> float:
 def clone_all(organisation: Organisation, folder: Path) -> list[Path]:
     """Mirror every repository and return where."""
     mirrors = []
-    for one in organisation.github.repositories.values():
-        mirrors.append(folder / "mirrors" / f"{one.name}.git")
-        git("clone", "--quiet", "--mirror", "--no-local", one.path, mirrors[-1])
+    for repository in organisation.github.repositories.values():
+        mirrors.append(folder / "mirrors" / f"{repository.name}.git")
+        git("clone", "--quiet", "--mirror", "--no-local", repository.path, mirrors[-1])
     return mirrors
 
 
@@ -192,7 +193,7 @@ class Listed:
 
 def list_remotes(session: Session, organisation: Organisation, number: int) -> Listed:
     """Time so many `git ls-remote`, as many at once as a run has repositories in flight."""
-    names = [one.full_name for one in organisation.github.repositories.values()]
+    names = [repository.full_name for repository in organisation.github.repositories.values()]
     names = (names * (number // len(names) + 1))[:number]
     token = organisation.github.issued[-1]
     basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()

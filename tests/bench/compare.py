@@ -18,7 +18,7 @@ class Comparison:
     """What each run took, by who ran; and what the last full run asked GitHub for."""
 
     runs: dict[str, list[Usage]] = field(
-        default_factory=lambda: {one: [] for one in (FULL, LOOP, GITHUB_BACKUP, CHANGED)}
+        default_factory=lambda: {who: [] for who in (FULL, LOOP, GITHUB_BACKUP, CHANGED)}
     )
     traffic: Traffic = field(default_factory=lambda: Traffic([], 0))
 

@@ -15,6 +15,14 @@ SERVER = Path(__file__).with_name("frugal_s3_server.py")
 
 
 @dataclass(frozen=True)
+class Counted:
+    """Objects that were written, and requests of any kind."""
+
+    objects: int
+    requests: int
+
+
+@dataclass(frozen=True)
 class FrugalS3(EmbeddedS3):
     """A running server."""
 
@@ -22,6 +30,12 @@ class FrugalS3(EmbeddedS3):
         """Give all keys that begin with `source` another beginning; versions and checksums stay what they are."""
         names = {"bucket": bucket, "source": source, "target": target}
         requests.post(f"{self.url}/-/rename", json=names, timeout=600).raise_for_status()
+
+    def take(self) -> Counted:
+        """Return what was counted since the last look."""
+        counted: dict[str, int] = requests.post(f"{self.url}/-/take", timeout=60).json()
+        objects = counted.pop("objects", 0)
+        return Counted(objects=objects, requests=sum(counted.values()))
 
 
 @contextlib.contextmanager

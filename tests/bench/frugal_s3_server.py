@@ -1,11 +1,11 @@
 """An S3 that costs next to no CPU: what arrives is written to a file as it is, and sent by the kernel.
 
 A process of its own, so that its CPU is told apart from everything else. It believes the SHA-256 that it is given
-instead of computing it, gives a copy its source's, and keeps parts in the files they came in; signatures are not
-looked at. So it proves nothing about a client: the tests do, against a server that checks. Here the proof is that
-everything is fetched again, compared and restored. What it does not know it refuses with 501.
+instead of computing it, and keeps parts in the files they came in; signatures are not looked at. So it proves nothing
+about a client: the tests do, against a server that checks. Here the proof is that everything is fetched again, compared
+and restored. What it does not know it refuses with 501.
 
-`POST /-/rename` gives a folder another name, for the harness.
+For the harness, `POST /-/rename` gives a folder another name, and `POST /-/take` tells and resets what was counted.
 """
 
 import base64
@@ -14,8 +14,10 @@ import hashlib
 import itertools
 import json
 import sys
-from collections import defaultdict
-from dataclasses import dataclass
+import threading
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -42,6 +44,7 @@ class Object:
     version_id: str
     parts: list[Part]
     in_parts: bool = False
+    last_modified: str = field(default_factory=lambda: formatdate(usegmt=True))
 
     @property
     def size(self) -> int:
@@ -67,6 +70,18 @@ class Store:
         self.buckets: dict[str, dict[str, list[Object]]] = {}
         self.uploads: dict[str, dict[int, Part]] = {}
         self.free: defaultdict[int, list[Path]] = defaultdict(list)
+        self.lock = threading.Lock()
+        self.counted: Counter[str] = Counter()
+
+    def count(self, what: str) -> None:
+        with self.lock:
+            self.counted[what] += 1
+
+    def take(self) -> dict[str, int]:
+        """Return what was counted since the last look: requests by method, and objects written."""
+        with self.lock:
+            taken, self.counted = dict(self.counted), Counter()
+        return taken
 
     def next(self) -> str:
         return f"{next(self.numbers):012}"
@@ -74,11 +89,12 @@ class Store:
     def find(self, bucket: str, key: str, version_id: str | None) -> Object | None:
         """Return the given version, or the newest."""
         versions = self.buckets.get(bucket, {}).get(key, [])
-        return next((one for one in reversed(versions) if version_id in (None, one.version_id)), None)
+        return next((version for version in reversed(versions) if version_id in (None, version.version_id)), None)
 
     def put(self, bucket: str, key: str, parts: list[Part], in_parts: bool) -> Object:
         made = Object(self.next(), parts, in_parts)
         self.buckets[bucket].setdefault(key, []).append(made)
+        self.count("objects")
         return made
 
     def rename(self, bucket: str, source: str, target: str) -> None:
@@ -97,8 +113,8 @@ class Store:
 
     def remove(self, bucket: str) -> None:
         """Forget a bucket, and keep its large files for others of their size."""
-        objects = [one for versions in self.buckets.pop(bucket).values() for one in versions]
-        for part in {part.path: part for one in objects for part in one.parts}.values():
+        objects = [version for versions in self.buckets.pop(bucket).values() for version in versions]
+        for part in {part.path: part for version in objects for part in version.parts}.values():
             if part.size < BLOCK:
                 part.path.unlink()
             else:
@@ -121,39 +137,61 @@ class Handler(BaseHTTPRequestHandler):
         self.bucket, self.key = bucket, unquote(key)
         self.size = int(self.headers.get("Content-Length", 0))
         self.query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
+        if bucket != "-":
+            self.store.count(self.command)
         return True
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the request must not write over another object, and there is one."""
+        return self.headers.get("If-None-Match") == "*" and self.store.find(self.bucket, self.key, None) is not None
 
     def do_PUT(self) -> None:
         if not self.key:  # CreateBucket, PutBucketVersioning
             self.order()
             self.store.buckets.setdefault(self.bucket, {})
             self.answer(200)
-        elif source := self.headers.get("x-amz-copy-source"):
-            self.copy(unquote(source))
+        elif "x-amz-copy-source" in self.headers:
+            self.refuse(501, "NotImplemented")
         elif upload := self.query.get("uploadId"):
             part = self.body()
             self.store.uploads[upload][int(self.query["partNumber"])] = part
             self.answer(200, {"ETag": f'"{part.path.name}"'})
+        elif self.is_taken:
+            self.body().path.unlink()
+            self.refuse(412, "PreconditionFailed")
         else:
             made = self.store.put(self.bucket, self.key, [self.body()], in_parts=False)
             self.answer(200, self.described(made))
 
     def do_POST(self) -> None:
         if self.bucket == "-":
-            self.store.rename(**json.loads(self.order()))
-            self.answer(200)
+            self.serve_the_harness()
         elif "uploads" in self.query:
             upload = self.store.next()
             self.store.uploads[upload] = {}
             self.answer(200, xml=f"<InitiateMultipartUploadResult><UploadId>{upload}</UploadId>")
         elif "uploadId" in self.query:
             self.order()  # names all parts in their order, as the product and boto3 number them
-            parts = self.store.uploads.pop(self.query["uploadId"])
-            made = self.store.put(self.bucket, self.key, [parts[number] for number in sorted(parts)], in_parts=True)
-            checksum = f"<ChecksumSHA256>{made.checksum}</ChecksumSHA256>" if made.checksum else ""
-            self.answer(200, self.described(made), f"<CompleteMultipartUploadResult>{checksum}")
+            self.complete(self.query["uploadId"])
         else:
             self.refuse(501, "NotImplemented")
+
+    def serve_the_harness(self) -> None:
+        order = self.order()
+        if self.key == "take":
+            return self.answer(200, body=json.dumps(self.store.take()).encode())
+        self.store.rename(**json.loads(order))
+        return self.answer(200)
+
+    def complete(self, upload: str) -> None:
+        """CompleteMultipartUpload."""
+        if self.is_taken:
+            return self.refuse(412, "PreconditionFailed")
+        parts = self.store.uploads.pop(upload)
+        made = self.store.put(self.bucket, self.key, [parts[number] for number in sorted(parts)], in_parts=True)
+        checksum = f"<ChecksumSHA256>{made.checksum}</ChecksumSHA256>" if made.checksum else ""
+        return self.answer(200, self.described(made), f"<CompleteMultipartUploadResult>{checksum}")
 
     def do_DELETE(self) -> None:
         if upload := self.query.get("uploadId"):
@@ -184,27 +222,18 @@ class Handler(BaseHTTPRequestHandler):
                 self.connection.sendfile(file)
         return None
 
-    def copy(self, source: str) -> None:
-        """CopyObject: the copy has the same files."""
-        place, _, version = source.lstrip("/").partition("?versionId=")
-        bucket, _, key = place.partition("/")
-        found = self.store.find(bucket, key, version or None)
-        if not found:
-            return self.refuse(404, "NoSuchKey")
-        made = self.store.put(self.bucket, self.key, found.parts, found.in_parts)
-        checksum = f"<ChecksumSHA256>{made.checksum}</ChecksumSHA256>" if made.checksum else ""
-        return self.answer(200, self.described(made), f"<CopyObjectResult>{checksum}")
-
     def list(self) -> None:
-        """ListObjectsV2, only the folders right under a prefix."""
-        prefix, delimiter = self.query["prefix"], self.query["delimiter"]
-        rests = [key.removeprefix(prefix) for key in self.store.buckets[self.bucket] if key.startswith(prefix)]
-        folders = sorted({rest.partition(delimiter)[0] for rest in rests if delimiter in rest})
-        common = "".join(
-            f"<CommonPrefixes><Prefix>{escape(prefix + folder + delimiter)}</Prefix></CommonPrefixes>"
-            for folder in folders
-        )
-        self.answer(200, xml=f"<ListBucketResult><IsTruncated>false</IsTruncated>{common}")
+        """ListObjectsV2: the folders right under a prefix where there is a delimiter, else all keys."""
+        prefix, delimiter = self.query["prefix"], self.query.get("delimiter")
+        keys = sorted(key for key in self.store.buckets[self.bucket] if key.startswith(prefix))
+        if delimiter:
+            rests = [key.removeprefix(prefix) for key in keys]
+            folders = sorted({rest.partition(delimiter)[0] for rest in rests if delimiter in rest})
+            names = [f"<Prefix>{escape(prefix + folder + delimiter)}</Prefix>" for folder in folders]
+            found = "".join(f"<CommonPrefixes>{name}</CommonPrefixes>" for name in names)
+        else:
+            found = "".join(f"<Contents><Key>{escape(key)}</Key></Contents>" for key in keys)
+        self.answer(200, xml=f"<ListBucketResult><IsTruncated>false</IsTruncated>{found}")
 
     def order(self) -> bytes:
         """Return a body that says what to do."""
@@ -223,15 +252,19 @@ class Handler(BaseHTTPRequestHandler):
                 left -= read
         return Part(path, size, self.headers.get(CHECKSUM, ""))
 
-    def described(self, one: Object) -> dict[str, str]:
+    def described(self, version: Object) -> dict[str, str]:
         """Return the headers that every answer about an object has."""
-        checksum = {CHECKSUM: one.checksum} if one.checksum else {}
-        return {"ETag": f'"{one.version_id}"', "x-amz-version-id": one.version_id} | checksum
+        checksum = {CHECKSUM: version.checksum} if version.checksum else {}
+        headers = {"ETag": f'"{version.version_id}"', "x-amz-version-id": version.version_id}
+        return headers | {"Last-Modified": version.last_modified} | checksum
 
-    def answer(self, status: int, headers: dict[str, str] | None = None, xml: str = "", size: int = 0) -> None:
+    def answer(
+        self, status: int, headers: dict[str, str] | None = None, xml: str = "", size: int = 0, body: bytes = b""
+    ) -> None:
         """Send an answer; `xml` is not closed yet. With `size` so many bytes follow."""
-        name = xml[1:].partition(">")[0]
-        body = f'<?xml version="1.0" encoding="UTF-8"?>{xml}</{name}>'.encode() if xml else b""
+        if xml:
+            name = xml[1:].partition(">")[0]
+            body = f'<?xml version="1.0" encoding="UTF-8"?>{xml}</{name}>'.encode()
         self.send_response_only(status)
         for key, value in (headers or {}).items():
             self.send_header(key, value)

@@ -16,7 +16,8 @@ from embedded.github import FakeGitHub
 class Row:
     """One run: the first one, or with a `share` (percent) of the repositories changed, on the day after another.
 
-    `uploaded`: bytes that were sent to S3 as bundles.
+    `uploaded`: bytes that were sent to S3 as bundles. `unchanged`: repositories that wrote nothing; those that are
+    neither changed nor unchanged were due.
     """
 
     repositories: int
@@ -25,6 +26,11 @@ class Row:
     uploaded: int
     unchanged: int
     usage: Usage
+
+    @property
+    def objects_beside_bundles(self) -> int:
+        """What the run wrote besides a bundle for each repository that it cloned."""
+        return self.usage.s3_objects - (self.repositories - self.unchanged)
 
     @property
     def name(self) -> str:
@@ -63,6 +69,6 @@ def a_run(session: Session, grown: Organisation, bucket: str, share: int | None)
     changed = len(grown.repositories) if share is None else grown.change(share)
     usage, _ = session.product(grown, bucket)
     manifest = session.restorer.product(grown, bucket)
-    states = [one["status"] for one in manifest["repos"]]
-    uploaded = sum(one["size_bytes"] for one in manifest["repos"] if one["status"] == "stored")
+    states = [entry["status"] for entry in manifest["repos"]]
+    uploaded = sum(entry["size_bytes"] for entry in manifest["repos"] if entry["status"] == "stored")
     return Row(len(states), share, changed, uploaded, states.count("unchanged"), usage)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from bench.frugal_s3 import FrugalS3
 from bench.recorded import RecordedGitHub, Traffic
 
 # Seconds between two looks. Each takes some milliseconds of CPU.
@@ -24,7 +25,8 @@ class Usage:
     """What one run took: seconds of wall clock and of CPU, bytes at the peak, requests, bytes received.
 
     `memory` counts pages that several processes share in parts. `s3_cpu` and `github_cpu` are the seconds
-    that the servers used meanwhile, on the same cores.
+    that the servers used meanwhile, on the same cores. `requests` and `received` are GitHub's; `s3_requests` and
+    `s3_objects` count what S3 was asked, and the objects that were written to it.
     """
 
     wall: float
@@ -35,6 +37,8 @@ class Usage:
     received: int
     s3_cpu: float
     github_cpu: float
+    s3_requests: int
+    s3_objects: int
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,14 @@ class Meter:
     """Measures commands that use these servers."""
 
     recorded: RecordedGitHub
-    s3_process: int
+    s3: FrugalS3
 
     def run(self, command: tuple[str, ...], environment: dict[str, str], scratch: Path) -> tuple[Usage, Traffic]:
         """Run the command to its end and return what it took and what it asked for. Raises CommandError."""
         os.sync()  # what others wrote before is not to be waited for by this one
         self.recorded.take()
-        s3, github = cpu_seconds(self.s3_process), cpu_seconds(self.recorded.process)
+        self.s3.take()
+        s3, github = cpu_seconds(self.s3.process), cpu_seconds(self.recorded.process)
         log = scratch.with_suffix(".log")
         begun = time.monotonic()
         with log.open("wb") as output:
@@ -65,7 +70,7 @@ class Meter:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise CommandError(f"{command[:2]} ended with {process.returncode}: {log.read_text()[-2000:]}")
-        traffic = self.recorded.take()
+        traffic, counted = self.recorded.take(), self.s3.take()
         usage = Usage(
             wall=wall,
             cpu=own.ru_utime + own.ru_stime,
@@ -73,8 +78,10 @@ class Meter:
             disk=disk,
             requests=len(traffic.asked),
             received=traffic.sent,
-            s3_cpu=cpu_seconds(self.s3_process) - s3,
+            s3_cpu=cpu_seconds(self.s3.process) - s3,
             github_cpu=cpu_seconds(self.recorded.process) - github,
+            s3_requests=counted.requests,
+            s3_objects=counted.objects,
         )
         return usage, traffic
 
@@ -101,7 +108,7 @@ def started(process: psutil.Process) -> list[int]:
     """Return the children, without those that share the process's memory until they run their own program."""
     try:
         command = process.cmdline()
-        return [one.pid for one in process.children(recursive=True) if one.cmdline() != command]
+        return [child.pid for child in process.children(recursive=True) if child.cmdline() != command]
     except psutil.Error:
         return []
 

@@ -22,9 +22,9 @@ class Organisation:
         """Let a share (percent) of the repositories, one at least, go over to their other day; return how many."""
         repositories = list(self.github.repositories.values())
         number = round(len(repositories) * share / 100) or int(share > 0)
-        for one, generated in list(zip(repositories, self.repositories, strict=True))[:number]:
-            one.path = generated.changed if one.path == generated.path else generated.path
-        self.recorded.set(contents={one.full_name: str(one.path) for one in repositories})
+        for repository, generated in list(zip(repositories, self.repositories, strict=True))[:number]:
+            repository.path = generated.changed if repository.path == generated.path else generated.path
+        self.recorded.set(contents={repository.full_name: str(repository.path) for repository in repositories})
         return number
 
 
@@ -37,9 +37,9 @@ def organisation(
     """
     number = number or len(repositories)
     contents = [repositories[index % len(repositories)] for index in range(number)]
-    for index, one in enumerate(contents):
-        name = one.name if number == len(repositories) else f"{one.name}-{index:05}"
-        github.add(OWNER, name, one.path, size_kb=size(one.path) // 1024)
+    for index, generated in enumerate(contents):
+        name = generated.name if number == len(repositories) else f"{generated.name}-{index:05}"
+        github.add(OWNER, name, generated.path, size_kb=size(generated.path) // 1024)
     github.token_life = timedelta(days=30)  # a recorded token must not end before the benchmark does
     recorded.set(upstream=github.server_url)
     github.server_url, github.api_url = recorded.url, recorded.url + API

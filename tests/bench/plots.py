@@ -36,8 +36,8 @@ STYLE = Style(
 def without_scripts(svg: Element) -> Element:
     """Return the plot without what makes it interactive: a page does not let it run."""
     for parent in list(svg.iter()):
-        for child in [one for one in parent if str(one.tag).endswith("script")]:
-            parent.remove(child)
+        for script in [child for child in parent if str(child.tag).endswith("script")]:
+            parent.remove(script)
     return svg
 
 
@@ -66,7 +66,7 @@ def grown(results: Results) -> bytes:
     chart = pygal.XY(**settings(title), logarithmic=True, dots_size=4, stroke_style={"width": 2})
     chart.x_labels = sorted({row.repositories for row in results.growth})
     most = max((row.usage.wall for row in results.growth), default=1)
-    chart.y_labels = [one for one in SECONDS if one < 3 * most]
+    chart.y_labels = [seconds for seconds in SECONDS if seconds < 3 * most]
     for name in dict.fromkeys(row.name for row in results.growth):
         rows = [row for row in results.growth if row.name == name]
         chart.add(name, [(row.repositories, round(row.usage.wall, 2)) for row in rows])

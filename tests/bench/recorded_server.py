@@ -74,7 +74,7 @@ class Recordings:
         for name, value in values.items():
             setattr(self, name, value)
         if "upstream" in values:
-            self.answers = {key: one for key, one in self.answers.items() if key[0] == "git"}
+            self.answers = {key: answer for key, answer in self.answers.items() if key[0] == "git"}
 
     def take(self) -> dict[str, Any]:
         """Return what was asked since the last time."""
@@ -210,7 +210,7 @@ async def serve(folder: Path, certificate: Path) -> None:
     context.load_cert_chain(certificate)
     plain = await asyncio.start_server(converse, "127.0.0.1", 0)
     encrypted = await asyncio.start_server(converse, "127.0.0.1", 0, ssl=context)
-    ports = [one.sockets[0].getsockname()[1] for one in (plain, encrypted)]
+    ports = [server.sockets[0].getsockname()[1] for server in (plain, encrypted)]
     print(json.dumps(ports), flush=True)
     await asyncio.gather(plain.serve_forever(), encrypted.serve_forever())
 

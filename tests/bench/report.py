@@ -3,7 +3,7 @@
 from bench.bounds import BUNDLE_LABEL, WORKERS
 from bench.compare import CHANGED, FULL, GITHUB_BACKUP, LOOP
 from bench.results import Results, bars
-from github_s3_backup.disk import readable
+from github_s3_backup.units import format_bytes
 
 Rows = list[list[str]]
 
@@ -38,8 +38,8 @@ def runs(results: Results) -> Rows:
     rows = [head]
     for who, name in NAMES.items():
         seconds = [f"{results.median(who, measure):.1f}" for measure in ("wall", "cpu")]
-        sizes = [readable(results.median(who, measure)) for measure in ("memory", "disk")]
-        traffic = [f"{results.median(who, 'requests'):.0f}", readable(results.median(who, "received"))]
+        sizes = [format_bytes(results.median(who, measure)) for measure in ("memory", "disk")]
+        traffic = [f"{results.median(who, 'requests'):.0f}", format_bytes(results.median(who, "received"))]
         servers = [f"{results.median(who, measure):.1f}" for measure in ("s3_cpu", "github_cpu")]
         rows.append([name, *seconds, *sizes, *traffic, *servers])
     return rows
@@ -49,7 +49,9 @@ def ratios(results: Results) -> Rows:
     """Return how many times as much each took as a full run of this product."""
     rows = [["", "wall", "CPU", "memory", "disk"]]
     for who in (LOOP, GITHUB_BACKUP, CHANGED):
-        rows.append([NAMES[who], *(f"{results.ratio(who, one):.2f}" for one in ("wall", "cpu", "memory", "disk"))])
+        rows.append(
+            [NAMES[who], *(f"{results.ratio(who, measure):.2f}" for measure in ("wall", "cpu", "memory", "disk"))]
+        )
     return rows
 
 
@@ -73,13 +75,14 @@ def lower_bounds(results: Results) -> Rows:
 
 def growth(results: Results) -> Rows:
     """Return what a day costs."""
-    head = ["repositories", "", "wall s", "CPU s", "S3's CPU s", "memory", "requests", "uploaded", "copied"]
-    rows = [head]
+    about = ["wall s", "CPU s", "S3's CPU s", "memory", "GitHub requests", "S3 requests"]
+    rows = [["repositories", "", *about, "objects written", "uploaded", "unchanged"]]
     for row in results.growth:
         usage = row.usage
         seconds = [f"{value:.1f}" for value in (usage.wall, usage.cpu, usage.s3_cpu)]
-        counts = [readable(usage.memory), f"{usage.requests:,}", readable(row.uploaded), f"{row.unchanged:,}"]
-        rows.append([f"{row.repositories:,}", f"{row.name} ({row.changed:,})", *seconds, *counts])
+        counts = [f"{count:,}" for count in (usage.requests, usage.s3_requests, usage.s3_objects)]
+        rest = [format_bytes(usage.memory), *counts, format_bytes(row.uploaded), f"{row.unchanged:,}"]
+        rows.append([f"{row.repositories:,}", f"{row.name} ({row.changed:,})", *seconds, *rest])
     return rows
 
 

@@ -1,7 +1,6 @@
 """Restoring what a run stored, and comparing every ref with its source: one that differs fails the benchmark."""
 
 import hashlib
-import json
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from bench.days import days
+from bench.days import newest_manifest
 from bench.organisation import Organisation
 from embedded.real_git import git, restore, served_refs
 from embedded.s3 import EmbeddedS3
@@ -46,15 +45,14 @@ class Restorer:
         return self.sources[path]
 
     def product(self, organisation: Organisation, bucket: str) -> dict[str, Any]:
-        """Restore all that the newest manifest names and return the manifest. Raises DifferenceError."""
-        key = f"github-backup/{days(self.s3, bucket)[-1]}/manifest.json"
-        manifest: dict[str, Any] = json.loads(self.s3.client().get_object(Bucket=bucket, Key=key)["Body"].read())
+        """Restore all that the newest run's manifest names and return the manifest. Raises DifferenceError."""
+        manifest = newest_manifest(self.s3, bucket)
         if len(manifest["repos"]) != len(organisation.repositories):
             raise DifferenceError(f"{len(manifest['repos'])} of {len(organisation.repositories)} are in the manifest")
-        sources = {one.id: one.path for one in organisation.github.repositories.values()}
-        if missing := [one["full_name"] for one in manifest["repos"] if one["s3_key"] is None]:
+        sources = {repository.id: repository.path for repository in organisation.github.repositories.values()}
+        if missing := [entry["full_name"] for entry in manifest["repos"] if entry["s3_key"] is None]:
             raise DifferenceError(f"not stored: {', '.join(missing)}")
-        stored = [(one["s3_key"], sources[one["id"]], one["sha256"]) for one in manifest["repos"]]
+        stored = [(entry["s3_key"], sources[entry["id"]], entry["sha256"]) for entry in manifest["repos"]]
         self.bundles_of(bucket, stored)
         return manifest
 
@@ -62,22 +60,26 @@ class Restorer:
         """Restore all that the loop stored. Raises DifferenceError."""
         repositories = organisation.github.repositories.values()
         self.bundles_of(
-            bucket, [(f"github-backup/today/{one.full_name}.bundle", one.path, None) for one in repositories]
+            bucket,
+            [
+                (f"github-backup/today/{repository.full_name}.bundle", repository.path, None)
+                for repository in repositories
+            ],
         )
 
     def mirrors(self, organisation: Organisation, folder: Path) -> None:
         """Compare the mirrors that github-backup leaves. Raises DifferenceError."""
-        for one in organisation.github.repositories.values():
-            mirror = folder / "repositories" / one.name / "repository"
+        for repository in organisation.github.repositories.values():
+            mirror = folder / "repositories" / repository.name / "repository"
             found = {name: oid for name, oid in served_refs(mirror).items() if name != "HEAD"}
-            self.compare(str(mirror), found, one.path)
+            self.compare(str(mirror), found, repository.path)
             git(f"--git-dir={mirror}", "fsck", "--connectivity-only")
 
     def bundles_of(self, bucket: str, stored: list[tuple[str, Path, str | None]]) -> None:
         """Fetch these keys, compare their SHA-256 where one is given, restore them and compare their refs."""
         client = self.s3.client()
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda one: self.bundle(client, bucket, *one), stored))
+            list(pool.map(lambda given: self.bundle(client, bucket, *given), stored))
 
     def bundle(self, client: "S3Client", bucket: str, key: str, source: Path, sha256: str | None) -> None:
         with TemporaryDirectory(dir=self.place) as folder:

@@ -35,7 +35,7 @@ class Session:
 
     @property
     def meter(self) -> Meter:
-        return Meter(self.recorded, self.s3.process)
+        return Meter(self.recorded, self.s3)
 
     @contextlib.contextmanager
     def bucket(self) -> Iterator[str]:

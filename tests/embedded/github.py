@@ -10,10 +10,12 @@ created through the API, or added with `writable=True` and a path of the test's 
 import base64
 import contextlib
 import functools
+import io
 import itertools
 import json
 import re
 import secrets
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -127,6 +129,8 @@ class Fault:
     after_all: bool = False
     # A body that is not GitHub's.
     raw: str | None = None
+    # Seconds between two bytes of the answer's body.
+    drip: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -161,10 +165,26 @@ def _covers(permissions: dict[str, str], what: str, level: str) -> bool:
     return LEVELS.index(permissions.get(what, "none")) >= LEVELS.index(level)
 
 
+class Dripping(io.BufferedIOBase):
+    """A connection over which the body of an answer comes byte by byte, so many seconds apart."""
+
+    def __init__(self, connection: Any, seconds: float) -> None:
+        self._connection, self._seconds = connection, seconds
+
+    def write(self, data: Any, /) -> int:
+        if bytes(data[:5]) == b"HTTP/":  # status and headers
+            self._connection.write(data)
+            return len(data)
+        for byte in bytes(data):
+            time.sleep(self._seconds)
+            self._connection.write(bytes([byte]))
+        return len(data)
+
+
 class FakeGitHub:
     """The server. Start it as a context manager; `on_answer` sees every JSON answer."""
 
-    def __init__(self, app_id: str = "123456", latency: float = 0.0) -> None:
+    def __init__(self, app_id: str = "123456", latency: float = 0.0, tls: ssl.SSLContext | None = None) -> None:
         self.app_id, self.latency = app_id, latency
         self.app = FakeApp(app_id, "backup", dict(READ))
         self.apps = {app_id: self.app}
@@ -186,6 +206,9 @@ class FakeGitHub:
         self.token_life = timedelta(hours=1)
         # Called when the last page of a listing has been asked for, before it is sent.
         self.after_listing: Callable[[], None] = lambda: None
+        # The most repositories on a page, and what is called with a page's number before it is sent.
+        self.page_size = 100
+        self.after_page: Callable[[int], None] = lambda _: None
         # Bring the request's own Authorization into the words of every fault, as no server should.
         self.echo_token = False
         # Given as the next page of every listing, whatever page that is.
@@ -198,7 +221,9 @@ class FakeGitHub:
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
-        self.server_url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self.server_url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_port}"
         self.api_url = self.server_url + API
 
     def __enter__(self) -> "FakeGitHub":
@@ -397,10 +422,12 @@ class FakeGitHub:
         seen = [one for one in visible if not one.unlisted]
         listed = [self._listed(one) for one in seen]
         total = len(visible) + installation.miscount
-        if int(query.get("page", ["1"])[0]) * int(query.get("per_page", ["30"])[0]) >= len(listed):
+        number, size = self._page_of(query)
+        if number * size >= len(listed):
             self.after_listing()
             if installation.miscount_once:
                 installation.miscount = 0
+        self.after_page(number)
         return self._page("/installation/repositories", listed, query, total)
 
     def _listed(self, repository: FakeRepository) -> dict[str, Any]:
@@ -409,12 +436,17 @@ class FakeGitHub:
             (answer["owner"] if name == "owner" else answer)["login" if name == "owner" else name] = value
         return answer
 
+    def _page_of(self, query: dict[str, list[str]]) -> tuple[int, int]:
+        """Return the number of the page that is asked for, and how many items are on it."""
+        return int(query.get("page", ["1"])[0]), min(self.page_size, int(query.get("per_page", ["30"])[0]))
+
     def _page(self, path: str, items: list[Any], query: dict[str, list[str]], total: int | None) -> Answer:
-        number, size = int(query.get("page", ["1"])[0]), min(100, int(query.get("per_page", ["30"])[0]))
+        number, size = self._page_of(query)
         page = items[(number - 1) * size : number * size]
         links = {}
         if number * size < len(items):
-            links["Link"] = f'<{self.api_url}{path}?per_page={size}&page={number + 1}>; rel="next"'
+            per_page = query.get("per_page", ["30"])[0]
+            links["Link"] = f'<{self.api_url}{path}?per_page={per_page}&page={number + 1}>; rel="next"'
         if self.next_page:
             links["Link"] = f'<{self.next_page}>; rel="next"'
         body = page if total is None else {"total_count": total, "repository_selection": "all", "repositories": page}
@@ -535,6 +567,9 @@ class FakeGitHub:
                     time.sleep(fake.latency)
                     fault = fake._fault(f"{self.command} {self.path}")
                     time.sleep(fault.delay if fault else 0)
+                if fault and fault.drip:
+                    self.wfile = Dripping(self.wfile, fault.drip)
+                    self.close_connection = True
                 self.respond(fault)
 
             def respond(self, fault: Fault | None) -> None:

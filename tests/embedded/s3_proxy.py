@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlsplit
 
+FAILED = b"<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>"
 DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 
 
@@ -19,7 +20,8 @@ class S3Fault:
     match: str
     # deny: 403. spoil: one byte of the body is another. slow: 1 MiB a second, there and back.
     # hang: no answer for a minute. cut: the connection ends in the middle of the answer.
-    kind: Literal["deny", "spoil", "slow", "hang", "cut"]
+    # lose: S3 does it, and the connection ends before the answer. fail: S3 does it, and answers 500.
+    kind: Literal["deny", "spoil", "slow", "hang", "cut", "lose", "fail"]
     times: int = 1_000_000
 
 
@@ -36,6 +38,10 @@ class S3Proxy:
     operations: list[tuple[str, bytes]] = field(default_factory=list)
     # The SHA-256 that AWS, and not every server, says in its answer to CopyObject, by what the path matches.
     copy_checksums: dict[str, str] = field(default_factory=dict)
+    # Which requests asked for a condition: `METHOD path?query` and the header If-None-Match.
+    conditions: list[tuple[str, str | None]] = field(default_factory=list)
+    # Headers of the answers to what the path matches, that AWS sends and not every server.
+    answer_headers: dict[str, dict[str, str]] = field(default_factory=dict)
     at_once: int = 0
     most_at_once: int = 0
 
@@ -60,6 +66,16 @@ class S3Proxy:
                 return fault.kind
         return None
 
+    def with_headers(self, what: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return the answer's headers, with those that are to be in it."""
+        given = {
+            name: value
+            for pattern, more in self.answer_headers.items()
+            if re.search(pattern, what)
+            for name, value in more.items()
+        }
+        return [(name, value) for name, value in headers if name not in given] + list(given.items())
+
     def with_checksum(self, what: str, answer: bytes) -> bytes:
         """Return S3's answer, to a copy with the checksum that is to be in it."""
         for pattern, checksum in self.copy_checksums.items():
@@ -80,6 +96,7 @@ class S3Proxy:
                     proxy.copy_sources.append(source)
                 what = f"{self.command} {self.path}{copies}"
                 proxy.requests.append(what)
+                proxy.conditions.append((what, self.headers.get("If-None-Match")))
                 kind = proxy.kind(what)
                 body = self.read_body(slowly=kind == "slow")
                 if operation := self.headers.get("X-Amz-Target"):
@@ -95,8 +112,14 @@ class S3Proxy:
                 headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
                 connection.request(self.command, self.path, body, headers)
                 answer = connection.getresponse()
-                self.send(answer.status, answer.getheaders(), proxy.with_checksum(what, answer.read()), kind)
+                content = proxy.with_checksum(what, answer.read())
                 connection.close()
+                if kind == "lose":
+                    raise ConnectionError("lost")
+                if kind == "fail":
+                    self.send(500, [("Content-Type", "application/xml")], FAILED)
+                else:
+                    self.send(answer.status, proxy.with_headers(what, answer.getheaders()), content, kind)
 
             def counted(self) -> None:
                 with proxy.lock:

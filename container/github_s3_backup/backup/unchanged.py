@@ -1,103 +1,116 @@
-"""Repositories that did not change since the last complete backup: told by their refs, carried over by a copy."""
+"""Finds repositories that did not change since the last complete backup: same refs, and their bundle is in S3."""
 
-from dataclasses import replace
-from datetime import UTC, date, datetime
+from collections.abc import Iterable
+from datetime import date
+from typing import TYPE_CHECKING
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.git.process import Refs, fingerprint
+from github_s3_backup.git.refs import Refs, refs_sha256, summarize
 from github_s3_backup.git.served_refs import ServedRefsError
-from github_s3_backup.github.app import GitHub
+from github_s3_backup.github.client import GitHub
 from github_s3_backup.github.rest import GitHubError
-from github_s3_backup.manifest import Entry, Manifest, entry
+from github_s3_backup.manifest import Entry, Failure, Manifest, StoredObject, new_entry, parse_moment
 from github_s3_backup.repository import Repository
-from github_s3_backup.s3.archive import Archive, ArchiveError, StoredObject
+from github_s3_backup.s3.archive import Archive, ArchiveError
+
+if TYPE_CHECKING:
+    from github_s3_backup.backup.services import Services
 
 
 class LastBackup:
-    """What the newest complete manifest says, and which of it may be carried over today."""
+    """What the newest complete manifest says, and which of its bundles today's manifest may refer to."""
 
-    def __init__(self, manifest: Manifest | None, today: date, full_backup_days: int) -> None:
-        self._today, self._days = today, full_backup_days
-        entries = manifest.entries if manifest else ()
-        self._entries = {one.id: one for one in entries if one.status != "gone"}
+    def __init__(
+        self, manifest: Manifest | None, today: date, full_backup_days: int, older: Iterable[Entry] = ()
+    ) -> None:
+        self.manifest, self._today, self._days = manifest, today, full_backup_days
+        entries = (*older, *(manifest.entries if manifest else ()))
+        self._entries = {entry.id: entry for entry in entries if entry.status != "gone"}
 
-    def of(self, repository: Repository) -> Entry | None:
-        """Return what is known of the repository, None where it must be cloned whatever its refs are."""
-        known = self._entries.get(repository.id)
-        if known is None or (known.s3_key and is_due(known, self._today, self._days)):
-            return None
-        return known
+    def with_older(self, entries: Iterable[Entry]) -> "LastBackup":
+        """Return the same backup, with older entries of what it failed to store."""
+        return LastBackup(self.manifest, self._today, self._days, entries)
 
-    def size_of(self, repository: Repository) -> int:
+    @property
+    def entries(self) -> Iterable[Entry]:
+        """What it holds of each repository, those left out that were gone."""
+        return self._entries.values()
+
+    def named(self) -> list[Entry | Failure]:
+        """Return every repository that it names: what it holds, and what it failed to store."""
+        failures = self.manifest.failures if self.manifest else ()
+        return [*self.entries, *(f for f in failures if f.id is not None and f.id not in self._entries)]
+
+    def entry(self, repository_id: int) -> Entry | None:
+        """Return what is known of the repository."""
+        return self._entries.get(repository_id)
+
+    def must_be_cloned(self, entry: Entry) -> bool:
+        """Return whether it is this repository's turn to be cloned though it may not have changed."""
+        return entry.s3_key is not None and is_due(entry, self._today, self._days)
+
+    def size(self, repository_id: int) -> int:
         """Return the bytes of the repository's last bundle, 0 where there is none."""
-        known = self._entries.get(repository.id)
-        return known.size_bytes if known else 0
+        entry = self.entry(repository_id)
+        return entry.size_bytes if entry else 0
 
 
-def is_due(known: Entry, today: date, full_backup_days: int) -> bool:
+def is_due(entry: Entry, today: date, full_backup_days: int) -> bool:
     """Return whether a repository is to be cloned though it may not have changed.
 
-    Each has its day in every `full_backup_days`, told by its id, so that the days share the work; and none
-    is carried over for longer than that.
+    Each has its day in every `full_backup_days`, given by its id, so that the days share the work. No bundle is
+    referred to for longer than that: S3 expires it so many days after the retention.
     """
-    try:
-        age = (today - datetime.fromisoformat(known.backed_up_at).astimezone(UTC).date()).days
-    except (ValueError, TypeError):
-        return True
+    age = (today - parse_moment(entry.backed_up_at).date()).days
     if full_backup_days == 1 or not 0 <= age < full_backup_days:
         return True
-    return age > 0 and (today.toordinal() + known.id) % full_backup_days == 0
+    return age > 0 and (today.toordinal() + entry.id) % full_backup_days == 0
 
 
-def carry_over(
-    listed: Repository, known: Entry, github: GitHub, archive: Archive, log: FilteringBoundLogger
-) -> Entry | None:
-    """Return today's entry of a repository that did not change, None for one that is to be cloned.
+def check_unchanged(listed: Repository, services: "Services") -> Entry | None:
+    """Return the entry of a repository that did not change, None for one that must be cloned.
 
-    Whatever is not as it should be (an answer, an object in S3) is said and left to the clone. So is what had refs
-    and now has none: the clone asks twice more.
+    Where GitHub's answer or the object in S3 is not as expected, that is logged and left to the clone. So is a
+    repository that had refs and now has none: the clone asks twice more.
     """
+    known, log = services.last_backup.entry(listed.id), services.context.log
+    if known is None:
+        return None
+    # Asked first, and of every repository: the answer also tells whether the replica has the bundle.
+    is_stored = known.object is None or _is_stored(known.object, services.archive, log)
+    if not is_stored or services.last_backup.must_be_cloned(known):
+        return None
+    refs = _served_refs(listed, services.github, log)
+    if not refs and refs is not None and known.object is None:
+        return new_entry(listed, "empty", None, None, 0.0)
+    if not refs or refs_sha256(refs) != known.refs_sha256:
+        return None
+    return _unchanged_entry(listed, known, refs)
+
+
+def _served_refs(repository: Repository, github: GitHub, log: FilteringBoundLogger) -> Refs | None:
+    """Return the refs that GitHub serves, None where it did not tell."""
+    tokens = github.tokens(repository.installation_id)
     try:
-        refs = ask_for_refs(listed, github)
+        return tokens.with_token(lambda token: github.served_refs(repository, token))
     except (GitHubError, ServedRefsError) as error:
         log.warning("refs not told, cloning", error=str(error))
         return None
-    if not refs and not known.s3_key:
-        return entry(listed, "empty", None, 0.0)
-    if fingerprint(refs) != known.refs_sha256:
-        return None
+
+
+def _is_stored(stored: StoredObject, archive: Archive, log: FilteringBoundLogger) -> bool:
+    """Return whether S3 holds the bundle that the last manifest names."""
     try:
-        return unchanged(listed, known, refs, archive.copy_bundle(listed, known))
+        archive.check(stored)
     except ArchiveError as error:
-        log.warning("last bundle not copied, cloning", error=str(error))
-        return None
+        log.warning("last bundle not usable, cloning", error=str(error))
+        return False
+    return True
 
 
-def ask_for_refs(repository: Repository, github: GitHub) -> Refs:
-    """Return what the git server serves; a rejected token is replaced once. Raises GitHubError and ServedRefsError."""
-    tokens = github.tokens(repository.installation_id)
-    token = tokens.token()
-    try:
-        return github.served_refs(repository, token)
-    except GitHubError as error:
-        if error.status != 401:
-            raise
-        return github.served_refs(repository, tokens.replace(token))
-
-
-def unchanged(listed: Repository, known: Entry, refs: Refs, copied: StoredObject) -> Entry:
-    """Return the entry of a bundle that was carried over: made when it was made, named as the repository is today."""
-    sha = refs.get(f"refs/heads/{listed.default_branch}".encode())
-    return replace(
-        entry(listed, "unchanged", None, 0.0),
-        sha=sha.decode() if sha else None,
-        s3_key=copied.key,
-        version_id=copied.version_id,
-        s3_checksum_sha256=copied.checksum,
-        size_bytes=known.size_bytes,
-        sha256=known.sha256,
-        ref_count=known.ref_count,
-        refs_sha256=known.refs_sha256,
-        backed_up_at=known.backed_up_at,
-    )
+def _unchanged_entry(listed: Repository, known: Entry, refs: Refs) -> Entry:
+    """Return the entry that refers to the last bundle, under the repository's present name."""
+    entry = new_entry(listed, "unchanged", known.object, summarize(refs, listed.default_branch), 0.0)
+    return msgspec.structs.replace(entry, backed_up_at=known.backed_up_at)

@@ -1,4 +1,4 @@
-"""A repository as one file: a git bundle that is made, hashed and proven on its way into S3.
+"""Bundles: a repository as one file, made and verified while it is read.
 
 Format: https://git-scm.com/docs/gitformat-bundle and https://git-scm.com/docs/gitformat-pack
 """
@@ -13,49 +13,55 @@ from itertools import chain
 from pathlib import Path
 from typing import IO
 
-from github_s3_backup.git.process import BLOCK_SIZE, Git, Mirror, Refs, parse_refs
+from github_s3_backup.git.mirror import Mirror
+from github_s3_backup.git.process import BLOCK_SIZE, Git
+from github_s3_backup.git.refs import Refs, parse_refs
 
 SIGNATURES = (b"# v2 git bundle\n", b"# v3 git bundle\n")
-# What marks a clone that lacks objects on purpose. https://git-scm.com/docs/partial-clone
-PARTIAL = re.compile(r"partialclone|promisor", re.IGNORECASE)
+# Marks a clone that lacks objects on purpose. https://git-scm.com/docs/partial-clone
+PARTIAL_CLONE = re.compile(r"partialclone|promisor", re.IGNORECASE)
 
 
 class BundleError(Exception):
     """The bundle can't be trusted to restore the repository."""
 
 
+class ShallowCloneError(BundleError):
+    """The server cut off the history."""
+
+
 class Bundle:
-    """A bundle on its way: a header and a pack's bytes, to be read once.
+    """A bundle to be read once: a header, then a pack.
 
     `estimate`: about how many bytes it will have. `size` and `sha256` are those of all that was read.
     """
 
     def __init__(self, header: bytes, pack: Iterable[bytes], object_format: str, estimate: int) -> None:
         self.estimate, self.size = estimate, 0
-        self._header, self._pack, self._format = header, pack, object_format
-        self._whole = hashlib.sha256()
+        self._header, self._pack, self._object_format = header, pack, object_format
+        self._hash = hashlib.sha256()
 
     @property
-    def sha256(self) -> bytes:
-        return self._whole.digest()
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the bundle's bytes in blocks. After the last one, raise BundleError where the pack is not whole."""
-        pack, tail = hashlib.new(self._format, usedforsecurity=False), b""
-        yield self._counted(self._header)
+        """Yield the bundle's bytes in blocks. After the last one, raise BundleError if the pack is damaged."""
+        checksum, tail = hashlib.new(self._object_format, usedforsecurity=False), b""
+        yield self._count(self._header)
         for block in self._pack:
-            yield self._counted(block)
-            # The pack's checksum is its last bytes and not of itself: they are held back until more come.
-            cut = min(len(tail), max(0, len(tail) + len(block) - pack.digest_size))
-            pack.update(tail[:cut])
-            pack.update(memoryview(block)[: -pack.digest_size])
-            tail = tail[cut:] + block[-pack.digest_size :]
-        if tail != pack.digest():
+            yield self._count(block)
+            # The pack ends with its checksum, which does not cover itself: hold back as many bytes.
+            cut = min(len(tail), max(0, len(tail) + len(block) - checksum.digest_size))
+            checksum.update(tail[:cut])
+            checksum.update(memoryview(block)[: -checksum.digest_size])
+            tail = tail[cut:] + block[-checksum.digest_size :]
+        if tail != checksum.digest():
             raise BundleError("the pack in the bundle does not match its own checksum")
 
-    def _counted(self, block: bytes) -> bytes:
+    def _count(self, block: bytes) -> bytes:
         self.size += len(block)
-        self._whole.update(block)
+        self._hash.update(block)
         return block
 
 
@@ -70,15 +76,12 @@ class Header:
 
 @contextlib.contextmanager
 def open_bundle(git: Git, mirror: Mirror) -> Iterator[Bundle]:
-    """Yield the mirror's bundle, every ref in it. Raises BundleError, and GitError while it is read.
+    """Yield the mirror's bundle, with every ref in it. Raises BundleError, and GitError while it is read.
 
-    A mirror as `git clone` leaves it is one pack, which with a header before it is the bundle. Of any other git
-    makes one.
+    `git clone` leaves a single pack, and a header before it makes it a bundle. For any other mirror git makes one.
     """
     if (mirror.path / "shallow").exists():
-        raise BundleError(
-            "the server serves this repository shallow: its history is cut off, and so would be the backup"
-        )
+        raise ShallowCloneError("the server serves this repository shallow: the backup would lack its older history")
     pack = only_pack(mirror.path)
     if pack is None:
         with _made_by_git(git, mirror) as bundle:
@@ -91,13 +94,13 @@ def open_bundle(git: Git, mirror: Mirror) -> Iterator[Bundle]:
 
 
 def only_pack(repository: Path) -> Path | None:
-    """Return the pack that holds all objects of the repository, None where there is no such pack."""
+    """Return the pack that holds all objects of the repository, None if there is no such pack."""
     objects = repository / "objects"
     packs = list(objects.glob("pack/*.pack"))
     if len(packs) != 1 or not packs[0].with_suffix(".idx").exists():
         return None
     loose_or_elsewhere = (*objects.glob("[0-9a-f][0-9a-f]/*"), *objects.glob("info/alternates"))
-    partial = any(objects.glob("pack/*.promisor")) or PARTIAL.search((repository / "config").read_text())
+    partial = any(objects.glob("pack/*.promisor")) or PARTIAL_CLONE.search((repository / "config").read_text())
     return None if loose_or_elsewhere or partial else packs[0]
 
 
@@ -110,27 +113,29 @@ def write_header(mirror: Mirror) -> bytes:
 
 @contextlib.contextmanager
 def _made_by_git(git: Git, mirror: Mirror) -> Iterator[Bundle]:
-    """Yield the bundle that git makes of the mirror, with a header of our own where git's has not all refs.
+    """Yield the bundle that git makes of the mirror, with a header of our own where git leaves out refs.
 
-    `git bundle create` leaves out each ref whose name it finds ambiguous, HEAD itself as soon as there is a
-    branch of that name, and says so at best in a warning.
+    `git bundle create` leaves out each ref whose name it finds ambiguous, and HEAD where a branch has that name, with
+    a warning at best.
     """
-    estimate = sum(one.stat().st_size for one in mirror.path.glob("objects/**/*") if one.is_file())
-    with contextlib.closing(git.bundle(mirror)) as blocks:
-        header, pack = _cut_header(blocks)
+    estimate = sum(file.stat().st_size for file in mirror.path.glob("objects/**/*") if file.is_file())
+    git_dir = f"--git-dir={mirror.path}"
+    with contextlib.closing(git.stream(git_dir, "bundle", "create", "--quiet", "-", "--all")) as blocks:
+        header, pack = _split_header(blocks)
         if read_header(io.BytesIO(header)).refs == mirror.refs:
             yield Bundle(header, pack, mirror.object_format, estimate)
             return
-    with contextlib.closing(git.pack(mirror)) as blocks:
+    pack_all = ("pack-objects", "--quiet", "--all", "--delta-base-offset", "--stdout")
+    with contextlib.closing(git.stream(git_dir, *pack_all)) as blocks:
         yield Bundle(write_header(mirror), blocks, mirror.object_format, estimate)
 
 
-def _cut_header(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """Return a bundle's header, which an empty line ends, and the blocks of its pack."""
-    begun = b""
+def _split_header(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return a bundle's header, which ends with an empty line, and the blocks of its pack."""
+    start = b""
     for block in blocks:
-        begun += block
-        header, end, pack = begun.partition(b"\n\n")
+        start += block
+        header, end, pack = start.partition(b"\n\n")
         if end:
             return header + end, chain([pack], blocks)
     raise BundleError("the bundle ends inside its header")
@@ -138,7 +143,7 @@ def _cut_header(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
 
 def read_header(file: IO[bytes]) -> Header:
     """Return the header of the bundle that the file begins with. Raises BundleError."""
-    if file.readline() not in SIGNATURES:
+    if file.readline(len(SIGNATURES[0])) not in SIGNATURES:
         raise BundleError("the file does not start like a git bundle")
     object_format, lines = "sha1", []
     for line in iter(file.readline, b"\n"):
@@ -153,4 +158,4 @@ def read_header(file: IO[bytes]) -> Header:
     try:
         return Header(object_format, parse_refs(b"".join(lines)), file.tell())
     except ValueError:
-        raise BundleError("a line of the header is no ref") from None
+        raise BundleError("a line of the header is not a ref") from None

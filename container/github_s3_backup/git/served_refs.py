@@ -1,4 +1,4 @@
-"""What a git server says of its refs before anything is fetched: protocol version 0 over HTTP.
+"""Reads what a git server advertises before anything is fetched: its refs, in protocol version 0 over HTTP.
 
 https://git-scm.com/docs/gitprotocol-http and https://git-scm.com/docs/gitprotocol-pack
 """
@@ -6,12 +6,12 @@ https://git-scm.com/docs/gitprotocol-http and https://git-scm.com/docs/gitprotoc
 import re
 from collections.abc import Iterator
 
-from github_s3_backup.git.process import Refs
+from github_s3_backup.git.refs import Refs
 
 CONTENT_TYPE = "application/x-git-upload-pack-advertisement"
 SERVICE = b"# service=git-upload-pack\n"
 REF = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}) (HEAD|refs/[^\x00\n]+)\n?")
-# What stands in place of a ref where there is none, with an object id that can't be.
+# Stands in the place of the first ref where there is none, with an impossible object id.
 NO_REFS = re.compile(rb"0{40,64} capabilities\^\{\}\n?")
 
 
@@ -22,12 +22,11 @@ class ServedRefsError(Exception):
 def parse_served_refs(content_type: str, body: bytes) -> Refs:
     """Return the refs in the answer to `GET info/refs`, HEAD where it resolves, peeled tags left out.
 
-    Empty where the server says, as a git server does, that it has none. Raises ServedRefsError: any web page
-    is an answer without refs.
+    Empty only where a git server says that it has none: any web page is an answer without refs. Raises ServedRefsError.
     """
     if content_type != CONTENT_TYPE:
-        raise ServedRefsError(f"it answered with {content_type}, which is no git server's answer")
-    lines = list(_lines(body))
+        raise ServedRefsError(f"it answered with {content_type}, which is not what a git server sends")
+    lines = list(_pkt_lines(body))
     if lines[:2] != [SERVICE, None] or lines[-1] is not None or None in lines[2:-1]:
         raise ServedRefsError("its answer does not begin and end like a git server's")
     served = [line for line in lines[2:-1] if line is not None]
@@ -38,27 +37,27 @@ def parse_served_refs(content_type: str, body: bytes) -> Refs:
         raise ServedRefsError("its answer names no capabilities")
     if len(served) == 1 and NO_REFS.fullmatch(first):
         return {}
-    return dict(_ref(line) for line in (first, *served[1:]) if not line.rstrip(b"\n").endswith(b"^{}"))
+    return dict(_parse_ref(line) for line in (first, *served[1:]) if not line.rstrip(b"\n").endswith(b"^{}"))
 
 
-def _ref(line: bytes) -> tuple[bytes, bytes]:
-    found = REF.fullmatch(line)
-    if not found:
-        raise ServedRefsError(f"its answer has a line that is no ref: {line[:100]!r}")
-    return found[2], found[1]
+def _parse_ref(line: bytes) -> tuple[bytes, bytes]:
+    match = REF.fullmatch(line)
+    if not match:
+        raise ServedRefsError(f"its answer has a line that is not a ref: {line[:100]!r}")
+    return match[2], match[1]
 
 
-def _lines(body: bytes) -> Iterator[bytes | None]:
+def _pkt_lines(body: bytes) -> Iterator[bytes | None]:
     """Yield the content of each pkt-line, None for a flush. Raises ServedRefsError."""
-    at = 0
-    while at < len(body):
-        length = body[at : at + 4]
+    start = 0
+    while start < len(body):
+        length = body[start : start + 4]
         size = int(length, 16) if re.fullmatch(rb"[0-9a-f]{4}", length) else -1
         if size == 0:
             yield None
-            at += 4
-        elif size <= 4 or at + size > len(body):
-            raise ServedRefsError("its answer is cut short or no git server's")
+            start += 4
+        elif size <= 4 or start + size > len(body):
+            raise ServedRefsError("its answer is truncated, or not a git server's")
         else:
-            yield body[at + 4 : at + size]
-            at += size
+            yield body[start + 4 : start + size]
+            start += size

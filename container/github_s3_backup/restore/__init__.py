@@ -1,1 +1,1 @@
-"""The restore commands: list, diff, fetch, verify, push. `main.py` runs them."""
+"""The restore commands: list, check, diff, fetch, verify, push. `main.py` runs them."""

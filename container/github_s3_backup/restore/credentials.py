@@ -1,4 +1,4 @@
-"""With what a restore may write: a token, or a restore App of its own. Never the App that makes the backups."""
+"""The credentials for a push: a token, or a separate restore App. Never the App that makes the backups."""
 
 import os
 import re
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
@@ -18,23 +18,26 @@ from github_s3_backup.configuration import (
     ConfigurationError,
     Reader,
 )
-from github_s3_backup.github.app import App, GitHub
 from github_s3_backup.github.app_key import key_from_file, key_from_secret
+from github_s3_backup.github.client import GitHub
 from github_s3_backup.github.rest import GitHubError, new_session
+from github_s3_backup.github.tokens import App
 from github_s3_backup.redaction import Redactor
 from github_s3_backup.stop import Stop
 
-# To GitHub's API: it does not like more than a few writers at once.
+# Connections to GitHub's API, which throttles more than a few writers at once.
 CONNECTIONS = 10
-# Workflows: without it GitHub refuses a push that holds a file in .github/workflows.
+# Without Workflows, GitHub refuses a push that contains a file in .github/workflows.
 READ_AND_WRITE = MappingProxyType(
     {"administration": "write", "contents": "write", "metadata": "read", "workflows": "write"}
 )
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class WriteAccess:
-    """Where to write and as whom, as the environment says it."""
+    """Where to push and as whom, from the environment."""
 
     api_url: str
     server_url: str
@@ -45,7 +48,7 @@ class WriteAccess:
 
 
 def read_write_access(environment: Mapping[str, str], token_needed: bool) -> WriteAccess:
-    """Return what the environment says, or raise ConfigurationError naming every problem at once."""
+    """Return the environment's settings, or raise ConfigurationError with every problem at once."""
     read = Reader(environment)
     token, app_id = read.text("RESTORE_TOKEN"), read.text("RESTORE_APP_ID")
     file, arn = read.text("RESTORE_APP_KEY_FILE"), read.text("RESTORE_APP_KEY_SECRET_ARN")
@@ -56,7 +59,7 @@ def read_write_access(environment: Mapping[str, str], token_needed: bool) -> Wri
             "or a GitHub App for restores with Administration, Contents and Workflows write"
         )
     if token is not None and re.search(r"\s", token):
-        read.problems.append("RESTORE_TOKEN holds blanks or line ends: it must be the token alone")
+        read.problems.append("RESTORE_TOKEN contains spaces or line breaks: it must be the token alone")
     if app_id is not None:
         read.matching("RESTORE_APP_ID", app_id, APP_ID, "the App's id or client id")
         if app_id == read.text("GITHUB_APP_ID"):
@@ -74,25 +77,46 @@ def read_write_access(environment: Mapping[str, str], token_needed: bool) -> Wri
     return WriteAccess(api_url, server_url, token, app_id, file, arn)
 
 
-def token_source(
+class Credentials(Protocol):
+    """What authenticates requests to an owner's repositories."""
+
+    def with_token(self, owner: str, request: Callable[[str], T]) -> T: ...
+
+
+@dataclass(frozen=True)
+class FixedToken:
+    """One token for every owner."""
+
+    token: str
+
+    def with_token(self, owner: str, request: Callable[[str], T]) -> T:  # noqa: ARG002
+        return request(self.token)
+
+
+class RestoreApp:
+    """A GitHub App with an installation at each owner. Raises GitHubError."""
+
+    def __init__(self, github: GitHub) -> None:
+        self._github = github
+        self._ids = {installation.owner.lower(): installation.id for installation in github.installations()}
+
+    def with_token(self, owner: str, request: Callable[[str], T]) -> T:
+        if owner.lower() not in self._ids:
+            raise GitHubError(f"the restore App is not installed at {owner}: install it there, for all repositories")
+        return self._github.tokens(self._ids[owner.lower()]).with_token(request)
+
+
+def open_credentials(
     access: WriteAccess, aws: Any, redactor: Redactor, stop: Stop, log: FilteringBoundLogger
-) -> Callable[[str], str]:
-    """Return what gives a token that may write to an owner's repositories. Raises AppKeyError, later GitHubError."""
+) -> Credentials:
+    """Return what authenticates a push. Raises AppKeyError and GitHubError."""
     if access.token is not None:
-        token = access.token
-        redactor.hide_token(token)
-        return lambda _owner: token
+        redactor.hide_token(access.token)
+        return FixedToken(access.token)
     if access.key_secret_arn:
         key = key_from_secret(aws.client("secretsmanager"), access.key_secret_arn)
     else:
         key = key_from_file(Path(str(access.key_file)))
     app = App(str(access.app_id), key, access.api_url, access.server_url, READ_AND_WRITE, "RESTORE_APP")
-    github = GitHub(app, new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS), redactor, stop, log)
-    installations = {one.owner.lower(): one.id for one in github.installations()}
-
-    def token_of(owner: str) -> str:
-        if owner.lower() not in installations:
-            raise GitHubError(f"the restore App is not installed at {owner}: install it there, for all repositories")
-        return github.tokens(installations[owner.lower()]).token()
-
-    return token_of
+    session = new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS)
+    return RestoreApp(GitHub(app, session, redactor, stop, log))

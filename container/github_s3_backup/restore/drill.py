@@ -1,8 +1,8 @@
-"""The restore drill: which repositories are proven today, and what is said of it afterwards.
+"""The restore drill: which repositories are verified today, and the report about them.
 
-Each drill proves those whose last proof is the oldest, as many as it takes to prove every repository once in
-`within_days`, and the largest besides, for its time is the one to reckon with. What was proven when is in the last
-report: a drill that fell out is made up for by the next.
+Each drill verifies the repositories whose last verification is the oldest, as many as it takes to verify all of them
+within `within`, and always the largest, because its time is the one to plan with. The last report says what was
+verified when, so a missed drill is made up for by the next one.
 """
 
 import hashlib
@@ -16,93 +16,107 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from github_s3_backup.manifest import utc
-from github_s3_backup.restore.selection import Chosen, Missing, Selection
-from github_s3_backup.restore.verify import Verified
-from github_s3_backup.s3.catalogue import DATE, explain
+from github_s3_backup.restore.selection import Selected, Selection, Unavailable
+from github_s3_backup.restore.verify_repository import Verified
+from github_s3_backup.s3.catalogue import DATE
+from github_s3_backup.s3.errors import explain
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 REPORT_VERSION = 1
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class History:
-    """By the id of a repository: when it was proven last, and since when it waits for the first time."""
+    """By repository id: when it was last verified, or since when it has been waiting for its first verification."""
 
     proven: dict[int, datetime] = field(default_factory=dict)
     waiting: dict[int, datetime] = field(default_factory=dict)
 
     def after(self, seen: Iterable[int], good: Iterable[int], now: datetime) -> "History":
-        """Return the history with one more verification. What a later one may know again stays in it."""
+        """Return the history after one more drill. Repositories that it did not see are kept."""
         proven = self.proven | dict.fromkeys(good, now)
         waiting = dict.fromkeys(seen, now) | self.waiting
         return History(proven, {number: since for number, since in waiting.items() if number not in proven})
 
 
 class ReportError(Exception):
-    """The report can't be written, or the last one can't be read."""
+    """A report can't be written, or the last one can't be read."""
 
 
 def sample(
-    chosen: tuple[Chosen, ...], history: History, now: datetime, within: timedelta, every: timedelta
-) -> list[Chosen]:
-    """Return what to prove now, so that with a drill `every` so often each is proven `within` that time."""
-    if not chosen:
+    selected: tuple[Selected, ...], history: History, now: datetime, within: timedelta, every: timedelta
+) -> list[Selected]:
+    """Return what to verify now, so that a drill `every` interval verifies each repository `within` the other."""
+    if not selected:
         return []
-    turns = max(1, within // every)
-    never = datetime.min.replace(tzinfo=UTC)
-    queue = sorted(chosen, key=lambda one: (history.proven.get(one.entry.id, never), _mixed(one)))
-    quota = math.ceil(len(queue) / turns)
-    # What would be too old before the next drill comes can't wait its turn.
-    since = {one.entry.id: now for one in chosen} | history.waiting | history.proven
-    late = [one for one in queue[quota:] if since[one.entry.id] + within < now + every]
-    largest = max(chosen, key=lambda one: one.entry.size_bytes)
-    picked = {one.entry.id: one for one in [*queue[:quota], *late, largest]}
-    return list(picked.values())
+    drills = max(1, within // every)
+    queue = sorted(selected, key=lambda item: (history.proven.get(item.entry.id, NEVER), _shuffled(item)))
+    quota = math.ceil(len(queue) / drills)
+    # Those that would be overdue before the next drill can't wait for their turn.
+    since = {item.entry.id: now for item in selected} | history.waiting | history.proven
+    overdue = [item for item in queue[quota:] if since[item.entry.id] + within < now + every]
+    largest = max(selected, key=lambda item: item.entry.size_bytes)
+    return list({item.entry.id: item for item in [*queue[:quota], *overdue, largest]}.values())
 
 
-def _mixed(one: Chosen) -> str:
-    """Return what orders repositories that were never proven: old and new, large and small mixed."""
-    return hashlib.sha256(str(one.entry.id).encode()).hexdigest()
+def _shuffled(item: Selected) -> str:
+    """Return the sort key of repositories that were never verified: old and new, large and small ones mixed."""
+    return hashlib.sha256(str(item.entry.id).encode()).hexdigest()
 
 
 def new_report(
-    bucket: str, selection: Selection, results: list[Verified], started_at: datetime, history: History
+    bucket: str,
+    selection: Selection,
+    results: list[Verified],
+    unavailable: list[Unavailable],
+    started_at: datetime,
+    history: History,
 ) -> dict[str, Any]:
-    """Return the report of a verification, as JSON can hold it."""
+    """Return the report of a verification as JSON holds it."""
     now = datetime.now(UTC)
-    good = [one for one in results if one.status == "verified"]
-    known = history.after((one.entry.id for one in selection.chosen), (one.id for one in good), now)
-    newest = selection.manifest.finished_at
+    good = [result for result in results if result.status == "verified"]
+    updated = history.after((item.entry.id for item in selection.selected), (result.id for result in good), now)
+    newest = selection.manifest.finished
     return {
         "schema_version": REPORT_VERSION,
         "command": "verify",
         "bucket": bucket,
         "date": selection.manifest.date,
-        "manifest_version": selection.manifest.version_id,
+        "run_id": selection.manifest.run_id,
         "started_at": utc(started_at),
         "finished_at": utc(now),
         "duration_seconds": round((now - started_at).total_seconds(), 3),
         "verified": len(good),
-        "failed": len(results) - len(good) + len(selection.missing),
-        "size_bytes": sum(one.size_bytes for one in good),
-        "restore_seconds": max((one.seconds for one in results), default=0.0),
+        "failed": len(results) - len(good) + len(unavailable),
+        "size_bytes": sum(result.size_bytes for result in good),
+        "restore_seconds": max((result.seconds for result in results), default=0.0),
         "newest_backup_finished_at": utc(newest),
         "backup_age_seconds": round((now - newest).total_seconds()),
-        "repositories": [asdict(one) for one in sorted(results, key=lambda one: one.full_name)],
-        "missing": [asdict(one) for one in selection.missing],
-        "last_proven": _write(known.proven),
-        "waiting_since": _write(known.waiting),
+        "repositories": [asdict(result) for result in sorted(results, key=lambda result: result.full_name)],
+        "missing": [asdict(item) for item in unavailable],
+        "last_proven": _write_times(updated.proven),
+        "waiting_since": _write_times(updated.waiting),
     }
 
 
-def _write(moments: dict[int, datetime]) -> dict[str, str]:
-    return {str(number): utc(moment) for number, moment in sorted(moments.items())}
+def failures(report: dict[str, Any]) -> list[Unavailable]:
+    """Return the failures in a report."""
+    failed = [result for result in report["repositories"] if result["status"] == "failed"]
+    return [
+        *(Unavailable(result["full_name"], f"{result['stage']}: {result['error']}") for result in failed),
+        *(Unavailable(item["full_name"], item["error"]) for item in report["missing"]),
+    ]
 
 
-def _read(moments: dict[str, str]) -> dict[int, datetime]:
-    return {int(number): datetime.fromisoformat(moment) for number, moment in moments.items()}
+def _write_times(times: dict[int, datetime]) -> dict[str, str]:
+    return {str(number): utc(time) for number, time in sorted(times.items())}
+
+
+def _read_times(times: dict[str, str]) -> dict[int, datetime]:
+    return {int(number): datetime.fromisoformat(time) for number, time in times.items()}
 
 
 class Reports:
@@ -112,18 +126,14 @@ class Reports:
         self._client, self._bucket, self._prefix = client, bucket, prefix.strip("/")
 
     def history(self) -> History:
-        """Return what the newest report knows of each repository. Raises ReportError."""
+        """Return what the newest report knows about each repository. Raises ReportError."""
         try:
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=f"{self._prefix}/", Delimiter="/"
-            )
-            folders = [one["Prefix"].rstrip("/") for page in pages for one in page.get("CommonPrefixes", [])]
-            dates = [folder.rpartition("/")[2] for folder in folders if DATE.fullmatch(folder.rpartition("/")[2])]
+            dates = self._dates()
             if not dates:
                 return History()
             body = self._client.get_object(Bucket=self._bucket, Key=self._key(max(dates)))["Body"].read()
             report = json.loads(body)
-            return History(_read(report["last_proven"]), _read(report["waiting_since"]))
+            return History(_read_times(report["last_proven"]), _read_times(report["waiting_since"]))
         except (ClientError, BotoCoreError) as error:
             raise ReportError(explain(error, f"s3://{self._bucket}/{self._prefix}/")) from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -145,12 +155,12 @@ class Reports:
             raise ReportError(explain(error, url)) from None
         return url
 
+    def _dates(self) -> list[str]:
+        paginator = self._client.get_paginator("list_objects_v2")
+        pages = paginator.paginate(Bucket=self._bucket, Prefix=f"{self._prefix}/", Delimiter="/")
+        folders = [item["Prefix"].rstrip("/") for page in pages for item in page.get("CommonPrefixes", [])]
+        names = [folder.rpartition("/")[2] for folder in folders]
+        return [name for name in names if DATE.fullmatch(name)]
+
     def _key(self, date: str) -> str:
         return f"{self._prefix}/{date}/report.json"
-
-
-def failures(report: dict[str, Any]) -> list[Missing]:
-    """Return what a report holds that is not as it should be."""
-    failed = [one for one in report["repositories"] if one["status"] == "failed"]
-    found = [Missing(one["full_name"], f"{one['stage']}: {one['error']}") for one in failed]
-    return found + [Missing(one["full_name"], one["error"]) for one in report["missing"]]

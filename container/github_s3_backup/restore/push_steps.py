@@ -1,4 +1,4 @@
-"""Pushing a repository in steps that are each below a limit: GitHub refuses a push of more than 2 GiB.
+"""Push a repository in steps below a size limit: GitHub refuses a push of more than 2 GiB.
 
 https://docs.github.com/en/get-started/using-git/troubleshooting-the-2-gb-push-limit
 """
@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from github_s3_backup.git.process import Git, Refs
+from github_s3_backup.git.process import Git
+from github_s3_backup.git.refs import Refs
 
-# So many refs in one push, whatever their size: servers look at each.
-REFS_A_STEP = 1000
+# Refs in one push at most, whatever their size: servers check each of them.
+REFS_PER_STEP = 1000
 
 
 @dataclass(frozen=True)
 class Step:
-    """One push. `milestones` are commits on the way to a ref, to be kept on the server until the ref is there."""
+    """One push. `milestones`: commits on the way to a ref, kept on the server until the ref is there."""
 
     refs: Refs
     milestones: tuple[bytes, ...] = ()
@@ -23,29 +24,29 @@ class Step:
 
 @dataclass(frozen=True)
 class History:
-    """A mirror on this disk, asked how many bytes it takes to push."""
+    """The history of a local mirror, asked how many bytes a push takes."""
 
     git: Git
     mirror: Path
 
     def known(self, oids: Iterable[bytes]) -> set[bytes]:
-        """Return those of the objects that the mirror holds."""
-        asked = b"".join(oid + b"\n" for oid in oids)
-        answer = self.git.run(f"--git-dir={self.mirror}", "cat-file", "--batch-check=%(objectname)", stdin=asked)
+        """Return the objects that the mirror holds."""
+        lines = b"".join(oid + b"\n" for oid in oids)
+        answer = self.git.run(f"--git-dir={self.mirror}", "cat-file", "--batch-check=%(objectname)", stdin=lines)
         return {line for line in answer.splitlines() if b" " not in line}
 
     def size(self, wanted: Iterable[bytes], there: Iterable[bytes]) -> int:
-        """Return the bytes on disk of all objects that `wanted` reaches and `there` does not."""
+        """Return the size on disk of all objects reachable from `wanted` and not from `there`."""
         revisions = b"\n".join([*wanted, *(b"^" + oid for oid in there)]) + b"\n"
         return int(self._rev_list("--objects", "--disk-usage", stdin=revisions))
 
     def first_parents(self, tip: bytes, there: Iterable[bytes]) -> list[bytes]:
-        """Return the commits from the oldest to `tip` that are not there, each the first parent of the next."""
+        """Return the missing commits from the oldest to `tip`, each the first parent of the next."""
         revisions = b"\n".join([tip, *(b"^" + oid for oid in there)]) + b"\n"
         return self._rev_list("--first-parent", "--reverse", stdin=revisions).split()
 
     def other_parents(self, commit: bytes) -> list[bytes]:
-        """Return the parents of a merge but the first."""
+        """Return the parents of a merge, without the first."""
         return self._rev_list("--parents", "--max-count=1", stdin=commit + b"\n").split()[2:]
 
     def _rev_list(self, *options: str, stdin: bytes) -> bytes:
@@ -55,7 +56,7 @@ class History:
 def plan_steps(history: History, refs: Refs, there: Refs, limit: int) -> list[Step]:
     """Return the pushes, in order, that bring `refs` to a server that has `there`: none larger than `limit` bytes.
 
-    A single commit that is larger is a step of its own: it can't be divided.
+    A single commit above the limit is a step of its own: it can't be divided.
     """
     missing = {name: oid for name, oid in refs.items() if there.get(name) != oid}
     if not missing:
@@ -79,17 +80,17 @@ def plan_steps(history: History, refs: Refs, there: Refs, limit: int) -> list[St
 
 def _chunks(refs: Refs) -> Iterator[Refs]:
     pairs = list(refs.items())
-    for start in range(0, len(pairs), REFS_A_STEP):
-        yield dict(pairs[start : start + REFS_A_STEP])
+    for start in range(0, len(pairs), REFS_PER_STEP):
+        yield dict(pairs[start : start + REFS_PER_STEP])
 
 
 def _milestones(history: History, tip: bytes, there: Iterable[bytes], limit: int) -> list[bytes]:
-    """Return commits below `tip` that, pushed one by one, leave at most `limit` bytes from each to the next."""
+    """Return commits below `tip` to push one by one, so that each push is at most `limit` bytes."""
     done, found = set(there), list[bytes]()
     chain = history.first_parents(tip, done)
     while len(chain) > 1 and history.size([tip], done) > limit:
         fitting = _count_fitting(len(chain), lambda count: history.size([chain[count - 1]], done) <= limit)  # noqa: B023
-        if not fitting:  # the oldest alone is too large: first whatever was merged into it
+        if not fitting:  # the oldest alone is too large: push what was merged into it first
             for parent in history.other_parents(chain[0]):
                 between = [*_milestones(history, parent, done, limit), parent]
                 found.extend(between)
@@ -103,7 +104,7 @@ def _milestones(history: History, tip: bytes, there: Iterable[bytes], limit: int
 
 
 def _count_fitting(most: int, fits: Callable[[int], bool]) -> int:
-    """Return how many can be pushed at once, as each answer of git costs time: where some fit, so do fewer."""
+    """Return how many fit into one push, by binary search: each question to git takes time."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,30 +1,42 @@
-"""Which repositories of which backup are to be restored."""
+"""Which repositories, from which backup."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from typing import Any, Literal
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.manifest import Entry, Failure, Manifest
-from github_s3_backup.s3.catalogue import NEWEST_LOOKED_AT, Catalogue, CatalogueError
+from github_s3_backup.manifest import Entry, Failure, Manifest, Vanished
+from github_s3_backup.repository import is_safe_name
+from github_s3_backup.s3.catalogue import DATE, MAX_DAYS, Catalogue, CatalogueError
 
 LATEST = "latest"
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A repository and the backup that it is taken from."""
+class Selected:
+    """A repository, and the date of the backup it is taken from.
+
+    `origin`: the backup that was asked for, an older one because it failed there, or the last one before it vanished.
+    """
 
     entry: Entry
     date: str
+    origin: Literal["backup", "older backup", "vanished"] = "backup"
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the log says about it."""
+        return {"size_bytes": self.entry.size_bytes, "refs": self.entry.ref_count, "date": self.date}
 
 
 @dataclass(frozen=True)
-class Missing:
-    """What was asked for and can't be had."""
+class Unavailable:
+    """Something that was asked for and can't be restored."""
 
     full_name: str
     error: str
@@ -32,15 +44,15 @@ class Missing:
 
 @dataclass(frozen=True)
 class Selection:
-    """What was asked for: found, and not found."""
+    """What was asked for: the repositories that can be restored, and what can't. `manifest`: the newest one used."""
 
     manifest: Manifest
-    chosen: tuple[Chosen, ...]
-    missing: tuple[Missing, ...]
+    selected: tuple[Selected, ...]
+    unavailable: tuple[Unavailable, ...]
 
 
 def matches(full_name: str, pattern: str) -> bool:
-    """Return whether a repository is meant by `owner/name`, a glob, or an owner alone; case is ignored as on GitHub."""
+    """Return whether a pattern (`owner/name`, a glob, or an owner) means this repository; case is ignored."""
     name, wanted = full_name.lower(), pattern.lower()
     return fnmatchcase(name, wanted if "/" in wanted else f"{wanted}/*")
 
@@ -52,139 +64,233 @@ def matches_any(full_name: str, patterns: list[str]) -> bool:
 def select(
     catalogue: Catalogue,
     date: str,
-    version_id: str | None,
+    run_id: str | None,
     patterns: list[str],
     log: FilteringBoundLogger,
-    settled: timedelta = timedelta(0),
+    min_age: timedelta = timedelta(0),
 ) -> Selection:
-    """Return the repositories that match one of the patterns. Raises CatalogueError where there is no such backup.
+    """Return the repositories that match a pattern. Raises CatalogueError if there is no such backup.
 
-    `date` is a day, or LATEST: then each repository is taken from the newest backup that holds it, because a
-    repository that failed today was stored yesterday. A backup younger than `settled` is left out where there is
-    an older one.
+    `date` is a day, or LATEST: then each repository comes from the newest backup that holds it, because one that
+    failed today was stored yesterday. A backup younger than `min_age` is skipped if there is an older one. What had
+    vanished from GitHub is taken from its last backup.
     """
     if date == LATEST:
-        selection = _latest(catalogue, log, datetime.now(UTC) - settled)
+        selection = _select_latest(catalogue, log, datetime.now(UTC) - min_age)
     else:
-        manifest = manifest_of(catalogue, date, version_id, log)
-        selection = Selection(manifest, _stored(manifest), tuple(_missing(one) for one in manifest.failures))
-    return _matching(selection, patterns)
+        manifest = manifest_of(catalogue, date, run_id, log)
+        selection = _with_vanished(manifest, list(_restorable(manifest)), list(manifest.failures))
+    selection = _refuse_duplicates(_filter(selection, patterns), log)
+    for repository in selection.selected:
+        about = {"full_name": repository.entry.full_name, "date": repository.date}
+        if repository.origin == "older backup":
+            log.warning("taken from an older backup", **about)
+        elif repository.origin == "vanished":
+            log.warning("vanished from GitHub, using its last backup", **about)
+    return selection
 
 
-def manifest_of(catalogue: Catalogue, date: str, version_id: str | None, log: FilteringBoundLogger) -> Manifest:
-    """Return a day's manifest, its newest version where somebody deleted it. Raises CatalogueError.
+def manifest_of(catalogue: Catalogue, date: str, run_id: str | None, log: FilteringBoundLogger) -> Manifest:
+    """Return the manifest of a run; of a day that of its newest complete run; of LATEST the newest readable one.
 
-    LATEST is the newest that can be read.
+    Raises CatalogueError.
     """
     if date == LATEST:
         return _newest(catalogue, _past_dates(catalogue, log), log)[0]
-    try:
-        return catalogue.manifest(date, version_id)
-    except CatalogueError as error:
-        deleted = catalogue.deleted_manifest(date) if error.absent and not version_id else None
-        if deleted is None:
-            raise
-        log.warning("manifest was deleted, its newest version is used", date=date)
-        return deleted
+    if run_id:
+        return catalogue.manifest(date, run_id)
+    manifest = catalogue.newest_of_day(date)
+    if not catalogue.run_ids(date):
+        log.warning("manifest was deleted, using its last version", date=date)
+    return manifest
 
 
-def _latest(catalogue: Catalogue, log: FilteringBoundLogger, settled_by: datetime) -> Selection:
-    dates = _past_dates(catalogue, log)[:NEWEST_LOOKED_AT]
+# -- the latest backup of each repository --------------------------------------------------------
+
+
+def _select_latest(catalogue: Catalogue, log: FilteringBoundLogger, newest_allowed: datetime) -> Selection:
+    dates = _past_dates(catalogue, log)[:MAX_DAYS]
     manifest, broken, dates = _newest(catalogue, dates, log)
-    if manifest.finished_at > settled_by:
-        with contextlib.suppress(CatalogueError):  # the first backup of all has none before it
+    if manifest.finished > newest_allowed:
+        with contextlib.suppress(CatalogueError):  # the very first backup has none before it
             manifest, more, dates = _newest(catalogue, dates[1:], log)
             broken += more
-    chosen, wanted = list(_stored(manifest)), list(manifest.failures)
-    earlier = _earlier(catalogue, manifest, dates, log)
-    while wanted and (older := next(earlier, None)):
-        found = _recovered(older, wanted, {one.entry.id for one in chosen})
-        for one in found:
-            log.warning("taken from an older backup", full_name=one.entry.full_name, date=one.date)
-        chosen.extend(found)
-        names = {one.entry.full_name for one in found}
-        listed = {f"{one.owner}/*" for one in older.entries} - {one.full_name for one in older.failures}
-        wanted = [one for one in wanted if one.full_name not in names | listed]
-    return Selection(manifest, tuple(chosen), (*broken, *(_missing(one) for one in wanted)))
+    selected, failures = list(_restorable(manifest)), list(manifest.failures)
+    known = {repository.entry.id for repository in selected} | {record.id for record in manifest.vanished}
+    earlier = _earlier_manifests(catalogue, manifest, dates, log)
+    while failures and (older := next(earlier, None)):
+        recovered = list(_recover(older, failures, known))
+        selected += recovered
+        known |= {repository.entry.id for repository in recovered}
+        failures = _unrecovered(failures, older, known)
+    selection = _with_vanished(manifest, selected, failures)
+    return Selection(manifest, selection.selected, (*broken, *selection.unavailable))
 
 
 def _past_dates(catalogue: Catalogue, log: FilteringBoundLogger) -> list[str]:
-    """Return the dates of the backups, the newest first, without those of days to come: a clock was wrong."""
+    """Return the dates of the backups, newest first, without future ones: those were made with a wrong clock."""
     dates, today = catalogue.dates(), f"{datetime.now(UTC):%Y-%m-%d}"
     for date in dates:
         if date > today:
-            log.warning("backup left out", date=date, error="it is of a day to come")
+            log.warning("backup skipped", date=date, error="its date is in the future")
     return [date for date in dates if date <= today]
-
-
-def _earlier(catalogue: Catalogue, newest: Manifest, dates: list[str], log: FilteringBoundLogger) -> Iterator[Manifest]:
-    """Yield the manifests of the other runs of these days, the newest first."""
-    for date in dates:
-        for version_id in _version_ids(catalogue, date):
-            try:
-                manifest = catalogue.manifest(date, version_id)
-            except CatalogueError as error:
-                log.warning("backup left out", date=date, error=str(error))
-                continue
-            if manifest.run_id != newest.run_id:
-                yield manifest
-
-
-def _version_ids(catalogue: Catalogue, date: str) -> list[str | None]:
-    """Return the versions of a day's manifest, the newest first; None, the newest, where listing is forbidden."""
-    try:
-        return [one.version_id for one in catalogue.versions(date)]
-    except CatalogueError:
-        return [None]
 
 
 def _newest(
     catalogue: Catalogue, dates: list[str], log: FilteringBoundLogger
-) -> tuple[Manifest, list[Missing], list[str]]:
-    """Return the newest manifest that can be read, those that can't, and the dates from its own on."""
-    broken: list[Missing] = []
+) -> tuple[Manifest, list[Unavailable], list[str]]:
+    """Return the newest readable manifest, the unreadable ones before it, and the dates from its own on."""
+    broken: list[Unavailable] = []
     for number, date in enumerate(dates):
         try:
             return manifest_of(catalogue, date, None, log), broken, dates[number:]
         except CatalogueError as error:
-            # A run that is still on its way, or was killed, has no manifest: no fault of the backups.
-            log.warning("backup left out", date=date, error=str(error))
-            if not error.absent:
-                broken.append(Missing(f"manifest of {date}", str(error)))
-    raise CatalogueError("; ".join([catalogue.nothing_here(), *(one.error for one in broken)]))
+            log.warning("backup skipped", date=date, error=str(error))
+            if not error.absent:  # a run that is still going, or was killed, has no manifest: nothing is broken
+                broken.append(Unavailable(f"manifest of {date}", str(error)))
+    raise CatalogueError("; ".join([catalogue.no_backup(), *(item.error for item in broken)]))
 
 
-def _stored(manifest: Manifest) -> tuple[Chosen, ...]:
-    return tuple(Chosen(one, manifest.date) for one in manifest.entries if one.status != "gone")
+def _earlier_manifests(
+    catalogue: Catalogue, newest: Manifest, dates: list[str], log: FilteringBoundLogger
+) -> Iterator[Manifest]:
+    """Yield the manifests of the other runs of these days, newest first."""
+    for date in dates:
+        for run_id in catalogue.run_ids(date) or catalogue.deleted_run_ids(date):
+            if run_id == newest.run_id:
+                continue
+            try:
+                yield catalogue.manifest(date, run_id)
+            except CatalogueError as error:
+                log.warning("backup skipped", date=date, error=str(error))
 
 
-def _recovered(earlier: Manifest, wanted: list[Failure], have: set[int]) -> list[Chosen]:
-    """Return what an earlier backup holds of the repositories that failed; `owner/*` stands for all of an owner."""
-    names = {one.full_name for one in wanted}
+def _recover(older: Manifest, failures: list[Failure], known: set[int]) -> Iterator[Selected]:
+    """Yield what an older backup holds of the failed repositories, under the names that they have now.
+
+    Failures without an id stand for an owner (`owner/*`), or come from a manifest that had no ids yet.
+    """
+    by_id = {failure.id: failure.full_name for failure in failures if failure.id is not None}
+    names = {failure.full_name for failure in failures if failure.id is None}
+    for repository in _restorable(older):
+        entry = repository.entry
+        if entry.id not in known and (entry.id in by_id or names & {entry.full_name, f"{entry.owner}/*"}):
+            yield Selected(_rename(entry, by_id.get(entry.id, entry.full_name)), older.date, "older backup")
+
+
+def _unrecovered(failures: list[Failure], older: Manifest, known: set[int]) -> list[Failure]:
+    """Return the failures that the older backup does not settle."""
+    names = {entry.full_name for entry in older.entries if entry.id in known}
+    owners = {f"{entry.owner}/*" for entry in older.entries} - {failure.full_name for failure in older.failures}
     return [
-        one
-        for one in _stored(earlier)
-        if one.entry.id not in have and (one.entry.full_name in names or f"{one.entry.owner}/*" in names)
+        failure
+        for failure in failures
+        if failure.id not in known and (failure.id is not None or failure.full_name not in names | owners)
     ]
 
 
-def _missing(failure: Failure) -> Missing:
-    return Missing(failure.full_name, f"this backup does not hold it: {failure.stage}: {failure.error}")
+def _rename(entry: Entry, full_name: str) -> Entry:
+    owner, _, name = full_name.partition("/")
+    if full_name == entry.full_name or not is_safe_name(owner, name):
+        return entry
+    return msgspec.structs.replace(entry, full_name=full_name, owner=owner, name=name)
 
 
-def _matching(selection: Selection, patterns: list[str]) -> Selection:
-    chosen = tuple(one for one in selection.chosen if matches_any(one.entry.full_name, patterns))
-    # What is no repository (a manifest that can't be read) concerns everyone.
-    missing = [one for one in selection.missing if "/" not in one.full_name or matches_any(one.full_name, patterns)]
-    names = [*(one.entry.full_name for one in chosen), *(one.full_name for one in missing)]
+# -- one manifest --------------------------------------------------------------------------------
+
+
+def _restorable(manifest: Manifest) -> Iterator[Selected]:
+    return (Selected(entry, manifest.date) for entry in manifest.entries if entry.status != "gone")
+
+
+def _with_vanished(manifest: Manifest, selected: list[Selected], failures: list[Failure]) -> Selection:
+    """Return the selection with the manifest's vanished repositories."""
+    known = {repository.entry.id for repository in selected}
+    unavailable = [
+        Unavailable(failure.full_name, f"not in this backup: {failure.stage}: {failure.error}") for failure in failures
+    ]
+    for record in manifest.vanished:
+        if record.id in known:
+            continue
+        try:
+            selected.append(_last_backup(record))
+        except ValueError as error:
+            unavailable.append(Unavailable(record.full_name, f"it vanished, and its last backup is unknown: {error}"))
+    return Selection(manifest, tuple(selected), tuple(unavailable))
+
+
+def _last_backup(record: Vanished) -> Selected:
+    """Return the last backup of a vanished repository. Raises ValueError if the manifest does not hold enough of it."""
+    owner, _, name = record.full_name.partition("/")
+    dated = re.search(DATE, record.s3_key or "")
+    date = dated[0] if dated else record.since
+    entry = Entry(
+        full_name=record.full_name,
+        id=record.id,
+        owner=owner,
+        name=name,
+        private=True,
+        archived=False,
+        fork=False,
+        default_branch=record.default_branch,
+        sha=None,
+        status="stored" if record.s3_key else "empty",
+        s3_key=record.s3_key,
+        version_id=record.version_id,
+        size_bytes=record.size_bytes,
+        sha256=record.sha256,
+        ref_count=record.ref_count,
+        refs_sha256=record.refs_sha256,
+        backed_up_at=f"{date}T00:00:00Z",
+        duration_seconds=0.0,
+    )
+    return Selected(entry, date, "vanished")
+
+
+def _refuse_duplicates(selection: Selection, log: FilteringBoundLogger) -> Selection:
+    """Return the selection with one repository for each name: two would end up in the same place.
+
+    A vanished one gives way without a failure: its name was taken again.
+    """
+    first: dict[str, Selected] = {}
+    refused = []
+    for repository in selection.selected:
+        entry, date = repository.entry, repository.date
+        kept = first.setdefault(entry.full_name.lower(), repository)
+        if kept is repository:
+            continue
+        if repository.origin == "vanished":
+            log.warning("name taken again, vanished repository skipped", full_name=entry.full_name, last_backup=date)
+            continue
+        error = f"two repositories have this name, and only the one with id {kept.entry.id} is restored. The other one"
+        refused.append(Unavailable(entry.full_name, f"{error} (id {entry.id}) is in the backup of {date}: see --date"))
+    return Selection(selection.manifest, tuple(first.values()), (*selection.unavailable, *refused))
+
+
+# -- patterns ------------------------------------------------------------------------------------
+
+
+def _filter(selection: Selection, patterns: list[str]) -> Selection:
+    """Return the part of the selection that matches the patterns, each pattern without a match as unavailable."""
+    selected = [item for item in selection.selected if matches_any(item.entry.full_name, patterns)]
+    # What is no repository, such as an unreadable manifest, concerns every pattern.
+    unavailable = [
+        item for item in selection.unavailable if "/" not in item.full_name or matches_any(item.full_name, patterns)
+    ]
+    names = [*(item.entry.full_name for item in selected), *(item.full_name for item in unavailable)]
     for pattern in patterns:
         if not any(matches(name, pattern) for name in names):
-            unlisted = [one.error for one in selection.missing if matches(pattern, one.full_name)]
-            if unlisted:
-                missing.append(Missing(pattern, unlisted[0]))
-                continue
-            hint = f"`list --date {selection.manifest.date}` shows what it holds; another day has it perhaps (`list`)"
-            missing.append(
-                Missing(pattern, f"the backup of {selection.manifest.date} holds no such repository: {hint}")
-            )
-    return Selection(selection.manifest, tuple(sorted(chosen, key=lambda one: one.entry.full_name)), tuple(missing))
+            unavailable.append(Unavailable(pattern, _why_no_match(selection, pattern)))
+    selected.sort(key=lambda item: item.entry.full_name.lower())  # stable: of one name the newest backup stays first
+    return Selection(selection.manifest, tuple(selected), tuple(unavailable))
+
+
+def _why_no_match(selection: Selection, pattern: str) -> str:
+    for item in selection.unavailable:
+        if matches(pattern, item.full_name):  # its owner could not be listed
+            return item.error
+    date = selection.manifest.date
+    return (
+        f"the backup of {date} has no such repository: `list --date {date}` shows what it holds; "
+        "another day may have it (`list`)"
+    )

@@ -1,4 +1,4 @@
-"""Where repositories are restored to: GitHub, with all that it keeps besides git, or any git server.
+"""Where repositories are pushed to: GitHub, with the settings it keeps besides git, or any git server.
 
 https://docs.github.com/en/rest/repos/repos
 """
@@ -6,127 +6,156 @@ https://docs.github.com/en/rest/repos/repos
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+import requests
+from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.github.rest import Api, GitHubError, as_documented
 from github_s3_backup.manifest import Entry
+from github_s3_backup.restore.credentials import Credentials
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Found:
-    """A repository that is at the target already."""
+class Existing:
+    """A repository that the target already has."""
 
     archived: bool
     default_branch: str | None
 
 
 class Target(Protocol):
-    """What a restore needs of the place that it restores to."""
+    """What a push needs from its target.
+
+    `is_first`: the repository is empty and gets its first refs. `has_default`: its default branch has commits.
+    """
 
     object_formats: tuple[str, ...]
 
     def url(self, owner: str, name: str) -> str: ...
-    def token(self, owner: str) -> str | None: ...
-    def find(self, owner: str, name: str) -> Found | None: ...
-    def prepare(self, owner: str, entry: Entry, found: Found | None, to_fill: bool) -> None: ...
-    def preparing(self, owner: str, entry: Entry, found: Found | None, to_fill: bool) -> list[str]: ...
-    def finishing(self, entry: Entry, found: Found | None, has_refs: bool) -> list[str]: ...
-    def set_default_branch(self, owner: str, entry: Entry, found: Found | None, pushed: bool) -> None: ...
-    def set_archived(self, owner: str, entry: Entry, found: Found | None) -> None: ...
+    def with_token(self, owner: str, request: Callable[[str | None], T]) -> T: ...
+    def find(self, owner: str, name: str) -> Existing | None: ...
+    def prepare(self, owner: str, entry: Entry, existing: Existing | None, is_first: bool) -> None: ...
+    def set_default_branch(self, owner: str, entry: Entry, existing: Existing | None, pushed: bool) -> None: ...
+    def set_archived(self, owner: str, entry: Entry, existing: Existing | None) -> None: ...
+    def describe_preparation(
+        self, owner: str, entry: Entry, existing: Existing | None, is_first: bool
+    ) -> list[str]: ...
+    def describe_completion(self, entry: Entry, existing: Existing | None, has_default: bool) -> list[str]: ...
 
 
 class GitServer:
-    """Any git server: the repositories must be there, and nothing but git is used.
-
-    `template`: a URL with {owner} and {name}.
-    """
+    """Any git server. The repositories must exist, and only git is used. `template`: a URL with {owner} and {name}."""
 
     object_formats: tuple[str, ...] = ("sha1", "sha256")
 
-    def __init__(self, template: str, token: str | None, git: Git, warn: Callable[..., Any]) -> None:
-        self._template, self._token, self._git, self._warn = template, token, git, warn
+    def __init__(self, template: str, token: str | None, git: Git, log: FilteringBoundLogger) -> None:
+        self._template, self._token, self._git, self._log = template, token, git, log
 
     def url(self, owner: str, name: str) -> str:
         return self._template.replace("{owner}", owner).replace("{name}", name)
 
-    def token(self, owner: str) -> str | None:  # noqa: ARG002  (one token for all owners)
-        return self._token
+    def with_token(self, owner: str, request: Callable[[str | None], T]) -> T:  # noqa: ARG002  (one token for all owners)
+        return request(self._token)
 
-    def find(self, owner: str, name: str) -> Found | None:
-        """Return the repository. Raises GitError where there is none: this server can't be told to make one."""
+    def find(self, owner: str, name: str) -> Existing | None:
+        """Return the repository. Raises GitError if there is none: git can't create one."""
         try:
-            return Found(archived=False, default_branch=self._head(owner, name))
+            return Existing(archived=False, default_branch=self._head(owner, name))
         except GitError as error:
-            raise GitError(f"{error} (make the repository on the server first)") from None
+            raise GitError(f"{error} (create the repository on the server first)") from None
 
-    def prepare(self, owner: str, entry: Entry, found: Found | None, to_fill: bool) -> None:
-        """Do nothing: the repository was found."""
+    def prepare(self, owner: str, entry: Entry, existing: Existing | None, is_first: bool) -> None:
+        """Do nothing: the repository exists."""
 
-    def preparing(self, owner: str, entry: Entry, found: Found | None, to_fill: bool) -> list[str]:  # noqa: ARG002
+    def set_default_branch(self, owner: str, entry: Entry, existing: Existing | None, pushed: bool) -> None:  # noqa: ARG002
+        """Log what must be done by hand: git can't change a server's HEAD."""
+        if self._head(owner, entry.name) != entry.default_branch:
+            self._log.warning("set the default branch by hand", default_branch=entry.default_branch)
+
+    def set_archived(self, owner: str, entry: Entry, existing: Existing | None) -> None:
+        """Do nothing: git has no archived repositories."""
+
+    def describe_preparation(self, owner: str, entry: Entry, existing: Existing | None, is_first: bool) -> list[str]:  # noqa: ARG002
         return []
 
-    def finishing(self, entry: Entry, found: Found | None, has_refs: bool) -> list[str]:
-        if has_refs and entry.sha and found and found.default_branch != entry.default_branch:
-            return [f"look whether the default branch is {entry.default_branch}: git can't set it"]
+    def describe_completion(self, entry: Entry, existing: Existing | None, has_default: bool) -> list[str]:
+        if has_default and existing and existing.default_branch != entry.default_branch:
+            return [f"check that the default branch is {entry.default_branch}: git can't set it"]
         return []
-
-    def set_default_branch(self, owner: str, entry: Entry, found: Found | None, pushed: bool) -> None:  # noqa: ARG002
-        """Say what must be done by hand: git can't tell a server what its HEAD is."""
-        if entry.sha and self._head(owner, entry.name) != entry.default_branch:
-            self._warn("set the default branch by hand", default_branch=entry.default_branch)
-
-    def set_archived(self, owner: str, entry: Entry, found: Found | None) -> None:
-        """Do nothing: git knows no archived repositories."""
 
     def _head(self, owner: str, name: str) -> str | None:
-        """Return the branch that the server's HEAD means, None where it is not there yet. Raises GitError."""
-        asked = ("ls-remote", "--quiet", "--symref", "--", self.url(owner, name), "HEAD")
-        head = re.match(rb"ref: refs/heads/(.*)\tHEAD$", self._git.run(*asked, token=self._token), re.MULTILINE)
+        """Return the branch that the server's HEAD points to, None if it does not exist yet. Raises GitError."""
+        arguments = ("ls-remote", "--quiet", "--symref", "--", self.url(owner, name), "HEAD")
+        answer = self._git.run(*arguments, token=self._token)
+        head = re.match(rb"ref: refs/heads/(.*)\tHEAD$", answer, re.MULTILINE)
         return head[1].decode(errors="replace") if head else None
 
 
 class GitHubTarget:
-    """GitHub. `token_of` returns a token that may write to an owner's repositories. Every method raises GitHubError."""
+    """GitHub. Every method raises GitHubError."""
 
     object_formats: tuple[str, ...] = ("sha1",)
 
-    def __init__(self, api: Api, server_url: str, token_of: Callable[[str], str], warn: Callable[..., Any]) -> None:
-        self._api, self._server_url, self._token_of, self._warn = api, server_url, token_of, warn
+    def __init__(self, api: Api, server_url: str, credentials: Credentials, log: FilteringBoundLogger) -> None:
+        self._api, self._server_url, self._credentials, self._log = api, server_url, credentials, log
 
     def url(self, owner: str, name: str) -> str:
         return f"{self._server_url}/{owner}/{name}.git"
 
-    def token(self, owner: str) -> str | None:
-        return self._token_of(owner)
+    def with_token(self, owner: str, request: Callable[[str | None], T]) -> T:
+        return self._credentials.with_token(owner, request)
 
-    def find(self, owner: str, name: str) -> Found | None:
+    def find(self, owner: str, name: str) -> Existing | None:
+        path = f"/repos/{owner}/{name}"
         try:
-            answer = self._send("GET", owner, f"/repos/{owner}/{name}")
+            answer = self._send("GET", owner, path)
         except GitHubError as error:
             if error.status == 404:
                 return None
             raise
-        with as_documented(f"/repos/{owner}/{name}"):
+        with as_documented(path):
             if str(answer["full_name"]).lower() != f"{owner}/{name}".lower():
-                raise GitHubError(f"{owner}/{name} is called {answer['full_name']} now: choose another place with --to")
-            return Found(bool(answer["archived"]), str(answer["default_branch"]))
+                raise GitHubError(f"{owner}/{name} is now called {answer['full_name']}: push elsewhere with --to")
+            return Existing(bool(answer["archived"]), str(answer["default_branch"]))
 
-    def prepare(self, owner: str, entry: Entry, found: Found | None, to_fill: bool) -> None:
-        """Make the repository, private and with Actions off: a restore must not publish or deploy anything.
+    def prepare(self, owner: str, entry: Entry, existing: Existing | None, is_first: bool) -> None:
+        """Create the repository, private and with Actions off: a restore must not publish or deploy anything.
 
-        `to_fill`: it is empty and will get its first push. One that is there may be of a restore that was broken off.
+        An empty one may come from an interrupted restore: its Actions are switched off too.
         """
-        if found is None:
+        if existing is None:
             self._create(owner, entry.name)
-        if found is None or to_fill:
+        if existing is None or is_first:
             self._switch_actions_off(owner, entry.name)
 
-    def preparing(self, owner: str, entry: Entry, found: Found | None, to_fill: bool) -> list[str]:
-        if found is None:
+    def set_default_branch(self, owner: str, entry: Entry, existing: Existing | None, pushed: bool) -> None:
+        # A push may have changed the default branch: GitHub picks the first branch it gets.
+        changed = existing and not existing.archived and existing.default_branch != entry.default_branch
+        if pushed or changed:
+            change = {"default_branch": entry.default_branch}
+            self._send("PATCH", owner, f"/repos/{owner}/{entry.name}", json=change)
+
+    def set_archived(self, owner: str, entry: Entry, existing: Existing | None) -> None:
+        if entry.archived and not (existing and existing.archived):
+            self._send("PATCH", owner, f"/repos/{owner}/{entry.name}", json={"archived": True})
+
+    def describe_preparation(self, owner: str, entry: Entry, existing: Existing | None, is_first: bool) -> list[str]:
+        if existing is None:
             private = "private" if entry.private else "private (it was public)"
             return [f"create {owner}/{entry.name}: {private}, Actions off"]
-        return ["switch Actions off"] if to_fill else []
+        return ["switch Actions off"] if is_first else []
+
+    def describe_completion(self, entry: Entry, existing: Existing | None, has_default: bool) -> list[str]:
+        lines = []
+        if has_default and (existing is None or existing.default_branch != entry.default_branch):
+            lines.append(f"set the default branch to {entry.default_branch}")
+        if entry.archived and not (existing and existing.archived):
+            lines.append("archive it")
+        return lines
 
     def _create(self, owner: str, name: str) -> None:
         settings = {"name": name, "private": True}
@@ -134,13 +163,13 @@ class GitHubTarget:
             self._send("POST", owner, f"/orgs/{owner}/repos", json=settings)
         except GitHubError as error:
             if error.status == 422 and self.find(owner, name):
-                return  # made after all by a request whose answer got lost
+                return  # created after all, by a request whose answer was lost
             if error.status == 403:
-                raise GitHubError(f"{error} (making repositories takes Administration: write at {owner})") from None
+                raise GitHubError(f"{error} (creating repositories needs Administration: write at {owner})") from None
             if error.status != 404:
                 raise
             if not self._is_myself(owner):
-                raise GitHubError(f"{error} (is there an organisation {owner} that the token may write to?)") from None
+                raise GitHubError(f"{error} (is there an organization {owner} that the token may write to?)") from None
             self._send("POST", owner, "/user/repos", json=settings)
 
     def _switch_actions_off(self, owner: str, name: str) -> None:
@@ -149,33 +178,17 @@ class GitHubTarget:
         except GitHubError as error:
             if error.status != 404:
                 raise GitHubError(f"{error} (Actions must be off: the first push would run its workflows)") from None
-            self._warn("no Actions to switch off", full_name=f"{owner}/{name}", error=str(error))
-
-    def finishing(self, entry: Entry, found: Found | None, has_refs: bool) -> list[str]:
-        lines = []
-        if has_refs and entry.sha and (found is None or found.default_branch != entry.default_branch):
-            lines.append(f"set the default branch to {entry.default_branch}")
-        if entry.archived and not (found and found.archived):
-            lines.append("archive it")
-        return lines
-
-    def set_default_branch(self, owner: str, entry: Entry, found: Found | None, pushed: bool) -> None:
-        # GitHub takes what is pushed first for the default, so that what was found before says nothing then.
-        # A branch that has no commit could not be the default on the new server, and was of no use on the old one.
-        if entry.sha and (pushed or (found and not found.archived and found.default_branch != entry.default_branch)):
-            change = {"default_branch": entry.default_branch}
-            self._send("PATCH", owner, f"/repos/{owner}/{entry.name}", json=change)
-
-    def set_archived(self, owner: str, entry: Entry, found: Found | None) -> None:
-        if entry.archived and not (found and found.archived):
-            self._send("PATCH", owner, f"/repos/{owner}/{entry.name}", json={"archived": True})
+            self._log.warning("no Actions to switch off", full_name=f"{owner}/{name}", error=str(error))
 
     def _is_myself(self, owner: str) -> bool:
         try:
             return str(self._send("GET", owner, "/user")["login"]).lower() == owner.lower()
-        except GitHubError:  # an App is nobody
+        except GitHubError:  # an App has no user
             return False
 
     def _send(self, method: str, owner: str, path: str, **options: Any) -> Any:
-        answer = self._api.send(method, f"{self._api.url}{path}", lambda: f"Bearer {self._token_of(owner)}", **options)
+        def request(token: str) -> requests.Response:
+            return self._api.send(method, f"{self._api.url}{path}", lambda: f"Bearer {token}", **options)
+
+        answer = self._credentials.with_token(owner, request)
         return answer.json() if answer.content else {}

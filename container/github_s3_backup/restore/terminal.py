@@ -1,5 +1,6 @@
-"""What a person sees at a terminal: tables, ages, and a progress bar that log lines do not tear."""
+"""What a person sees: tables, ages, and a progress bar that log lines do not break."""
 
+import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -8,27 +9,44 @@ from typing import Any, NoReturn, TextIO
 from tqdm import tqdm
 
 from github_s3_backup.redaction import printable
+from github_s3_backup.units import format_bytes
+
+TITLES = {"size_bytes": "size", "finished_at": "age", "backed_up_at": "age", "default_branch": "default branch"}
+
+
+def show(rows: list[dict[str, Any]], as_json: bool, now: datetime) -> None:
+    """Print rows as a table for a person, or as JSON."""
+    if as_json:
+        print(json.dumps(rows, indent=2), flush=True)  # so that a full disk is an error
+    elif rows:
+        head = [TITLES.get(name, name) for name in rows[0]]
+        print(table(head, [[_cell(name, value, now) for name, value in row.items()] for row in rows]), flush=True)
+
+
+def _cell(name: str, value: Any, now: datetime) -> Any:
+    if name == "size_bytes":
+        return format_bytes(value)
+    if TITLES.get(name) == "age":
+        return age(datetime.fromisoformat(value), now)
+    return ("yes" if value else "no") if isinstance(value, bool) else value
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return rows as columns; numbers and what has a unit stand at the right."""
+    """Return rows as columns; numbers, with or without a unit, are aligned to the right."""
     lines = [[printable(str(cell)) for cell in row] for row in (head, *rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    right = [
-        all(line[column][:1].isdigit() or line[column] == "-" for line in lines[1:]) for column in range(len(head))
-    ]
+    columns = range(len(head))
+    widths = [max(len(line[column]) for line in lines) for column in columns]
+    numeric = [all(line[column][:1].isdigit() or line[column] == "-" for line in lines[1:]) for column in columns]
 
-    def shown(line: list[str]) -> str:
-        cells = zip(line, widths, right, strict=True)
-        return "  ".join(
-            cell.rjust(width) if at_right else cell.ljust(width) for cell, width, at_right in cells
-        ).rstrip()
+    def aligned(line: list[str]) -> str:
+        cells = zip(line, widths, numeric, strict=True)
+        return "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells).rstrip()
 
-    return "\n".join(shown(line) for line in lines)
+    return "\n".join(aligned(line) for line in lines)
 
 
 def age(then: datetime, now: datetime) -> str:
-    """Return how long ago something was, as a person says it: 3 h, 2 days."""
+    """Return the time between two moments as a person says it: 3 h, 2 days."""
     passed = now - then
     if passed < timedelta(hours=1):
         return f"{max(0, passed // timedelta(minutes=1))} min"
@@ -38,7 +56,7 @@ def age(then: datetime, now: datetime) -> str:
 
 
 class BesideBar:
-    """A stream for log lines that leaves the progress bar whole."""
+    """A stream for log lines that keeps the progress bar intact."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

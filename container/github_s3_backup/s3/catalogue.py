@@ -1,24 +1,24 @@
-"""The backups that a bucket holds, for whoever reads them: dates, manifests, their versions."""
+"""The catalogue: which backups a bucket holds, by day and run, for programs that read them."""
 
 import re
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from github_s3_backup.manifest import Manifest, ManifestError, parse_manifest
+from github_s3_backup.s3.errors import ABSENT, S3_ERRORS, error_code, explain
+from github_s3_backup.s3.keys import run_key, runs_folder
+from github_s3_backup.s3.upload import version_parameter
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-# Of so many days a manifest is looked for that can serve as the last good one.
-NEWEST_LOOKED_AT = 30
+# Days that are searched for a complete backup.
+MAX_DAYS = 30
 
 
 class CatalogueError(Exception):
-    """The bucket can't be read, or does not hold what is asked for; S3's own words and what to look at.
+    """The bucket can't be read, or does not hold what is asked for; the text holds S3's own words and what to check.
 
     `absent`: S3 says that there is no such object.
     """
@@ -28,115 +28,121 @@ class CatalogueError(Exception):
         self.absent = absent
 
 
-@dataclass(frozen=True)
-class ManifestVersion:
-    """One version of a day's manifest: each run of that day wrote one."""
-
-    date: str
-    version_id: str
-    written_at: datetime
-    size: int
-
-
 class Catalogue:
-    """What lies under a prefix of a bucket, primary or replica."""
+    """What is under a prefix of a bucket, primary or replica."""
 
     def __init__(self, client: "S3Client", bucket: str, prefix: str) -> None:
         self._client, self.bucket, self.prefix = client, bucket, prefix
 
     def dates(self) -> list[str]:
-        """Return the dates of all backups, the newest first. Raises CatalogueError."""
+        """Return the days of all backups, the newest first. Raises CatalogueError."""
         paginator = self._client.get_paginator("list_objects_v2")
         try:
             pages = paginator.paginate(Bucket=self.bucket, Prefix=f"{self.prefix}/", Delimiter="/")
-            folders = [one["Prefix"] for page in pages for one in page.get("CommonPrefixes", [])]
-        except (ClientError, BotoCoreError) as error:
+            folders = [folder["Prefix"] for page in pages for folder in page.get("CommonPrefixes", [])]
+        except S3_ERRORS as error:
             raise CatalogueError(explain(error, f"s3://{self.bucket}/{self.prefix}/")) from None
         names = (folder.rstrip("/").rpartition("/")[2] for folder in folders)
         return sorted((name for name in names if DATE.fullmatch(name)), reverse=True)
 
-    def versions(self, date: str) -> list[ManifestVersion]:
-        """Return every stored version of a day's manifest, newest first, deleted ones too. Raises CatalogueError."""
-        key = self._key(date)
+    def run_ids(self, date: str) -> list[str]:
+        """Return the ids of a day's runs, the newest first. Raises CatalogueError."""
+        folder = runs_folder(self.prefix, date)
+        paginator = self._client.get_paginator("list_objects_v2")
+        try:
+            pages = paginator.paginate(Bucket=self.bucket, Prefix=folder)
+            keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        except S3_ERRORS as error:
+            raise CatalogueError(explain(error, f"s3://{self.bucket}/{folder}")) from None
+        return _run_ids(keys, folder)
+
+    def deleted_run_ids(self, date: str) -> list[str]:
+        """Return the ids of a day's runs whose manifest was deleted, the newest first, as far as S3 tells."""
+        folder = runs_folder(self.prefix, date)
         paginator = self._client.get_paginator("list_object_versions")
         try:
-            pages = paginator.paginate(Bucket=self.bucket, Prefix=key)
-            found = [one for page in pages for one in page.get("Versions", []) if one["Key"] == key]
-        except (ClientError, BotoCoreError) as error:
-            raise CatalogueError(explain(error, f"s3://{self.bucket}/{key}")) from None
-        versions = [ManifestVersion(date, one["VersionId"], one["LastModified"], one["Size"]) for one in found]
-        return sorted(versions, key=lambda one: one.written_at, reverse=True)
+            pages = list(paginator.paginate(Bucket=self.bucket, Prefix=folder))
+        except S3_ERRORS:
+            return []
+        versions = {version["Key"] for page in pages for version in page.get("Versions", [])}
+        current = {v["Key"] for page in pages for v in page.get("Versions", []) if v["IsLatest"]}
+        return _run_ids(versions - current, folder)
 
-    def manifest(self, date: str, version_id: str | None = None) -> Manifest:
-        """Return a day's manifest, the newest or the given version. Raises CatalogueError."""
-        key = self._key(date)
+    def manifest(self, date: str, run_id: str) -> Manifest:
+        """Return a run's manifest, its last version where somebody deleted it. Raises CatalogueError."""
+        key = run_key(self.prefix, date, run_id)
         url = f"s3://{self.bucket}/{key}"
         try:
-            body, version_id = self._read(key, version_id)
-            return replace(parse_manifest(body), version_id=version_id)
+            return parse_manifest(self._read(key))
         except ManifestError as error:
             raise CatalogueError(f"{url} can't be used: {error}") from None
-        except (ClientError, BotoCoreError) as error:
+        except S3_ERRORS as error:
             raise CatalogueError(explain(error, url), error_code(error) in ABSENT) from None
 
-    def deleted_manifest(self, date: str) -> Manifest | None:
-        """Return the newest version of a manifest that somebody deleted, None where there never was one."""
-        try:
-            versions = self.versions(date)
-        except CatalogueError:  # this may be forbidden where reading is not
-            return None
-        return self.manifest(date, versions[0].version_id) if versions else None
+    def newest_of_day(self, date: str) -> Manifest:
+        """Return the manifest of the day's newest complete run, of its newest run where none is complete.
 
-    def nothing_here(self) -> str:
-        """Return what to say where no backup is."""
-        return f"there is no backup in s3://{self.bucket}/{self.prefix}/: check --bucket and --prefix"
-
-    def newest_complete(self, today: str) -> Manifest | None:
-        """Return the newest manifest of a run that came to its end, None where there is none that can be read.
-
-        One of a day to come was written by a clock that was wrong, and would be the newest until that day.
+        A run whose manifest can't be read is skipped as long as another one can. Raises CatalogueError.
         """
-        dates = [date for date in self.dates() if date <= today]
-        for date in dates[:NEWEST_LOOKED_AT]:
+        run_ids = self.run_ids(date) or self.deleted_run_ids(date)
+        incomplete: Manifest | None = None
+        problem = CatalogueError(self.no_backup(date), absent=True)
+        for run_id in run_ids:
             try:
-                manifest = self.manifest(date)
-            except CatalogueError:
+                manifest = self.manifest(date, run_id)
+            except CatalogueError as error:
+                problem = error
+                continue
+            if manifest.complete:
+                return manifest
+            incomplete = incomplete or manifest
+        if incomplete is None:
+            raise problem
+        return incomplete
+
+    def newest_complete(
+        self, today: str, on_unreadable: Callable[[str, CatalogueError], object] = lambda *_: None
+    ) -> Manifest | None:
+        """Return the manifest of the newest complete run, None where none can be read. Raises CatalogueError.
+
+        A day after `today` was written by a wrong clock, and would be the newest until that day.
+        """
+        for date in [date for date in self.dates() if date <= today][:MAX_DAYS]:
+            try:
+                manifest = self.newest_of_day(date)
+            except CatalogueError as error:
+                on_unreadable(date, error)
                 continue
             if manifest.complete:
                 return manifest
         return None
 
-    def _read(self, key: str, version_id: str | None) -> tuple[bytes, str | None]:
-        version = {"VersionId": version_id} if version_id else {}
-        answer = self._client.get_object(Bucket=self.bucket, Key=key, **version)  # type: ignore[arg-type]
-        return answer["Body"].read(), answer.get("VersionId")
+    def no_backup(self, date: str | None = None) -> str:
+        """Return the message where there is no backup, or none of that day."""
+        if date:
+            return f"there is no manifest of {date}: `list` shows the days"
+        return f"there is no backup in s3://{self.bucket}/{self.prefix}/: check --bucket and --prefix"
 
-    def _key(self, date: str) -> str:
-        return f"{self.prefix}/{date}/manifest.json"
+    def _read(self, key: str) -> bytes:
+        try:
+            return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except S3_ERRORS as error:
+            version_id = self._last_version(key) if error_code(error) in ABSENT else None
+            if version_id is None:
+                raise
+        return self._client.get_object(Bucket=self.bucket, Key=key, **version_parameter(version_id))["Body"].read()
 
-
-HINTS = {
-    "NoSuchBucket": "check the bucket's name and the account",
-    "AccessDenied": "check the credentials, and that they may s3:ListBucket the bucket and s3:GetObject what is in it",
-    "403": "check the credentials, and that they may s3:ListBucket the bucket and s3:GetObject what is in it",
-    "InvalidAccessKeyId": "check the credentials",
-    "SignatureDoesNotMatch": "check the credentials",
-    "ExpiredToken": "sign in again",
-    "NoSuchKey": "list what there is with `list`; a deleted object is found by its version",
-    "NoSuchVersion": "`list --versions` shows the versions there are",
-    "InvalidObjectState": "it is in an archive storage class: `aws s3api restore-object` first, which takes hours",
-}
-
-
-ABSENT = ("NoSuchKey", "NoSuchVersion", "404")
-
-
-def error_code(error: Exception) -> str:
-    """Return S3's name of an error, "" where S3 did not answer."""
-    return error.response["Error"].get("Code", "") if isinstance(error, ClientError) else ""
+    def _last_version(self, key: str) -> str | None:
+        """Return the newest version of a deleted object, None where there is none or asking is forbidden."""
+        try:
+            answer = self._client.list_object_versions(Bucket=self.bucket, Prefix=key)
+        except S3_ERRORS:
+            return None
+        versions = [version for version in answer.get("Versions", []) if version["Key"] == key]
+        return max(versions, key=lambda version: version["LastModified"])["VersionId"] if versions else None
 
 
-def explain(error: Exception, url: str) -> str:
-    """Return S3's own words about `url`, and what to look at."""
-    hint = HINTS.get(error_code(error))
-    return f"{url}: {error} ({hint})" if hint else f"{url}: {error}"
+def _run_ids(keys: Iterable[str], folder: str) -> list[str]:
+    """Return the ids in the keys of manifests. An id begins with the run's start, so that the newest comes first."""
+    names = (key.removeprefix(folder) for key in keys)
+    return sorted((name.removesuffix(".json") for name in names if name.endswith(".json")), reverse=True)

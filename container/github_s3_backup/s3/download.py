@@ -1,7 +1,9 @@
-"""Getting bundles back out of the bucket, each compared with the SHA-256 that the manifest holds."""
+"""Download bundles from the bucket, and compare each with the SHA-256 in the manifest."""
 
+import errno
 import hashlib
 import io
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -9,27 +11,32 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.git.bundle import BundleError, Header, read_header
-from github_s3_backup.git.process import BLOCK_SIZE, fingerprint
+from github_s3_backup.git.bundle import SIGNATURES, BundleError, Header, read_header
+from github_s3_backup.git.process import BLOCK_SIZE
+from github_s3_backup.git.refs import refs_sha256
 from github_s3_backup.manifest import Entry
 from github_s3_backup.retry import RetryableError, retrying
-from github_s3_backup.s3.catalogue import ABSENT, error_code, explain
+from github_s3_backup.s3.errors import ABSENT, error_code, explain
 from github_s3_backup.stop import Stop
+from github_s3_backup.units import format_bytes
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ATTEMPTS = 5
-FIRST_HEADER_SIZE = 64 * 1024
-# What S3 answers to a version id that it never gave out, as a copy in another bucket may have others.
+# Bytes of a bundle that are read first to get its header, and at most: a million refs.
+FIRST_HEADER_SIZE, LARGEST_HEADER = 64 * 1024, 64 * 1024**2
+# What S3 answers to a version id that it never issued: a copy in another bucket has other ids.
 UNKNOWN_VERSION = (*ABSENT, "InvalidArgument", "400")
 
 OnBytes = Callable[[int], None]
-Got = TypeVar("Got")
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+Answer = TypeVar("Answer")
 
 
 class DownloadError(Exception):
-    """The bundle can't be had, or is not what was stored."""
+    """The bundle can't be downloaded, or is not what was stored."""
 
     def __init__(self, stage: Literal["download", "checksum"], message: str) -> None:
         super().__init__(message)
@@ -37,7 +44,7 @@ class DownloadError(Exception):
 
 
 class _InterruptedError(RetryableError):
-    """The connection broke in the middle."""
+    """The connection broke during the download."""
 
 
 class Bundles:
@@ -47,16 +54,22 @@ class Bundles:
         self._client, self._bucket, self._stop, self._log = client, bucket, stop, log
 
     def download(self, entry: Entry, path: Path, on_bytes: OnBytes) -> bool:
-        """Write the entry's bundle to `path`; return False if it was there already, whole. Raises DownloadError.
+        """Write the entry's bundle to `path`; return False if it is already there, complete.
 
-        What an interrupted download left behind is continued. `on_bytes` gets the bytes that have arrived.
+        An interrupted download is continued. `on_bytes` gets the number of bytes as they arrive. Raises DownloadError,
+        and OSError where the disk is full: then nothing of the bundle is kept.
         """
         if is_bundle_of(entry, path):
             on_bytes(entry.size_bytes)
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.part")
-        self._from_any_version(entry, lambda version_id: self._complete(entry, version_id, part, on_bytes))
+        try:
+            self._from_any_version(entry, lambda version_id: self._complete(entry, version_id, part, on_bytes))
+        except OSError as error:
+            if error.errno in DISK_FULL:
+                part.unlink(missing_ok=True)
+            raise
         part.replace(path)
         return True
 
@@ -66,52 +79,58 @@ class Bundles:
 
     # -- versions --------------------------------------------------------------------------------
 
-    def _from_any_version(self, entry: Entry, get: Callable[[str | None], Got]) -> Got:
-        """Return what the first version gives that is what the manifest says. Raises DownloadError."""
-        refusals = []
+    def _from_any_version(self, entry: Entry, get: Callable[[str | None], Answer]) -> Answer:
+        """Return the result for the first version that matches the manifest. Raises DownloadError."""
+        errors = []
         for version_id in self._versions(entry):
             try:
                 return get(version_id)
             except DownloadError as error:
-                refusals.append(error)
-        raise refusals[0]
+                errors.append(error)
+        raise errors[0]
 
     def _versions(self, entry: Entry) -> Iterator[str | None]:
-        """Yield the version that the manifest names; then, for it may be gone or spoiled, all others of that size."""
+        """Yield the manifest's version; then, in case it is gone or corrupt, all others of the same size."""
         yield entry.version_id
         key = str(entry.s3_key)
         paginator = self._client.get_paginator("list_object_versions")
         try:
             pages = list(paginator.paginate(Bucket=self._bucket, Prefix=key))
-        except (ClientError, BotoCoreError):  # this may be forbidden where reading is not
+        except (ClientError, BotoCoreError):  # listing versions may be forbidden where reading is not
             return
         for page in pages:
-            for one in page.get("Versions", []):
-                if one["Key"] == key and one["Size"] == entry.size_bytes and one["VersionId"] != entry.version_id:
-                    self._log.warning("trying another version of the object", version_id=one["VersionId"])
-                    yield one["VersionId"]
+            for item in page.get("Versions", []):
+                if item["Key"] == key and item["Size"] == entry.size_bytes and item["VersionId"] != entry.version_id:
+                    self._log.warning("trying another version of the object", version_id=item["VersionId"])
+                    yield item["VersionId"]
 
-    # -- one version -----------------------------------------------------------------------------
+    # -- a single version ------------------------------------------------------------------------
 
     def _header(self, entry: Entry, version_id: str | None) -> Header:
-        size = FIRST_HEADER_SIZE
-        while True:
-            try:
-                answer = self._get(entry, version_id, f"bytes=0-{size - 1}")
-                header = read_header(io.BytesIO(answer["Body"].read()))
-                break
-            except BundleError as error:
-                if size >= entry.size_bytes:
-                    raise DownloadError("checksum", f"{self._url(entry)}: {error}") from None
-                size *= 8
-            except (ClientError, BotoCoreError) as error:
-                raise DownloadError("download", explain(error, self._url(entry))) from None
-        if fingerprint(header.refs) != entry.refs_sha256:
-            raise DownloadError("checksum", f"{self._url(entry)}: its refs are not those of the manifest")
+        try:
+            header = read_header(io.BytesIO(self._begin(entry, version_id)))
+        except BundleError as error:
+            raise DownloadError("checksum", f"{self._url(entry)}: {error}") from None
+        except (ClientError, BotoCoreError) as error:
+            raise DownloadError("download", explain(error, self._url(entry))) from None
+        if refs_sha256(header.refs) != entry.refs_sha256:
+            raise DownloadError("checksum", f"{self._url(entry)}: its refs do not match the manifest")
         return header
 
+    def _begin(self, entry: Entry, version_id: str | None) -> bytes:
+        """Return the beginning of the bundle: its whole header, or as much as shows that it has none."""
+        data, size = b"", FIRST_HEADER_SIZE
+        limit = min(entry.size_bytes, LARGEST_HEADER)
+        while True:
+            size = min(size, limit)
+            body: bytes = self._get(entry, version_id, f"bytes={len(data)}-{size - 1}")["Body"].read()
+            data += body
+            if size == limit or b"\n\n" in data or not data.startswith(SIGNATURES):
+                return data
+            size *= 4
+
     def _complete(self, entry: Entry, version_id: str | None, part: Path, on_bytes: OnBytes) -> None:
-        """Bring `part` to its full size and compare it; once anew if what was there before spoiled it."""
+        """Complete `part` and compare it; start over once if what an earlier download left does not fit."""
         continued = part.exists()
         if self._fill(entry, version_id, part, on_bytes) == entry.sha256:
             return
@@ -119,15 +138,15 @@ class Bundles:
         if continued and self._fill(entry, version_id, part, lambda _: None) == entry.sha256:
             return
         part.unlink(missing_ok=True)
-        raise DownloadError("checksum", f"{self._url(entry)}: its SHA-256 is not that of the manifest")
+        raise DownloadError("checksum", f"{self._url(entry)}: its SHA-256 does not match the manifest")
 
     def _fill(self, entry: Entry, version_id: str | None, part: Path, on_bytes: OnBytes) -> str:
-        """Append to `part` what it lacks, through interruptions, and return the SHA-256 of the whole."""
+        """Append what `part` lacks, across interruptions, and return the SHA-256 of the whole."""
         if part.exists() and part.stat().st_size > entry.size_bytes:
             part.unlink()
         on_bytes(part.stat().st_size if part.exists() else 0)
         try:
-            for attempt in retrying(ATTEMPTS, self._stop, self._log_wait):
+            for attempt in retrying(ATTEMPTS, self._stop, self._log):
                 with attempt:
                     self._append(entry, version_id, part, on_bytes)
         except _InterruptedError as error:
@@ -138,6 +157,7 @@ class Bundles:
         start = part.stat().st_size if part.exists() else 0
         if start == entry.size_bytes:
             return
+        _check_space(entry.size_bytes - start, part.parent)
         try:
             body = self._get(entry, version_id, f"bytes={start}-{entry.size_bytes - 1}")["Body"]
             self._write(body, part, on_bytes)
@@ -154,25 +174,30 @@ class Bundles:
                 on_bytes(len(block))
 
     def _get(self, entry: Entry, version_id: str | None, byte_range: str) -> Any:
-        what: dict[str, Any] = {"Bucket": self._bucket, "Key": str(entry.s3_key), "Range": byte_range}
+        request: dict[str, Any] = {"Bucket": self._bucket, "Key": str(entry.s3_key), "Range": byte_range}
         try:
-            return self._client.get_object(**what | ({"VersionId": version_id} if version_id else {}))
+            return self._client.get_object(**request | ({"VersionId": version_id} if version_id else {}))
         except ClientError as error:
             if not version_id or error_code(error) not in UNKNOWN_VERSION:
                 raise
-        # The copy in another bucket may have another version id; the SHA-256 tells whether it is the same.
-        return self._client.get_object(**what)
+        # A copy in another bucket may have another version id; the SHA-256 shows whether it is the same.
+        return self._client.get_object(**request)
 
     def _url(self, entry: Entry) -> str:
         return f"s3://{self._bucket}/{entry.s3_key}"
 
-    def _log_wait(self, fault: RetryableError, seconds: float, attempt: int) -> None:
-        self._log.warning("trying again", seconds=round(seconds, 1), attempt=attempt, error=str(fault))
-
 
 def is_bundle_of(entry: Entry, path: Path) -> bool:
-    """Return whether the file is there and is the entry's bundle, by size and SHA-256."""
+    """Return whether the file exists and is the entry's bundle, by size and SHA-256."""
     return path.exists() and path.stat().st_size == entry.size_bytes and _sha256(path) == entry.sha256
+
+
+def _check_space(size: int, folder: Path) -> None:
+    """Raise OSError if the folder's disk has not so many bytes left: better than filling it up first."""
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        problem = f"No space left on device: {format_bytes(size)} needed, {format_bytes(free)} free"
+        raise OSError(errno.ENOSPC, problem, str(folder))
 
 
 def _sha256(path: Path) -> str:

@@ -1,0 +1,26 @@
+"""What every part of a run shares."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import boto3
+from structlog.typing import FilteringBoundLogger
+
+from github_s3_backup.redaction import Redactor
+from github_s3_backup.stop import Stop
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Made once, in the first lines of `main`."""
+
+    started_at: datetime
+    service_name: str
+    aws: boto3.session.Session
+    redactor: Redactor
+    stop: Stop
+    log: FilteringBoundLogger
+
+    def seconds(self) -> float:
+        """Return the seconds since the run started."""
+        return (datetime.now(UTC) - self.started_at).total_seconds()

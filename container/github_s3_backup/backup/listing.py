@@ -1,0 +1,173 @@
+"""What is to be backed up: what GitHub lists, and what the last backup held and GitHub no longer lists."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from structlog.typing import FilteringBoundLogger
+
+from github_s3_backup.backup.unchanged import LastBackup
+from github_s3_backup.configuration import Selection
+from github_s3_backup.github.client import GitHub, Installation, RepositoryGoneError
+from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.manifest import Entry, Failure, Vanished
+from github_s3_backup.repository import Repository
+
+# Fewer repositories that are gone are no anomaly, whatever share they are.
+MIN_ANOMALY = 3
+
+
+class NothingListedError(Exception):
+    """GitHub lists no repository: one sentence a problem."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The repositories to back up, the largest first, and what could not be listed.
+
+    `vanished`: what the last backup held and GitHub no longer has. `installations`: their ids, by owner.
+    """
+
+    repositories: list[Repository] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    vanished: list[Vanished] = field(default_factory=list)
+    installations: dict[str, int] = field(default_factory=dict)
+
+
+def list_repositories(github: GitHub, installation_id: int | None, selection: Selection) -> Plan:
+    """Return what GitHub lists and the configuration selects.
+
+    Raises NothingListedError, and GitHubError without an answer.
+    """
+    plan = Plan()
+    listed = 0
+    for installation in [Installation(installation_id, "?")] if installation_id else github.installations():
+        plan.installations[installation.owner] = installation.id
+        try:
+            listing = github.repositories(installation)
+        except GitHubError as error:
+            if installation_id:
+                raise
+            plan.failures.append(_owner_failure(installation.owner, str(error)))
+            continue
+        listed += len(listing.repositories)
+        plan.repositories.extend(repository for repository in listing.repositories if selection.selects(repository))
+        plan.failures.extend(
+            Failure(full_name=refused.full_name, id=refused.id, stage="list", error=str(refused))
+            for refused in listing.refused
+        )
+        if listing.missing:
+            owner = listing.repositories[0].owner if listing.repositories else installation.owner
+            short = f"GitHub counts {listing.total_count} repositories and lists {listing.missing} fewer, repeatedly"
+            plan.failures.append(_owner_failure(owner, short))
+    if not plan.repositories:
+        raise NothingListedError(_why_nothing(plan, listed))
+    plan.repositories.sort(key=lambda repository: -repository.size_kb)
+    return plan
+
+
+def _owner_failure(owner: str, error: str) -> Failure:
+    return Failure(full_name=f"{owner}/*", id=None, stage="list", error=error)
+
+
+def _why_nothing(plan: Plan, listed: int) -> list[str]:
+    if plan.failures:
+        return [f"{failure.full_name}: {failure.error}" for failure in plan.failures]
+    if listed:
+        return [f"BACKUP_INCLUDE, BACKUP_EXCLUDE and BACKUP_SKIP_* leave none of the {listed} repositories listed"]
+    return ["GitHub lists no repository: is the App installed, and does the installation include any?"]
+
+
+# -- what is no longer listed --------------------------------------------------------------------
+
+
+def find_unlisted(
+    plan: Plan,
+    last: LastBackup,
+    selection: Selection,
+    today: str,
+    look_up: Callable[[int, str], Repository],
+    concurrency: int,
+    log: FilteringBoundLogger,
+) -> None:
+    """Look up what the last backup held and GitHub no longer lists; add each to the plan.
+
+    One that is alive is backed up, one that is gone has vanished, and one that GitHub does not tell of is a failure.
+    """
+    accounted = {repository.id for repository in plan.repositories} | {failure.id for failure in plan.failures}
+    failed = failed_owners(plan.failures)
+    unlisted = [
+        known
+        for known in last.named()
+        if known.id not in accounted and _owner(known) not in failed and _may_be_selected(known, selection)
+    ]
+
+    def resolve(known: Entry | Failure) -> Repository | Vanished | Failure | None:
+        try:
+            found = look_up(int(known.id or 0), _owner(known))
+        except RepositoryGoneError:
+            return vanished(known, today) if isinstance(known, Entry) else None
+        except GitHubError as error:
+            return Failure(full_name=known.full_name, id=known.id, stage="list", error=str(error))
+        return found if selection.selects(found) else None
+
+    with ThreadPoolExecutor(concurrency) as pool:
+        for result in pool.map(resolve, unlisted):
+            if result:
+                _add(plan, result, log)
+
+
+def failed_owners(failures: Iterable[Failure]) -> set[str]:
+    """Return the owners whose repositories could not be listed, or not all of them."""
+    return {_owner(failure) for failure in failures if failure.id is None and failure.full_name.endswith("/*")}
+
+
+def _owner(known: Entry | Failure) -> str:
+    return known.full_name.partition("/")[0]
+
+
+def _may_be_selected(known: Entry | Failure, selection: Selection) -> bool:
+    """Return whether to look a repository up: what a failure does not tell is seen then."""
+    return selection.selects(known) if isinstance(known, Entry) else selection.selects_name(known.full_name)
+
+
+def _add(plan: Plan, result: Repository | Vanished | Failure, log: FilteringBoundLogger) -> None:
+    if isinstance(result, Repository):
+        log.warning("repository was not listed, but is there", full_name=result.full_name)
+        plan.repositories.append(result)
+    elif isinstance(result, Vanished):
+        log.warning("repository vanished", full_name=result.full_name, last_backup=result.s3_key)
+        plan.vanished.append(result)
+    else:
+        plan.failures.append(result)
+
+
+def vanished(entry: Entry, today: str) -> Vanished:
+    """Return the record of a repository that GitHub no longer has, with its last good bundle."""
+    return Vanished(
+        full_name=entry.full_name,
+        id=entry.id,
+        since=today,
+        s3_key=entry.s3_key,
+        version_id=entry.version_id,
+        size_bytes=entry.size_bytes,
+        sha256=entry.sha256,
+        default_branch=entry.default_branch,
+        ref_count=entry.ref_count,
+        refs_sha256=entry.refs_sha256,
+        s3_checksum_sha256=entry.s3_checksum_sha256,
+    )
+
+
+def is_anomaly(lost: Iterable[int], last: LastBackup, percent: float) -> bool:
+    """Return whether so many repositories are gone or vanished in one run that somebody must look.
+
+    More than `percent` of what the last backup held, and at least MIN_ANOMALY.
+    """
+    held = sum(entry.status != "gone" for entry in last.entries)
+    count = len(set(lost))
+    return count >= MIN_ANOMALY and count > held * percent / 100

@@ -1,0 +1,159 @@
+"""The start of a run: reach S3, git and GitHub, and list what is to be backed up. All problems are reported at once."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import wait
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError
+
+from github_s3_backup.backup.background import in_background
+from github_s3_backup.backup.context import RunContext
+from github_s3_backup.backup.history import older_entries
+from github_s3_backup.backup.listing import NothingListedError, Plan, find_unlisted, list_repositories
+from github_s3_backup.backup.services import Services
+from github_s3_backup.backup.unchanged import LastBackup
+from github_s3_backup.capacity import machine_capacity
+from github_s3_backup.configuration import Configuration
+from github_s3_backup.git.process import Git, GitError
+from github_s3_backup.github.app_key import AppKeyError, key_from_file, key_from_secret
+from github_s3_backup.github.client import GitHub
+from github_s3_backup.github.rest import GitHubError, new_session
+from github_s3_backup.github.tokens import App
+from github_s3_backup.manifest import StoredObject
+from github_s3_backup.program import s3_config
+from github_s3_backup.repository import Repository
+from github_s3_backup.s3.archive import Archive, ArchiveError
+from github_s3_backup.s3.catalogue import Catalogue, CatalogueError
+from github_s3_backup.stop import Stopped
+
+# Seconds that the start has to finish after the run was stopped.
+START_GRACE = 8.0
+
+
+class StartError(Exception):
+    """The run can't start or can't list; one sentence a problem."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def start(configuration: Configuration, scratch: Path, context: RunContext) -> tuple[Services, Plan]:
+    """Return what the run needs and what it is to do. Raises StartError and Stopped.
+
+    Works in a thread, so that a server that does not answer keeps nobody from stopping the run.
+    """
+    started = in_background(lambda: _start(configuration, scratch, context))
+    while context.stop.seconds() < START_GRACE:
+        if wait([started], timeout=0.1).done:
+            result = started.result()
+            context.stop.check()
+            return result
+    raise Stopped
+
+
+def _start(configuration: Configuration, scratch: Path, context: RunContext) -> tuple[Services, Plan]:
+    """Reach the bucket, git, the key and GitHub. Raises StartError with everything that is wrong."""
+    problems: list[str] = []
+    listing = None
+    git = Git(scratch, configuration.server_url, context.stop)
+    with _collecting(problems, "GitHub"):
+        github = _reach_github(configuration, context)
+        # GitHub's answers take the longest; S3 is reached meanwhile.
+        listing = in_background(
+            lambda: list_repositories(github, configuration.installation_id, configuration.selection)
+        )
+    with _collecting(problems, "S3"):
+        archive, catalogue, last_backup = _reach_s3(configuration, context)
+    with _collecting(problems, "git"):
+        git_version = git.version()
+    if listing is not None:
+        with _collecting(problems, "GitHub"):
+            plan = listing.result()
+    if problems:
+        raise StartError(*problems)
+    if last_backup.manifest:
+        last_backup = last_backup.with_older(older_entries(plan, last_backup.manifest, catalogue))
+    capacity = machine_capacity(scratch, context.stop)
+    services = Services(github, git, git_version, archive, last_backup, capacity, scratch, context)
+    _add_unlisted(plan, configuration, services)
+    return services, plan
+
+
+@contextlib.contextmanager
+def _collecting(problems: list[str], where: str) -> Iterator[None]:
+    """Add what goes wrong in this block to `problems`."""
+    try:
+        yield
+    except NothingListedError as error:
+        problems.extend(error.problems)
+    except (AppKeyError, ArchiveError, GitHubError) as error:
+        problems.append(str(error))
+    except (BotoCoreError, GitError, OSError, ValueError) as error:
+        problems.append(f"{where} can't be used: {error}")
+
+
+def _reach_github(configuration: Configuration, context: RunContext) -> GitHub:
+    """Return GitHub as the App sees it. Raises AppKeyError where its key can't be had."""
+    if configuration.key_secret_arn:
+        key = key_from_secret(context.aws.client("secretsmanager"), configuration.key_secret_arn)
+    else:
+        key = key_from_file(Path(str(configuration.key_file)))
+    session = new_session(os.environ.get("SSL_CERT_FILE"), configuration.concurrency + 2)
+    app = App(configuration.app_id, key, configuration.api_url, configuration.server_url)
+    return GitHub(app, session, context.redactor, context.stop, context.log)
+
+
+def _reach_s3(configuration: Configuration, context: RunContext) -> tuple[Archive, Catalogue, LastBackup]:
+    """Return the bucket, and what the newest complete manifest in it says. Raises ArchiveError."""
+    s3 = context.aws.client("s3", config=s3_config(configuration.concurrency))
+    bucket, prefix = configuration.bucket, configuration.prefix
+    archive = Archive(s3, bucket, prefix, context.started_at, context.stop, context.log)
+    catalogue = Catalogue(s3, bucket, prefix)
+    archive.probe()
+    try:
+        manifest = catalogue.newest_complete(f"{context.started_at:%Y-%m-%d}")
+        reason = "there is no complete manifest"
+    except CatalogueError as error:
+        manifest, reason = None, str(error)
+    if manifest:
+        context.log.info("comparing with the last backup", date=manifest.date, run_id=manifest.run_id)
+    else:
+        context.log.info("no last backup, cloning every repository", reason=reason)
+    return archive, catalogue, LastBackup(manifest, context.started_at.date(), configuration.full_backup_days)
+
+
+def _add_unlisted(plan: Plan, configuration: Configuration, services: Services) -> None:
+    """Add to the plan what the last backup held and GitHub did not list, and what had vanished before."""
+    context, last = services.context, services.last_backup
+    find_unlisted(
+        plan,
+        last,
+        configuration.selection,
+        f"{context.started_at:%Y-%m-%d}",
+        _look_up(plan, services.github),
+        configuration.concurrency,
+        context.log,
+    )
+    present = {*(repository.id for repository in plan.repositories), *(known.id for known in plan.vanished)}
+    for known in last.manifest.vanished if last.manifest else ():
+        if known.id not in present and _is_kept(known.object, services.archive):
+            plan.vanished.append(known)
+
+
+def _look_up(plan: Plan, github: GitHub) -> Callable[[int, str], Repository]:
+    """Return what looks a repository up by its id, with a token of its owner's installation where there is one."""
+    some = plan.repositories[0].installation_id
+    return lambda number, owner: github.look_up(number, plan.installations.get(owner, some))
+
+
+def _is_kept(stored: StoredObject | None, archive: Archive) -> bool:
+    """Return whether a vanished repository's last bundle has not expired yet."""
+    try:
+        if stored:
+            archive.check(stored)
+    except ArchiveError:
+        return False
+    return stored is not None

@@ -1,0 +1,45 @@
+"""Mirrors: bare clones with every ref that the server serves."""
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from github_s3_backup.git.process import SLOW_SECONDS, Git, GitError
+from github_s3_backup.git.refs import Refs, parse_refs
+
+# Protocol 2 asks for the refs in a request of its own, which saves nothing where every ref is wanted. What arrives
+# stays one pack, however small: a bundle is made of it (see bundle.py).
+CLONE = ("-c", "protocol.version=0", "-c", "fetch.unpackLimit=1", "clone", "--mirror", "--quiet", "--template=")
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A bare clone. `refs` holds HEAD too, where it resolves."""
+
+    path: Path
+    refs: Refs
+    object_format: str
+
+
+def clone_mirror(
+    git: Git, url: str, path: Path, token: str, timeout: float | None = None, slow_seconds: int = SLOW_SECONDS
+) -> Mirror:
+    """Clone every ref of `url` into the new bare repository `path`.
+
+    An empty repository gives a mirror without refs. `slow_seconds`: how long the transfer may be slow. Raises GitError.
+    """
+    shutil.rmtree(path, ignore_errors=True)  # what an earlier attempt may have left
+    slow = ("-c", f"http.lowSpeedTime={slow_seconds}")
+    git.run_remote(*slow, *CLONE, "--", url, str(path), token=token, trace=path.with_suffix(".trace"), timeout=timeout)
+    git_dir = f"--git-dir={path}"
+    refs = local_refs(git, path)
+    with contextlib.suppress(GitError):  # it ends with 128 where HEAD does not resolve
+        refs |= parse_refs(git.run(git_dir, "show-ref", "--verify", "HEAD"))
+    object_format = git.run(git_dir, "rev-parse", "--show-object-format").decode().strip()
+    return Mirror(path, refs, object_format)
+
+
+def local_refs(git: Git, path: Path) -> Refs:
+    """Return the refs of a repository on this disk, without HEAD. Raises GitError."""
+    return parse_refs(git.run(f"--git-dir={path}", "for-each-ref", "--format=%(objectname) %(refname)"))

@@ -1,0 +1,191 @@
+"""GitHub as an App sees it: installations, their repositories, and what its git server serves."""
+
+import base64
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from structlog.typing import FilteringBoundLogger
+
+from github_s3_backup.git.refs import Refs
+from github_s3_backup.git.served_refs import parse_served_refs
+from github_s3_backup.github.answers import InvalidRepositoryError, read_repository
+from github_s3_backup.github.rest import Api, GitHubError, as_documented
+from github_s3_backup.github.tokens import App, Token, TokenError, TokenManager
+from github_s3_backup.redaction import Redactor, printable
+from github_s3_backup.repository import Repository
+from github_s3_backup.stop import Stop
+from github_s3_backup.version import TOOL_VERSION
+
+PAGE_SIZE = 100
+# A listing that changes or falls short is repeated: listings in all.
+LISTINGS = 2
+# GitHub's git server answers 404 to a client that does not call itself git. https://github.com/jelmer/dulwich/issues/562
+# No cache on the way may answer: old refs would pass for unchanged ones.
+GIT_HEADERS = {
+    "User-Agent": f"git/terraform-aws-github-backup/{TOOL_VERSION}",
+    "Accept": "*/*",
+    "Pragma": "no-cache",
+}
+# Why GitHub may refuse a request of the App itself, by status.
+HINTS = {
+    401: "check {variables}_ID, that the private key belongs to that App, and this machine's clock",
+    403: "see the App's installation in the organization's settings",
+    404: "check {variables}_ID and {variables}_INSTALLATION_ID: was the App uninstalled?",
+    422: "grant the App these permissions, and accept the change in the organization: {permissions}",
+}
+
+
+class RepositoryGoneError(Exception):
+    """The repository is no longer there: a look-up by its id finds nothing."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One account in which the App is installed. `owner` is '?' where GitHub was not asked for it."""
+
+    id: int
+    owner: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The repositories of one installation, those refused, and how many GitHub says there are."""
+
+    repositories: tuple[Repository, ...]
+    refused: tuple[InvalidRepositoryError, ...]
+    total_count: int
+
+    @property
+    def missing(self) -> int:
+        return max(0, self.total_count - len(self.repositories) - len(self.refused))
+
+
+class GitHub:
+    """The App's view of GitHub."""
+
+    def __init__(
+        self, app: App, session: requests.Session, redactor: Redactor, stop: Stop, log: FilteringBoundLogger
+    ) -> None:
+        self._app, self._redactor, self._stop, self._log = app, redactor, stop, log
+        self._api = Api(app.api_url, session, stop, log)
+        self._managers: dict[int, TokenManager] = {}
+        self._lock = threading.Lock()
+
+    # -- the App ---------------------------------------------------------------------------------
+
+    def installations(self) -> list[Installation]:
+        """Return every installation of the App. Raises GitHubError."""
+        installations = []
+        url = f"{self._api.url}/app/installations?per_page={PAGE_SIZE}"
+        for page in self._api.pages(url, lambda page_url: self._send_as_app("GET", page_url)):
+            with as_documented(url):
+                for answer in page:
+                    account = answer.get("account") or {}
+                    owner = printable(str(account.get("login") or account.get("slug") or "?"))
+                    installations.append(Installation(int(answer["id"]), owner))
+        return installations
+
+    def tokens(self, installation_id: int) -> TokenManager:
+        """Return the one TokenManager of an installation."""
+        with self._lock:
+            manager = TokenManager(lambda: self._mint(installation_id), self._stop, self._log)
+            return self._managers.setdefault(installation_id, manager)
+
+    def _mint(self, installation_id: int) -> Token:
+        url = f"{self._api.url}/app/installations/{installation_id}/access_tokens"
+        answer = self._send_as_app("POST", url, json={"permissions": dict(self._app.permissions)}).json()
+        with as_documented(url):
+            self._redactor.hide_token(answer["token"])
+            expires_at = datetime.fromisoformat(answer["expires_at"])
+            return Token(answer["token"], expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))
+
+    # -- its repositories ------------------------------------------------------------------------
+
+    def repositories(self, installation: Installation) -> Listing:
+        """Return what the installation can see; listed again where the listing falls short or changes meanwhile.
+
+        Raises GitHubError.
+        """
+        found: dict[object, Repository | InvalidRepositoryError] = {}
+        for _ in range(LISTINGS - 1):
+            listing, changed = self._list(installation, found)
+            if not listing.missing and not changed:
+                return listing
+            self._log.warning("listing is incomplete, listing again", owner=installation.owner, missing=listing.missing)
+        return self._list(installation, found)[0]
+
+    def _list(
+        self, installation: Installation, found: dict[object, Repository | InvalidRepositoryError]
+    ) -> tuple[Listing, bool]:
+        """List once, adding to `found`; return all that was found, and whether the count changed between pages."""
+        counts: list[int] = []
+        url = f"{self._api.url}/installation/repositories?per_page={PAGE_SIZE}"
+        for page in self._api.pages(url, lambda page_url: self._get(page_url, installation.id)):
+            with as_documented(url):
+                counts.append(int(page["total_count"]))
+                for answer in page["repositories"]:
+                    try:
+                        repository = read_repository(answer, installation.id)
+                        found[repository.id] = repository
+                    except InvalidRepositoryError as error:
+                        found[error.id or error.full_name] = error
+        repositories = tuple(r for r in found.values() if isinstance(r, Repository))
+        refused = tuple(r for r in found.values() if isinstance(r, InvalidRepositoryError))
+        return Listing(repositories, refused, counts[-1]), len(set(counts)) > 1
+
+    def look_up(self, repository_id: int, installation_id: int) -> Repository:
+        """Return what a repository's id stands for now: it may have a new name.
+
+        Raises RepositoryGoneError, or GitHubError with GitHub's words where it is blocked.
+        """
+        url = f"{self._api.url}/repositories/{repository_id}"
+        try:
+            answer = self._get(url, installation_id)
+        except TokenError:
+            raise
+        except GitHubError as error:
+            if error.status == 404:
+                raise RepositoryGoneError(str(error)) from None
+            raise
+        try:
+            return read_repository(answer.json(), installation_id)
+        except InvalidRepositoryError as error:
+            raise GitHubError(str(error), answer.status_code) from None
+
+    def clone_url(self, repository: Repository) -> str:
+        return f"{self._app.server_url}/{repository.full_name}.git"
+
+    def served_refs(self, repository: Repository, token: str, *, once: bool = False) -> Refs:
+        """Return the refs that the git server serves. `once`: without retries, as the caller retries by itself.
+
+        Raises GitHubError, also where the repository has another name now, and ServedRefsError.
+        """
+        send = self._api.send_once if once else self._api.send
+        url = f"{self.clone_url(repository)}/info/refs?service=git-upload-pack"
+        basic = "Basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()
+        answer = send("GET", url, lambda: basic, headers=GIT_HEADERS)
+        if urlsplit(answer.url).path != urlsplit(url).path:
+            raise GitHubError(f"GitHub redirects {urlsplit(url).path} to {answer.url}", answer.status_code)
+        return parse_served_refs(answer.headers.get("Content-Type", "no type"), answer.content)
+
+    # -- authorization ---------------------------------------------------------------------------
+
+    def _send_as_app(self, method: str, url: str, **options: Any) -> requests.Response:
+        """Send with the App's JWT; a refusal says what to check."""
+        try:
+            return self._api.send(method, url, self._app.authorization, **options)
+        except GitHubError as error:
+            if not error.refused or error.status not in HINTS:
+                raise
+            wanted = ", ".join(f"{name}: {level}" for name, level in self._app.permissions.items())
+            hint = HINTS[error.status].format(variables=self._app.variables, permissions=wanted)
+            raise GitHubError(f"{error} ({hint})", error.status) from None
+
+    def _get(self, url: str, installation_id: int) -> requests.Response:
+        """Get with the installation's token."""
+        tokens = self.tokens(installation_id)
+        return tokens.with_token(lambda token: self._api.send("GET", url, lambda: f"Bearer {token}"))

@@ -1,0 +1,1 @@
+"""The restore commands, a module for each."""

@@ -1,0 +1,67 @@
+"""One repository on the target server, reached with git alone; a fault that may pass is tried again."""
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
+
+from github_s3_backup.git.process import Git, GitError
+from github_s3_backup.git.refs import Refs
+from github_s3_backup.retry import retrying
+from github_s3_backup.stop import Stop
+
+ATTEMPTS = 4
+# GitHub makes the other refs it serves (refs/pull) itself, and refuses to be given them.
+PUSHED = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
+# What git says of a ref that the server, or git itself, refuses; and the refusal that may pass.
+REJECTED = re.compile(r"! \[(remote )?rejected\]")
+TRANSIENT = "(Internal Server Error)"
+# Answers that another attempt does not change. GitHub may answer 404 for a repository that it has just created.
+PERMANENT = re.compile(r"error: 4(?!04|08|29)\d\d|Authentication failed|could not read (Username|Password)")
+# GitHub checks a whole push before it answers. Seconds.
+SILENCE = 900
+
+
+class Remote:
+    """A repository at `url`. `with_token` runs a command with a token, `trace` is a file for git's HTTP headers."""
+
+    def __init__(
+        self,
+        git: Git,
+        url: str,
+        with_token: Callable[[Callable[[str | None], bytes]], bytes],
+        trace: Path,
+        stop: Stop,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self.url = url
+        self._git, self._with_token, self._trace, self._stop, self._log = git, with_token, trace, stop, log
+
+    def refs(self) -> Refs:
+        """Return the refs that a push can change. Raises GitError."""
+        lines = self._run("ls-remote", "--quiet", "--", self.url).splitlines()
+        pairs = (line.split(b"\t", 1) for line in lines)
+        return {name: oid for oid, name in pairs if name.startswith(PUSHED) and not name.endswith(b"^{}")}
+
+    def push(self, git_dir: Path, refspecs: Iterable[str]) -> None:
+        """Push from a local repository. Raises GitError."""
+        settings = ("-c", f"http.lowSpeedTime={SILENCE}", f"--git-dir={git_dir}")
+        self._run(*settings, "push", "--quiet", "--no-verify", "--", self.url, *refspecs)
+
+    def _run(self, *arguments: str) -> bytes:
+        loop = retrying(ATTEMPTS, self._stop, self._log)
+        return loop(self._with_token, lambda token: self._run_once(arguments, token))
+
+    def _run_once(self, arguments: tuple[str, ...], token: str | None) -> bytes:
+        try:
+            return self._git.run_remote(*arguments, token=token, trace=self._trace)
+        except GitError as error:
+            rejected = is_rejected(error) and TRANSIENT not in str(error)
+            error.permanent = error.wait_source is None and bool(rejected or PERMANENT.search(str(error)))
+            raise
+
+
+def is_rejected(error: GitError) -> bool:
+    """Return whether the server took the push and refused a ref."""
+    return any(REJECTED.match(line) for line in error.lines)

@@ -1,0 +1,100 @@
+"""Several repositories at once: one that fails does not stop the others."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from structlog.contextvars import bound_contextvars
+from structlog.typing import FilteringBoundLogger
+
+from github_s3_backup.capacity import DiskFullError
+from github_s3_backup.git.process import GitError
+from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.restore.errors import RestoreError, is_disk_full
+from github_s3_backup.restore.selection import Selected, Unavailable
+from github_s3_backup.restore.terminal import new_bar
+from github_s3_backup.s3.download import DownloadError, OnBytes
+from github_s3_backup.stop import Stop
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+Result = TypeVar("Result")
+Work = Callable[[Selected, OnBytes], Result]
+
+# What may go wrong with one repository. Anything else is a bug.
+EXPECTED_ERRORS = (DownloadError, RestoreError, GitError, GitHubError, DiskFullError, OSError)
+
+
+@dataclass(frozen=True)
+class _Failed:
+    selected: Selected
+    error: str
+    disk_full: bool = False
+
+
+def for_each(
+    selected: Sequence[Selected],
+    work: Work[Result],
+    title: str,
+    concurrency: int,
+    stop: Stop,
+    log: FilteringBoundLogger,
+) -> tuple[list[Result], list[Unavailable]]:
+    """Do the work for each repository, `concurrency` at once; return the results and the failures. Raises Stopped.
+
+    Those that ran out of disk are tried again one by one when the others are done, the smallest first.
+    """
+    with new_bar(title, sum(repository.entry.size_bytes for repository in selected)) as bar:
+        on_bytes = _counter(bar)
+
+        def attempt(repository: Selected) -> Result | _Failed:
+            stop.check()
+            return _attempt(repository, work, on_bytes, log)
+
+        outcomes = list(_concurrently(selected, attempt, concurrency))
+        out_of_disk = [outcome for outcome in outcomes if isinstance(outcome, _Failed) and outcome.disk_full]
+        for failure in sorted(out_of_disk, key=lambda failure: failure.selected.entry.size_bytes):
+            log.warning("disk full, trying again alone", full_name=failure.selected.entry.full_name)
+            outcomes.remove(failure)
+            outcomes.append(attempt(failure.selected))
+    results = [outcome for outcome in outcomes if not isinstance(outcome, _Failed)]
+    failures = [outcome for outcome in outcomes if isinstance(outcome, _Failed)]
+    return results, [Unavailable(failure.selected.entry.full_name, failure.error) for failure in failures]
+
+
+def _concurrently(
+    selected: Sequence[Selected], attempt: Callable[[Selected], Result | _Failed], concurrency: int
+) -> Iterator[Result | _Failed]:
+    """Yield the outcomes as they come. The largest start first: at the end small ones keep every worker busy."""
+    with ThreadPoolExecutor(concurrency) as pool:
+        largest_first = sorted(selected, key=lambda repository: -repository.entry.size_bytes)
+        for future in as_completed([pool.submit(attempt, repository) for repository in largest_first]):
+            yield future.result()
+
+
+def _attempt(
+    repository: Selected, work: Work[Result], on_bytes: OnBytes, log: FilteringBoundLogger
+) -> Result | _Failed:
+    """Return the result, or the failure; a bug is logged with its traceback."""
+    with bound_contextvars(full_name=repository.entry.full_name):
+        try:
+            return work(repository, on_bytes)
+        except EXPECTED_ERRORS as error:
+            return _Failed(repository, str(error), is_disk_full(error))
+        except Exception as error:
+            log.exception("bug, please report it")
+            return _Failed(repository, f"a bug, see the log: {type(error).__name__}: {error}")
+
+
+def _counter(bar: "tqdm[NoReturn]") -> OnBytes:
+    """Return a function that adds bytes to the bar, from any thread."""
+    lock = threading.Lock()
+
+    def count(number: int) -> None:
+        with lock:
+            bar.update(number)
+
+    return count

@@ -1,0 +1,53 @@
+"""The program's own clients of GitHub, git and S3, pointed at the embedded servers, and what they log."""
+
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from embedded.github import FakeGitHub
+from embedded.s3 import EmbeddedS3
+from github_s3_backup.git.process import Git
+from github_s3_backup.github.client import GitHub
+from github_s3_backup.github.rest import new_session
+from github_s3_backup.github.tokens import App
+from github_s3_backup.logs import new_logger
+from github_s3_backup.redaction import Redactor
+from github_s3_backup.s3.archive import Archive
+from github_s3_backup.stop import Stop
+from world import World, events_of
+
+MOMENT = datetime(2026, 11, 23, 23, 59, 59, tzinfo=UTC)
+
+
+class Log:
+    """A logger, and the lines that it was given."""
+
+    def __init__(self) -> None:
+        self._text = io.StringIO()
+        self.logger = new_logger(self._text, Redactor())
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        """Return the log lines of an event."""
+        return [line for line in events_of(self._text.getvalue()) if line["event"] == event]
+
+    def __repr__(self) -> str:
+        return json.dumps(events_of(self._text.getvalue()), indent=1)
+
+
+def github_client(github: FakeGitHub, log: Log, stop: Stop | None = None) -> GitHub:
+    """Return the program's client of the embedded GitHub."""
+    app = App(github.app_id, github.key, github.api_url, github.server_url)
+    return GitHub(app, new_session(None, 16), Redactor(), stop or Stop(), log.logger)
+
+
+def git_client(scratch: Path, github: FakeGitHub, stop: Stop | None = None) -> Git:
+    """Return git as the program runs it."""
+    return Git(scratch, github.server_url, stop or Stop())
+
+
+def archive_at(world: World, url: str, log: Log) -> Archive:
+    """Return the world's bucket as a run of MOMENT sees it through this URL."""
+    client = EmbeddedS3(url).client()
+    return Archive(client, world.bucket, "github-backup", MOMENT, Stop(), log.logger)

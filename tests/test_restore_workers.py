@@ -1,0 +1,75 @@
+"""Several repositories at once: whatever happens to one of them, the results of the others are kept."""
+
+import errno
+import threading
+
+import pytest
+
+from github_s3_backup.git.process import GitError
+from github_s3_backup.restore.selection import Selected, Unavailable
+from github_s3_backup.restore.workers import Work, for_each
+from github_s3_backup.s3.download import OnBytes
+from github_s3_backup.stop import Stopped
+from test_drill import selected
+from vault import Vault
+
+REPOSITORIES = [selected(number) for number in range(6)]
+
+
+def run(vault: Vault, work: Work[str], concurrency: int = 3) -> tuple[list[str], list[Unavailable]]:
+    return for_each(REPOSITORIES, work, "working", concurrency, vault.stop, vault.log)
+
+
+def test_a_bug_in_one_repository_is_its_failure_alone(vault: Vault) -> None:
+    def work(repository: Selected, _on_bytes: OnBytes) -> str:
+        if repository.entry.name == "r3":
+            return str(1 // 0)
+        return repository.entry.name
+
+    results, failures = run(vault, work)
+    assert sorted(results) == ["r0", "r1", "r2", "r4", "r5"]
+    assert [(failure.full_name, failure.error) for failure in failures] == [
+        ("acme/r3", "a bug, see the log: ZeroDivisionError: integer division or modulo by zero")
+    ]
+    (event,) = vault.events
+    assert (event["event"], event["full_name"]) == ("bug, please report it", "acme/r3")
+    assert "1 // 0" in event["exception"]
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "full"), GitError("fatal: write error: No space left on device")], ids=["OS", "git"]
+)
+def test_what_found_the_disk_full_is_tried_again_alone_the_smallest_first(vault: Vault, error: Exception) -> None:
+    all_started = threading.Barrier(len(REPOSITORIES))
+    seen, again = set[str](), list[str]()
+    alone = threading.Lock()
+
+    def work(repository: Selected, _on_bytes: OnBytes) -> str:
+        name = repository.entry.name
+        if name not in seen:
+            seen.add(name)
+            all_started.wait(timeout=10)
+            raise error
+        assert alone.acquire(blocking=False)
+        again.append(name)
+        alone.release()
+        if name == "r5":
+            raise error
+        return name
+
+    results, failures = run(vault, work, concurrency=len(REPOSITORIES))
+    assert again == ["r0", "r1", "r2", "r3", "r4", "r5"]
+    assert results == again[:-1]
+    assert [failure.full_name for failure in failures] == ["acme/r5"]
+
+
+def test_a_command_that_is_stopped_starts_no_other_repository(vault: Vault) -> None:
+    started = []
+
+    def work(repository: Selected, _on_bytes: OnBytes) -> str:
+        started.append(repository.entry.name)
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        run(vault, work, concurrency=1)
+    assert len(started) <= len(REPOSITORIES)
