@@ -19,7 +19,7 @@ from typing import Any
 from embedded.organisation import AWKWARD, LARGE, Recipe, Stream
 from embedded.real_git import git, served_refs
 from embedded.s3 import REGION, WRITER
-from embedded.stack import RESTORE, Stack
+from embedded.stack import RESTORE, Stack, measured
 from github_s3_backup.git.process import Git
 from github_s3_backup.logs import new_logger
 from github_s3_backup.manifest import Entry, parse_manifest
@@ -226,6 +226,7 @@ class Vault:
             "AWS_SECRET_ACCESS_KEY": WRITER[1],
             "AWS_ENDPOINT_URL": self.stack.aws.url,
             "AWS_ENDPOINT_URL_S3": self.stack.s3.url,
+            **measured(),
         }
         return {name: value for name, value in (base | self.variables | changes).items() if value is not None}
 

@@ -16,6 +16,11 @@ BACKUP = (sys.executable, str(PROJECT / "container" / "backup.py"))
 RESTORE = (sys.executable, str(PROJECT / "container" / "restore.py"))
 
 
+def measured() -> dict[str, str]:
+    """Return the variable by which coverage.py measures a process, for those that get an environment of their own."""
+    return {name: value for name, value in os.environ.items() if name == "COVERAGE_PROCESS_CONFIG"}
+
+
 @dataclass(frozen=True)
 class Stack:
     """What a backup needs around it."""
@@ -37,6 +42,7 @@ class Stack:
             "AWS_SECRET_ACCESS_KEY": WRITER[1],
             "AWS_ENDPOINT_URL": self.aws.url,
             "AWS_ENDPOINT_URL_S3": self.s3.url,
+            **measured(),
         }
 
 
