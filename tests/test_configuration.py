@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from github_s3_backup.configuration import Configuration, ConfigurationError, Selection, read_configuration
+from github_s3_backup.configuration import Configuration, GitHubSettings, read_configuration
+from github_s3_backup.environment import ConfigurationError
+from github_s3_backup.repository_filter import RepositoryFilter
 
 
 @pytest.fixture
@@ -23,20 +25,22 @@ def problems(environment: dict[str, str], region: str | None = "eu-central-1") -
 
 def test_the_defaults_are_those_of_the_contract(sound: dict[str, str]) -> None:
     assert read_configuration(sound, "eu-central-1") == Configuration(
-        app_id="123456",
-        installation_id=None,
-        key_secret_arn=None,
-        key_file=Path(sound["GITHUB_APP_KEY_FILE"]),
+        github=GitHubSettings(
+            app_id="123456",
+            installation_id=None,
+            key_secret_arn=None,
+            key_file=Path(sound["GITHUB_APP_KEY_FILE"]),
+            api_url="https://api.github.com",
+            server_url="https://github.com",
+        ),
         bucket="my-backups",
         prefix="github-backup",
-        api_url="https://api.github.com",
-        server_url="https://github.com",
         service_name="github-backup",
         concurrency=min(64, 8 * (os.cpu_count() or 1)),
         full_backup_days=28,
         deadline_hours=None,
         anomaly_percent=5.0,
-        selection=Selection(),
+        repository_filter=RepositoryFilter(),
     )
 
 

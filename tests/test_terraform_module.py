@@ -61,13 +61,13 @@ def test_the_environment_is_one_that_the_program_takes(applied: Applied) -> None
     region = environment.pop("AWS_REGION")
     assert environment.pop("TMPDIR") == "/scratch"
     read = configuration.read_configuration(environment, region)
-    assert read.key_secret_arn == applied.outputs["github_app_key_secret_arn"]
+    assert read.github.key_secret_arn == applied.outputs["github_app_key_secret_arn"]
     assert read.bucket == applied.outputs["s3_bucket_name"]
     assert read.prefix == configuration.DEFAULT_PREFIX
     assert read.service_name == configuration.DEFAULT_SERVICE_NAME
-    assert read.api_url == configuration.DEFAULT_API_URL
-    assert read.server_url == configuration.DEFAULT_SERVER_URL
-    assert read.installation_id is None
+    assert read.github.api_url == configuration.DEFAULT_API_URL
+    assert read.github.server_url == configuration.DEFAULT_SERVER_URL
+    assert read.github.installation_id is None
     assert read.full_backup_days == configuration.DEFAULT_FULL_BACKUP_DAYS
     assert read.concurrency == configuration.WORKERS_PER_CPU
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.backup.unchanged import LastBackup
-from github_s3_backup.configuration import Selection
 from github_s3_backup.github.client import GitHub, Installation, RepositoryGoneError
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.manifest import Entry, Failure, Vanished
 from github_s3_backup.repository import Repository
+from github_s3_backup.repository_filter import RepositoryFilter
 
 # Fewer repositories that are gone are no anomaly, whatever share they are.
 MIN_ANOMALY = 3
@@ -38,7 +38,7 @@ class Plan:
     installations: dict[str, int] = field(default_factory=dict)
 
 
-def list_repositories(github: GitHub, installation_id: int | None, selection: Selection) -> Plan:
+def list_repositories(github: GitHub, installation_id: int | None, filter_: RepositoryFilter) -> Plan:
     """Return what GitHub lists and the configuration selects.
 
     Raises NothingListedError, and GitHubError without an answer.
@@ -55,7 +55,7 @@ def list_repositories(github: GitHub, installation_id: int | None, selection: Se
             plan.failures.append(_owner_failure(installation.owner, str(error)))
             continue
         listed += len(listing.repositories)
-        plan.repositories.extend(repository for repository in listing.repositories if selection.selects(repository))
+        plan.repositories.extend(repository for repository in listing.repositories if filter_.selects(repository))
         plan.failures.extend(
             Failure(full_name=refused.full_name, id=refused.id, stage="list", error=str(refused))
             for refused in listing.refused
@@ -88,7 +88,7 @@ def _why_nothing(plan: Plan, listed: int) -> list[str]:
 def find_unlisted(
     plan: Plan,
     last: LastBackup,
-    selection: Selection,
+    filter_: RepositoryFilter,
     today: str,
     look_up: Callable[[int, str], Repository],
     concurrency: int,
@@ -103,7 +103,7 @@ def find_unlisted(
     unlisted = [
         known
         for known in last.named()
-        if known.id not in accounted and _owner(known) not in failed and _may_be_selected(known, selection)
+        if known.id not in accounted and _owner(known) not in failed and _may_be_selected(known, filter_)
     ]
 
     def resolve(known: Entry | Failure) -> Repository | Vanished | Failure | None:
@@ -113,7 +113,7 @@ def find_unlisted(
             return vanished(known, today) if isinstance(known, Entry) else None
         except GitHubError as error:
             return Failure(full_name=known.full_name, id=known.id, stage="list", error=str(error))
-        return found if selection.selects(found) else None
+        return found if filter_.selects(found) else None
 
     with ThreadPoolExecutor(concurrency) as pool:
         for result in pool.map(resolve, unlisted):
@@ -130,9 +130,9 @@ def _owner(known: Entry | Failure) -> str:
     return known.full_name.partition("/")[0]
 
 
-def _may_be_selected(known: Entry | Failure, selection: Selection) -> bool:
+def _may_be_selected(known: Entry | Failure, filter_: RepositoryFilter) -> bool:
     """Return whether to look a repository up: what a failure does not tell is seen then."""
-    return selection.selects(known) if isinstance(known, Entry) else selection.selects_name(known.full_name)
+    return filter_.selects(known) if isinstance(known, Entry) else filter_.selects_name(known.full_name)
 
 
 def _add(plan: Plan, result: Repository | Vanished | Failure, log: FilteringBoundLogger) -> None:
