@@ -248,7 +248,8 @@ def live_some_lives(rule: Rule, max_examples: int) -> None:
     )
     @given(LIVES)
     def live(life: tuple[list[Spell], int]) -> None:
-        assert stranded(*life, rule) == []
+        found = stranded(*life, rule)
+        assert not found, found[0]
 
     live()
 
