@@ -255,9 +255,9 @@ def live_some_lives(rule: Rule, max_examples: int) -> None:
 
 
 def test_no_manifest_is_stranded_whatever_happens() -> None:
-    live_some_lives(module_rule, 40)
+    live_some_lives(module_rule, 25)
 
 
 def test_a_rule_that_forgets_a_lowered_full_backup_days_strands_manifests() -> None:
     with pytest.raises(AssertionError, match="has expired"):
-        live_some_lives(naive_rule, 40)
+        live_some_lives(naive_rule, 25)
