@@ -103,4 +103,5 @@ def copy_module(folder: Path) -> Path:
     """Copy the module's code, without whatever terraform left beside it, and return the copy's folder."""
     for source in PROJECT.glob("*.tf"):
         shutil.copy(source, folder)
+    shutil.copytree(PROJECT / "modules", folder / "modules", ignore=shutil.ignore_patterns(".terraform*"))
     return folder
