@@ -75,8 +75,8 @@ RATES = st.sampled_from((0.0, 0.0, 0.0, 0.02, 0.3, 1.0))
 SPELLS = st.builds(
     Spell,
     days=st.integers(1, 150),
-    retention=st.integers(1, 400),
-    full_backup_days=st.integers(1, MAX_FULL_BACKUP_DAYS),
+    retention=st.integers(1, 100) | st.just(365),
+    full_backup_days=st.integers(1, MAX_FULL_BACKUP_DAYS) | st.just(MAX_FULL_BACKUP_DAYS),
     runs_a_day=st.sampled_from((1, 1, 1, 3)),
     missed=RATES,
     changed=RATES,
