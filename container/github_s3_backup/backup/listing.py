@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.backup.unchanged import LastBackup
@@ -160,6 +161,13 @@ def vanished(entry: Entry, today: str) -> Vanished:
         ref_count=entry.ref_count,
         refs_sha256=entry.refs_sha256,
         s3_checksum_sha256=entry.s3_checksum_sha256,
+    )
+
+
+def without_object(known: Vanished) -> Vanished:
+    """Return the record of a repository whose last bundle has expired."""
+    return msgspec.structs.replace(
+        known, s3_key=None, version_id=None, size_bytes=0, sha256=None, s3_checksum_sha256=None
     )
 
 

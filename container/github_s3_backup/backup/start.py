@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError
 from github_s3_backup.backup.background import in_background
 from github_s3_backup.backup.context import RunContext
 from github_s3_backup.backup.history import older_entries
-from github_s3_backup.backup.listing import NothingListedError, Plan, find_unlisted, list_repositories
+from github_s3_backup.backup.listing import NothingListedError, Plan, find_unlisted, list_repositories, without_object
 from github_s3_backup.backup.services import Services
 from github_s3_backup.backup.unchanged import LastBackup
 from github_s3_backup.capacity import machine_capacity
@@ -138,6 +138,9 @@ def _add_unlisted(plan: Plan, configuration: Configuration, services: Services) 
         configuration.concurrency,
         context.log,
     )
+    plan.vanished[:] = [
+        known if _is_kept(known.object, services.archive) else without_object(known) for known in plan.vanished
+    ]
     present = {*(repository.id for repository in plan.repositories), *(known.id for known in plan.vanished)}
     for known in last.manifest.vanished if last.manifest else ():
         if known.id not in present and _is_kept(known.object, services.archive):
