@@ -30,13 +30,15 @@ class NothingListedError(Exception):
 class Plan:
     """The repositories to back up, the largest first, and what could not be listed.
 
-    `vanished`: what the last backup held and GitHub no longer has. `installations`: their ids, by owner.
+    `vanished`: what the last backup held and GitHub no longer has. `installations`: their ids, by owner. `listed`: the
+    ids of all repositories that GitHub lists, selected or not.
     """
 
     repositories: list[Repository] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     vanished: list[Vanished] = field(default_factory=list)
     installations: dict[str, int] = field(default_factory=dict)
+    listed: set[int] = field(default_factory=set)
 
 
 def list_repositories(github: GitHub, installation_id: int | None, filter_: RepositoryFilter) -> Plan:
@@ -45,7 +47,6 @@ def list_repositories(github: GitHub, installation_id: int | None, filter_: Repo
     Raises NothingListedError, and GitHubError without an answer.
     """
     plan = Plan()
-    listed = 0
     for installation in [Installation(installation_id, "?")] if installation_id else github.installations():
         plan.installations[installation.owner] = installation.id
         try:
@@ -55,7 +56,7 @@ def list_repositories(github: GitHub, installation_id: int | None, filter_: Repo
                 raise
             plan.failures.append(_owner_failure(installation.owner, str(error)))
             continue
-        listed += len(listing.repositories)
+        plan.listed.update(repository.id for repository in listing.repositories)
         plan.repositories.extend(repository for repository in listing.repositories if filter_.selects(repository))
         plan.failures.extend(
             Failure(full_name=refused.full_name, id=refused.id, stage="list", error=str(refused))
@@ -66,7 +67,7 @@ def list_repositories(github: GitHub, installation_id: int | None, filter_: Repo
             short = f"GitHub counts {listing.total_count} repositories and lists {listing.missing} fewer, repeatedly"
             plan.failures.append(_owner_failure(owner, short))
     if not plan.repositories:
-        raise NothingListedError(_why_nothing(plan, listed))
+        raise NothingListedError(_why_nothing(plan))
     plan.repositories.sort(key=lambda repository: -repository.size_kb)
     return plan
 
@@ -75,11 +76,12 @@ def _owner_failure(owner: str, error: str) -> Failure:
     return Failure(full_name=f"{owner}/*", id=None, stage="list", error=error)
 
 
-def _why_nothing(plan: Plan, listed: int) -> list[str]:
+def _why_nothing(plan: Plan) -> list[str]:
     if plan.failures:
         return [f"{failure.full_name}: {failure.error}" for failure in plan.failures]
-    if listed:
-        return [f"BACKUP_INCLUDE, BACKUP_EXCLUDE and BACKUP_SKIP_* leave none of the {listed} repositories listed"]
+    if plan.listed:
+        count = len(plan.listed)
+        return [f"BACKUP_INCLUDE, BACKUP_EXCLUDE and BACKUP_SKIP_* leave none of the {count} repositories listed"]
     return ["GitHub lists no repository: is the App installed, and does the installation include any?"]
 
 
@@ -99,7 +101,7 @@ def find_unlisted(
 
     One that is alive is backed up, one that is gone has vanished, and one that GitHub does not tell of is a failure.
     """
-    accounted = {repository.id for repository in plan.repositories} | {failure.id for failure in plan.failures}
+    accounted = plan.listed | {failure.id for failure in plan.failures}
     failed = failed_owners(plan.failures)
     unlisted = [
         known

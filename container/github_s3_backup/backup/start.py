@@ -141,7 +141,7 @@ def _add_unlisted(plan: Plan, configuration: Configuration, services: Services) 
     plan.vanished[:] = [
         known if _is_kept(known.object, services.archive) else without_object(known) for known in plan.vanished
     ]
-    present = {*(repository.id for repository in plan.repositories), *(known.id for known in plan.vanished)}
+    present = plan.listed | {known.id for known in plan.vanished}
     for known in last.manifest.vanished if last.manifest else ():
         if known.id not in present and _is_kept(known.object, services.archive):
             plan.vanished.append(known)
