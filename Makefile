@@ -12,8 +12,11 @@ help: ## Show this help
 demo: $(READY) ## A real backup and a real restore on this machine (REPOS=folder: of the git repositories in it)
 	@PYTHONPATH=container:tests $(BIN)/python tests/demo.py $(if $(REPOS),--repositories '$(REPOS)')
 
-test: lint terraform ## Everything that is checked: lint, types, terraform, tests
-	$(BIN)/pytest
+test: lint terraform ## Everything that is checked: lint, types, terraform, tests; and the coverage
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	@echo "Coverage of the package, branches included: $$($(BIN)/coverage report --format=total) % (details: $(BIN)/coverage report)"
 
 terraform: $(READY) ## Format, validate and `terraform test`, against the real provider where a registry is in reach
 	@PYTHONPATH=container:tests $(BIN)/python tests/terraform_test.py

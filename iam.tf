@@ -322,48 +322,6 @@ data "aws_iam_policy_document" "replication" {
 
 # == policies of resources =======================================================================
 
-data "aws_iam_policy_document" "bucket" {
-  for_each = { primary = local.bucket_arn, replica = local.replica_arn }
-
-  # Without it: a client could read or write bundles in clear over the network.
-  statement {
-    sid       = "RefusePlainHTTP"
-    effect    = "Deny"
-    actions   = ["s3:*"]
-    resources = [each.value, "${each.value}/*"]
-
-    principals {
-      type        = "*"
-      identifiers = ["*"]
-    }
-
-    condition {
-      test     = "Bool"
-      variable = "aws:SecureTransport"
-      values   = ["false"]
-    }
-  }
-
-  # Without it: a client could agree on a version of TLS that is known to be broken.
-  statement {
-    sid       = "RefuseOldTLS"
-    effect    = "Deny"
-    actions   = ["s3:*"]
-    resources = [each.value, "${each.value}/*"]
-
-    principals {
-      type        = "*"
-      identifiers = ["*"]
-    }
-
-    condition {
-      test     = "NumericLessThan"
-      variable = "s3:TlsVersion"
-      values   = ["1.2"]
-    }
-  }
-}
-
 # Admins (whoever the account's IAM lets) may manage the secret, the writers may store a key, the task may read it.
 data "aws_iam_policy_document" "app_key" {
   # Without it: the writers need a policy of their own to store the key.

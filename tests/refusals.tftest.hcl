@@ -285,6 +285,17 @@ run "a_lock_longer_than_the_retention" {
   expect_failures = [var.object_lock]
 }
 
+run "a_lock_shorter_than_the_days_between_clones" {
+  command = plan
+
+  variables {
+    object_lock      = { mode = "COMPLIANCE", days = 13 }
+    full_backup_days = 14
+  }
+
+  expect_failures = [var.object_lock]
+}
+
 run "an_unknown_lock_mode" {
   command = plan
 
@@ -368,17 +379,6 @@ run "a_primary_key_without_one_for_the_replica" {
   expect_failures = [var.kms_key_arns]
 }
 
-run "a_transition_after_the_end" {
-  command = plan
-
-  variables {
-    storage_transitions   = [{ days = 90, storage_class = "GLACIER" }]
-    backup_retention_days = 60
-  }
-
-  expect_failures = [var.storage_transitions]
-}
-
 run "an_unknown_storage_class" {
   command = plan
 
@@ -454,6 +454,16 @@ run "a_full_backup_never" {
 
   variables {
     full_backup_days = 0
+  }
+
+  expect_failures = [var.full_backup_days]
+}
+
+run "a_full_backup_after_the_margin_of_the_lifecycle" {
+  command = plan
+
+  variables {
+    full_backup_days = 91
   }
 
   expect_failures = [var.full_backup_days]

@@ -47,7 +47,8 @@ def copy_with_tests(folder: Path) -> Path:
     for source in (PROJECT / "tests").glob("*.tftest.hcl"):
         shutil.copy(source, folder / "tests")
     shutil.copytree(PROJECT / "tests" / "mocks", folder / "tests" / "mocks")
-    shutil.copytree(PROJECT / "examples", folder / "examples", ignore=shutil.ignore_patterns(".terraform*"))
+    for name in ("examples", "modules"):
+        shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns(".terraform*"))
     return folder
 
 

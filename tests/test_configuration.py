@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from github_s3_backup.configuration import Configuration, ConfigurationError, Selection, read_configuration
+from github_s3_backup.configuration import Configuration, GitHubSettings, read_configuration
+from github_s3_backup.environment import ConfigurationError
 from github_s3_backup.program import aws_session
+from github_s3_backup.repository_filter import RepositoryFilter
 
 
 @pytest.fixture
@@ -25,20 +27,22 @@ def problems(environment: dict[str, str], region: str | None = "eu-central-1") -
 
 def test_the_defaults_are_those_of_the_contract(sound: dict[str, str]) -> None:
     assert read_configuration(sound, "eu-central-1") == Configuration(
-        app_id="123456",
-        installation_id=None,
-        key_secret_arn=None,
-        key_file=Path(sound["GITHUB_APP_KEY_FILE"]),
+        github=GitHubSettings(
+            app_id="123456",
+            installation_id=None,
+            key_secret_arn=None,
+            key_file=Path(sound["GITHUB_APP_KEY_FILE"]),
+            api_url="https://api.github.com",
+            server_url="https://github.com",
+        ),
         bucket="my-backups",
         prefix="github-backup",
-        api_url="https://api.github.com",
-        server_url="https://github.com",
         service_name="github-backup",
         concurrency=min(64, 8 * (os.cpu_count() or 1)),
         full_backup_days=28,
         deadline_hours=None,
         anomaly_percent=5.0,
-        selection=Selection(),
+        repository_filter=RepositoryFilter(),
     )
 
 
@@ -68,7 +72,7 @@ def test_an_empty_variable_is_one_that_is_not_set(sound: dict[str, str]) -> None
         ("BACKUP_CONCURRENCY", "1"),
         ("BACKUP_CONCURRENCY", "256"),
         ("FULL_BACKUP_DAYS", "1"),
-        ("FULL_BACKUP_DAYS", "365"),
+        ("FULL_BACKUP_DAYS", "90"),
     ],
 )
 def test_a_sound_value_is_taken(sound: dict[str, str], name: str, value: str) -> None:
@@ -104,7 +108,7 @@ def test_a_sound_value_is_taken(sound: dict[str, str], name: str, value: str) ->
         ("BACKUP_CONCURRENCY", "257"),
         ("BACKUP_CONCURRENCY", "four"),
         ("FULL_BACKUP_DAYS", "0"),
-        ("FULL_BACKUP_DAYS", "366"),
+        ("FULL_BACKUP_DAYS", "91"),
         ("FULL_BACKUP_DAYS", "weekly"),
         ("SSL_CERT_FILE", "/nowhere"),
         ("TMPDIR", "/nowhere"),

@@ -237,7 +237,7 @@ def problems() -> set[str]:
     found = set()
     for file in (
         CONTAINER / "github_s3_backup" / name
-        for name in ("github/app_key.py", "configuration.py", "restore/credentials.py", "capacity.py")
+        for name in ("github/app_key.py", "configuration.py", "environment.py", "restore/credentials.py", "capacity.py")
     ):
         said = [call for call in calls(file) if named(call) in ("AppKeyError", "DiskFullError")]
         said += [call for call in calls(file) if ast.unparse(call.func).endswith("problems.append")]

@@ -10,7 +10,9 @@ from embedded.stack import BACKUP
 from world import World, events_of
 
 
-def test_every_line_is_one_json_object_and_lines_about_a_repository_say_which_stage_and_how_long(world: World) -> None:
+def test_every_line_is_one_json_object_with_repository_stage_and_duration_and_the_last_is_the_summary(
+    world: World,
+) -> None:
     for name in ("api", "fork", "empty"):
         world.add(name)
     world.github.faults = [Fault(r"GET /acme/fork\.git", times=9)]
@@ -23,18 +25,13 @@ def test_every_line_is_one_json_object_and_lines_about_a_repository_say_which_st
         assert event["duration"] >= 0
     for event in run.events:
         assert list(event)[:3] == ["timestamp", "level", "event"]
-
-
-def test_the_last_line_is_the_summary(world: World) -> None:
-    world.add("api")
-    world.add("empty")
-    last = world.run().events[-1]
+    last = run.events[-1]
     assert last["event"] == "run finished"
     assert {name: last[name] for name in ("exit_code", "repositories", "success", "failed", "gone", "refs")} == {
-        "exit_code": 0,
-        "repositories": 2,
+        "exit_code": 1,
+        "repositories": 3,
         "success": 2,
-        "failed": 0,
+        "failed": 1,
         "gone": 0,
         "refs": 7,
     }
@@ -57,16 +54,22 @@ def on_a_terminal(world: World) -> str:
     return output.decode().replace("\r\n", "\n")
 
 
-def test_a_terminal_gets_readable_lines_with_progress(world: World) -> None:
+def test_a_terminal_gets_readable_lines_with_progress_and_no_commands_of_a_server(world: World) -> None:
     world.add("api")
     world.add("fork", blocked=451)
+    public = world.add("public")
+    world.github.faults = [
+        Fault(rf"GET (/acme/public\.git|.*/repositories/{public.id})", status=403, message="\x1b[2Jgone", times=9)
+    ]
     output = on_a_terminal(world)
     assert "{" not in output
-    assert re.search(r"\[[12]/2\] stored acme/api: [\d.]+ kB, 7 refs, [\d.]+ s$", output, re.MULTILINE)
-    assert re.search(r"\[[12]/2\] failed acme/fork: [\d.]+ s, stage=clone, error=", output)
+    assert "\\x1b[2Jgone" in output
+    assert "\x1b[2J" not in output
+    assert re.search(r"\[[123]/3\] stored acme/api: [\d.]+ kB, 7 refs, [\d.]+ s$", output, re.MULTILINE)
+    assert re.search(r"\[[123]/3\] failed acme/fork: [\d.]+ s, stage=clone, error=", output)
     assert "Repository access blocked (dmca" in output
-    assert "run finished: 2 repositories, " in output.splitlines()[-1]
-    assert "exit_code=1, success=1, failed=1" in output.splitlines()[-1]
+    assert "run finished: 3 repositories, " in output.splitlines()[-1]
+    assert "exit_code=1, success=1, failed=2" in output.splitlines()[-1]
     world.check_no_secret(output)
 
 
@@ -90,14 +93,3 @@ def test_words_that_the_machine_can_not_encode_are_logged_all_the_same(world: Wo
     output, _ = world.start(PYTHONIOENCODING="ascii").communicate(timeout=100)
     (problem,) = [one["error"] for one in events_of(output) if one["event"] == "problem"]
     assert problem.endswith(words)
-
-
-def test_what_a_server_says_cannot_command_a_terminal(world: World) -> None:
-    world.add("api")
-    world.add("fork")
-    world.github.faults = [
-        Fault(r"GET (/acme/fork\.git|.*/repositories/\d+)", status=403, message="\x1b[2Jgone", times=9)
-    ]
-    output = on_a_terminal(world)
-    assert "\\x1b[2Jgone" in output
-    assert "\x1b[2J" not in output

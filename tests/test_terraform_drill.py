@@ -114,7 +114,8 @@ def test_a_drill_that_fails_or_does_not_come_raises_an_alarm(drilled: Applied) -
 def test_reports_expire_and_are_replicated_like_everything_else(drilled: Applied) -> None:
     """Neither has a filter, which would have to name the reports' keys."""
     found = [drilled["aws_s3_bucket_replication_configuration.backup"]]
-    found += [drilled[f'aws_s3_bucket_lifecycle_configuration.backup["{which}"]'] for which in ("primary", "replica")]
+    buckets = ("module.primary[0]", "module.replica[0].module.bucket")
+    found += [drilled[f"{bucket}.aws_s3_bucket_lifecycle_configuration.backup"] for bucket in buckets]
     for rule in (rule for configuration in found for rule in configuration["rule"]):
         assert not any(value for filter_ in rule["filter"] for value in filter_.values()), rule["id"]
 

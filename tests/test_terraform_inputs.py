@@ -13,7 +13,7 @@ WRONG = {
     "concurrency": 257,
     "cpu_architecture": "arm64",
     "existing": {"cluster": {"arn": "shared"}},
-    "full_backup_days": 366,
+    "full_backup_days": 91,
     "github_app_id": "my-backup-app",
     "github_app_installation_id": "acme",
     "github_app_key_secret_writers": ["arn:aws:sts::123456789012:assumed-role/admin/me"],
@@ -22,7 +22,7 @@ WRONG = {
     "image_uri": "example.com/backup:latest",
     "kms_key_arns": {"logs": "arn:aws:kms:eu-central-1:123456789012:alias/logs"},
     "log_retention_days": 366,
-    "object_lock": {"mode": "STRICT", "days": 1},
+    "object_lock": {"mode": "STRICT", "days": 28},
     "replica_region": "eu-central-1",
     "restore_drill": {"schedule_expression": "weekly"},
     "run_grace_hours": 0,
@@ -44,7 +44,7 @@ def messages(output: str) -> list[str]:
 
 
 # Terraform judges an input only once those that its rule looks at are sound, so what others look at goes first.
-FIRST = ("alarm_actions", "backup_retention_days", "existing", "replica_region", "restore_drill")
+FIRST = ("alarm_actions", "backup_retention_days", "existing", "full_backup_days", "replica_region", "restore_drill")
 GROUPS = (FIRST, ("s3_bucket_name",), tuple(WRONG.keys() - {*FIRST, "s3_bucket_name"}))
 
 

@@ -61,13 +61,13 @@ def test_the_environment_is_one_that_the_program_takes(applied: Applied) -> None
     region = environment.pop("AWS_REGION")
     assert environment.pop("TMPDIR") == "/scratch"
     read = configuration.read_configuration(environment, region)
-    assert read.key_secret_arn == applied.outputs["github_app_key_secret_arn"]
+    assert read.github.key_secret_arn == applied.outputs["github_app_key_secret_arn"]
     assert read.bucket == applied.outputs["s3_bucket_name"]
     assert read.prefix == configuration.DEFAULT_PREFIX
     assert read.service_name == configuration.DEFAULT_SERVICE_NAME
-    assert read.api_url == configuration.DEFAULT_API_URL
-    assert read.server_url == configuration.DEFAULT_SERVER_URL
-    assert read.installation_id is None
+    assert read.github.api_url == configuration.DEFAULT_API_URL
+    assert read.github.server_url == configuration.DEFAULT_SERVER_URL
+    assert read.github.installation_id is None
     assert read.full_backup_days == configuration.DEFAULT_FULL_BACKUP_DAYS
     assert read.concurrency == configuration.WORKERS_PER_CPU
 
@@ -146,9 +146,11 @@ def test_the_recovery_point_is_computed_from_what_its_graph_has(applied: Applied
 
 @pytest.mark.parametrize("which", ["primary", "replica"])
 def test_each_bucket_is_hardened(applied: Applied, which: str) -> None:
+    bucket = {"primary": "module.primary[0]", "replica": "module.replica[0].module.bucket"}[which]
+
     def of(kind: str) -> dict[str, object]:
-        found = applied[f'aws_s3_bucket_{kind}.backup["{which}"]']
-        assert found["bucket"] == applied[f"aws_s3_bucket.{which}[0]"]["bucket"]
+        found = applied[f"{bucket}.aws_s3_bucket_{kind}.backup"]
+        assert found["bucket"] == applied[f"{bucket}.aws_s3_bucket.backup"]["bucket"]
         assert found["region"] == {"primary": REGION, "replica": REPLICA_REGION}[which]
         return found
 
@@ -158,12 +160,12 @@ def test_each_bucket_is_hardened(applied: Applied, which: str) -> None:
     names = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
     assert all(block[name] for name in names)
     rules = {rule["id"]: rule for rule in of("lifecycle_configuration")["rule"]}  # type: ignore[attr-defined]
-    assert rules.keys() == {"stale-uploads", "retention", "delete-markers"}
-    assert rules["retention"]["expiration"][0]["days"] == 365
-    assert rules["retention"]["noncurrent_version_expiration"][0]["noncurrent_days"] == 30
+    assert rules.keys() == {"stale-uploads", "retention", "delete-markers", "storage-classes"}
+    assert rules["retention"]["expiration"][0]["days"] == 365 + 90 + 1
+    assert rules["retention"]["noncurrent_version_expiration"][0]["noncurrent_days"] == 7
     assert rules["delete-markers"]["expiration"][0]["expired_object_delete_marker"] is True
     policy = json.loads(str(of("policy")["policy"]))
-    assert [one["Sid"] for one in policy["Statement"]] == ["RefusePlainHTTP", "RefuseOldTLS"]
+    assert {"RefusePlainHTTP", "RefuseOldTLS"} < {one["Sid"] for one in policy["Statement"]}
 
 
 def test_replication_copies_everything_and_no_deletion(applied: Applied) -> None:
@@ -267,7 +269,8 @@ def test_a_second_plan_finds_nothing_to_change(module: Module) -> None:
 @pytest.mark.usefixtures("standin")
 def test_the_module_works_with_the_oldest_provider_that_it_allows(tmp_path: Path) -> None:
     with serve(OLDEST, REGION) as environment:
-        applied = Module(copy_module(tmp_path), environment).init().apply(object_lock={"mode": "GOVERNANCE", "days": 7})
+        module = Module(copy_module(tmp_path), environment).init()
+        applied = module.apply(object_lock={"mode": "GOVERNANCE", "days": 28})
     assert applied.outputs["ecs_cluster_name"] == "github-backup"
 
 
@@ -294,6 +297,6 @@ def test_each_statement_has_a_sid_and_each_variable_a_description() -> None:
 
 def test_object_lock_can_be_switched_on_later_without_new_buckets(module: Module) -> None:
     module.apply()
-    variables = ["-var-file=given.tfvars.json", "-state=state.json", '-var=object_lock={mode="GOVERNANCE",days=7}']
+    variables = ["-var-file=given.tfvars.json", "-state=state.json", '-var=object_lock={mode="GOVERNANCE",days=28}']
     plan = module.terraform("plan", "-no-color", "-input=false", *variables)
     assert "2 to add, 0 to change, 0 to destroy" in plan

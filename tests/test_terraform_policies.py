@@ -413,7 +413,7 @@ def test_only_the_task_reads_the_key_and_only_the_writers_store_it(applied: Appl
 
 
 def test_buckets_refuse_plain_http_and_old_tls(applied: Applied) -> None:
-    policy = applied.policy('bucket["primary"]')
+    policy = json.loads(applied["module.primary[0].aws_s3_bucket_policy.backup"]["policy"])
     key = f"{applied.outputs['s3_bucket_arn']}/x"
 
     def decided(secure: str, version: str) -> str:

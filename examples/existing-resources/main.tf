@@ -18,6 +18,35 @@ resource "aws_s3_bucket_versioning" "backups" {
   }
 }
 
+# Without it, whoever may write to the bucket can replace and delete backups.
+resource "aws_s3_bucket_policy" "backups" {
+  bucket = aws_s3_bucket.backups.bucket
+  policy = module.github_backup.s3_bucket_policy
+}
+
+# As long as the module keeps objects in a bucket of its own: backup_retention_days and 91 more days.
+resource "aws_s3_bucket_lifecycle_configuration" "backups" {
+  bucket = aws_s3_bucket_versioning.backups.bucket
+
+  rule {
+    id     = "retention"
+    status = "Enabled"
+    filter {}
+
+    expiration {
+      days = 365 + 91
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 7
+    }
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 3
+    }
+  }
+}
+
 # Stands for `module "app_key" { source = "infrahouse/secret/aws" ... }`. Its policy must let the task role read it.
 resource "aws_secretsmanager_secret" "app_key" {
   name_prefix = "github-app-key-"

@@ -181,6 +181,19 @@ class Dripping(io.BufferedIOBase):
         return len(data)
 
 
+class Server(ThreadingHTTPServer):
+    """An HTTP server in threads; over TLS it takes its leave, as git takes anything else for a cut answer."""
+
+    daemon_threads = True
+
+    def shutdown_request(self, request: Any) -> None:
+        if isinstance(request, ssl.SSLSocket):
+            with contextlib.suppress(OSError, ValueError):
+                request.settimeout(2)
+                request.unwrap()
+        super().shutdown_request(request)
+
+
 class FakeGitHub:
     """The server. Start it as a context manager; `on_answer` sees every JSON answer."""
 
@@ -219,8 +232,7 @@ class FakeGitHub:
         self._owners: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", 0), self._handler())
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.server_url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_port}"

@@ -4,6 +4,7 @@ import http.client
 import re
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
@@ -42,6 +43,8 @@ class S3Proxy:
     conditions: list[tuple[str, str | None]] = field(default_factory=list)
     # Headers of the answers to what the path matches, that AWS sends and not every server.
     answer_headers: dict[str, dict[str, str]] = field(default_factory=dict)
+    # What is done once, before the first request that matches goes on to S3.
+    before: dict[str, Callable[[], object]] = field(default_factory=dict)
     at_once: int = 0
     most_at_once: int = 0
 
@@ -98,6 +101,8 @@ class S3Proxy:
                 proxy.requests.append(what)
                 proxy.conditions.append((what, self.headers.get("If-None-Match")))
                 kind = proxy.kind(what)
+                for pattern in [pattern for pattern in proxy.before if re.search(pattern, what)]:
+                    proxy.before.pop(pattern)()
                 body = self.read_body(slowly=kind == "slow")
                 if operation := self.headers.get("X-Amz-Target"):
                     proxy.operations.append((operation, body))

@@ -86,6 +86,11 @@ class Module:
         outputs = {name: one["value"] for name, one in shown["outputs"].items()}
         return Applied(outputs, _resources(shown["root_module"]))
 
+    def apply_example(self) -> Applied:
+        """Apply an example, which has all its values, and return what was made."""
+        self.terraform("apply", "-no-color", "-input=false", "-auto-approve")
+        return Applied({}, _resources(json.loads(self.terraform("show", "-json"))["values"]["root_module"]))
+
     def _variables(self, changes: dict[str, Any]) -> list[str]:
         file = self.folder / "given.tfvars.json"
         file.write_text(json.dumps(REQUIRED | changes))
@@ -103,4 +108,5 @@ def copy_module(folder: Path) -> Path:
     """Copy the module's code, without whatever terraform left beside it, and return the copy's folder."""
     for source in PROJECT.glob("*.tf"):
         shutil.copy(source, folder)
+    shutil.copytree(PROJECT / "modules", folder / "modules", ignore=shutil.ignore_patterns(".terraform*"))
     return folder

@@ -57,6 +57,8 @@ def _principal(allowed: Any, principal: str) -> bool:
 
 
 def _condition(operator: str, values: list[str], actual: str | None) -> bool:
+    if operator == "Null":
+        return values == [str(actual is None).lower()]
     if actual is None:
         # A negated operator holds where the key is missing; all others do not.
         return "Not" in operator
@@ -65,7 +67,7 @@ def _condition(operator: str, values: list[str], actual: str | None) -> bool:
             return actual in values
         case "ArnLike" | "ArnEquals" | "StringLike":
             return any(_wild(value, actual) for value in values)
-        case "ArnNotEquals":
+        case "ArnNotEquals" | "ArnNotLike":
             return not any(_wild(value, actual) for value in values)
         case "NumericLessThan":
             return any(float(actual) < float(value) for value in values)

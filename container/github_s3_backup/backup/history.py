@@ -13,8 +13,7 @@ def older_entries(plan: Plan, last: Manifest, catalogue: Catalogue) -> Iterable[
     Asked for where it makes a difference: a repository that is not listed today, and the repositories of an owner that
     could not be listed then, and was today.
     """
-    listed = {repository.id for repository in plan.repositories}
-    ids = {failure.id for failure in last.failures} - listed - {None}
+    ids = {failure.id for failure in last.failures} - plan.listed - {None}
     owners = failed_owners(last.failures) - failed_owners(plan.failures)
     not_wanted = {entry.id for entry in last.entries} | {repository.id for repository in last.vanished}
     found: dict[int, Entry] = {}

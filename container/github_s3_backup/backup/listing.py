@@ -4,14 +4,15 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.backup.unchanged import LastBackup
-from github_s3_backup.configuration import Selection
 from github_s3_backup.github.client import GitHub, Installation, RepositoryGoneError
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.manifest import Entry, Failure, Vanished
 from github_s3_backup.repository import Repository
+from github_s3_backup.repository_filter import RepositoryFilter
 
 # Fewer repositories that are gone are no anomaly, whatever share they are.
 MIN_ANOMALY = 3
@@ -29,22 +30,23 @@ class NothingListedError(Exception):
 class Plan:
     """The repositories to back up, the largest first, and what could not be listed.
 
-    `vanished`: what the last backup held and GitHub no longer has. `installations`: their ids, by owner.
+    `vanished`: what the last backup held and GitHub no longer has. `installations`: their ids, by owner. `listed`: the
+    ids of all repositories that GitHub lists, selected or not.
     """
 
     repositories: list[Repository] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     vanished: list[Vanished] = field(default_factory=list)
     installations: dict[str, int] = field(default_factory=dict)
+    listed: set[int] = field(default_factory=set)
 
 
-def list_repositories(github: GitHub, installation_id: int | None, selection: Selection) -> Plan:
+def list_repositories(github: GitHub, installation_id: int | None, filter_: RepositoryFilter) -> Plan:
     """Return what GitHub lists and the configuration selects.
 
     Raises NothingListedError, and GitHubError without an answer.
     """
     plan = Plan()
-    listed = 0
     for installation in [Installation(installation_id, "?")] if installation_id else github.installations():
         plan.installations[installation.owner] = installation.id
         try:
@@ -54,8 +56,8 @@ def list_repositories(github: GitHub, installation_id: int | None, selection: Se
                 raise
             plan.failures.append(_owner_failure(installation.owner, str(error)))
             continue
-        listed += len(listing.repositories)
-        plan.repositories.extend(repository for repository in listing.repositories if selection.selects(repository))
+        plan.listed.update(repository.id for repository in listing.repositories)
+        plan.repositories.extend(repository for repository in listing.repositories if filter_.selects(repository))
         plan.failures.extend(
             Failure(full_name=refused.full_name, id=refused.id, stage="list", error=str(refused))
             for refused in listing.refused
@@ -65,7 +67,7 @@ def list_repositories(github: GitHub, installation_id: int | None, selection: Se
             short = f"GitHub counts {listing.total_count} repositories and lists {listing.missing} fewer, repeatedly"
             plan.failures.append(_owner_failure(owner, short))
     if not plan.repositories:
-        raise NothingListedError(_why_nothing(plan, listed))
+        raise NothingListedError(_why_nothing(plan))
     plan.repositories.sort(key=lambda repository: -repository.size_kb)
     return plan
 
@@ -74,11 +76,12 @@ def _owner_failure(owner: str, error: str) -> Failure:
     return Failure(full_name=f"{owner}/*", id=None, stage="list", error=error)
 
 
-def _why_nothing(plan: Plan, listed: int) -> list[str]:
+def _why_nothing(plan: Plan) -> list[str]:
     if plan.failures:
         return [f"{failure.full_name}: {failure.error}" for failure in plan.failures]
-    if listed:
-        return [f"BACKUP_INCLUDE, BACKUP_EXCLUDE and BACKUP_SKIP_* leave none of the {listed} repositories listed"]
+    if plan.listed:
+        count = len(plan.listed)
+        return [f"BACKUP_INCLUDE, BACKUP_EXCLUDE and BACKUP_SKIP_* leave none of the {count} repositories listed"]
     return ["GitHub lists no repository: is the App installed, and does the installation include any?"]
 
 
@@ -88,7 +91,7 @@ def _why_nothing(plan: Plan, listed: int) -> list[str]:
 def find_unlisted(
     plan: Plan,
     last: LastBackup,
-    selection: Selection,
+    filter_: RepositoryFilter,
     today: str,
     look_up: Callable[[int, str], Repository],
     concurrency: int,
@@ -98,12 +101,12 @@ def find_unlisted(
 
     One that is alive is backed up, one that is gone has vanished, and one that GitHub does not tell of is a failure.
     """
-    accounted = {repository.id for repository in plan.repositories} | {failure.id for failure in plan.failures}
+    accounted = plan.listed | {failure.id for failure in plan.failures}
     failed = failed_owners(plan.failures)
     unlisted = [
         known
         for known in last.named()
-        if known.id not in accounted and _owner(known) not in failed and _may_be_selected(known, selection)
+        if known.id not in accounted and _owner(known) not in failed and _may_be_selected(known, filter_)
     ]
 
     def resolve(known: Entry | Failure) -> Repository | Vanished | Failure | None:
@@ -113,7 +116,7 @@ def find_unlisted(
             return vanished(known, today) if isinstance(known, Entry) else None
         except GitHubError as error:
             return Failure(full_name=known.full_name, id=known.id, stage="list", error=str(error))
-        return found if selection.selects(found) else None
+        return found if filter_.selects(found) else None
 
     with ThreadPoolExecutor(concurrency) as pool:
         for result in pool.map(resolve, unlisted):
@@ -130,9 +133,9 @@ def _owner(known: Entry | Failure) -> str:
     return known.full_name.partition("/")[0]
 
 
-def _may_be_selected(known: Entry | Failure, selection: Selection) -> bool:
+def _may_be_selected(known: Entry | Failure, filter_: RepositoryFilter) -> bool:
     """Return whether to look a repository up: what a failure does not tell is seen then."""
-    return selection.selects(known) if isinstance(known, Entry) else selection.selects_name(known.full_name)
+    return filter_.selects(known) if isinstance(known, Entry) else filter_.selects_name(known.full_name)
 
 
 def _add(plan: Plan, result: Repository | Vanished | Failure, log: FilteringBoundLogger) -> None:
@@ -160,6 +163,13 @@ def vanished(entry: Entry, today: str) -> Vanished:
         ref_count=entry.ref_count,
         refs_sha256=entry.refs_sha256,
         s3_checksum_sha256=entry.s3_checksum_sha256,
+    )
+
+
+def without_object(known: Vanished) -> Vanished:
+    """Return the record of a repository whose last bundle has expired."""
+    return msgspec.structs.replace(
+        known, s3_key=None, version_id=None, size_bytes=0, sha256=None, s3_checksum_sha256=None
     )
 
 

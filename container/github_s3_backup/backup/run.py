@@ -24,9 +24,9 @@ from github_s3_backup.configuration import (
     DEFAULT_SERVICE_NAME,
     SERVICE_NAME,
     Configuration,
-    ConfigurationError,
     read_configuration,
 )
+from github_s3_backup.environment import ConfigurationError
 from github_s3_backup.logs import new_logger
 from github_s3_backup.manifest import Entry, Failure, Manifest, new_manifest
 from github_s3_backup.program import aws_session, trust_private_ca

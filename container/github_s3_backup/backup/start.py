@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError
 from github_s3_backup.backup.background import in_background
 from github_s3_backup.backup.context import RunContext
 from github_s3_backup.backup.history import older_entries
-from github_s3_backup.backup.listing import NothingListedError, Plan, find_unlisted, list_repositories
+from github_s3_backup.backup.listing import NothingListedError, Plan, find_unlisted, list_repositories, without_object
 from github_s3_backup.backup.services import Services
 from github_s3_backup.backup.unchanged import LastBackup
 from github_s3_backup.capacity import machine_capacity
@@ -58,12 +58,12 @@ def _start(configuration: Configuration, scratch: Path, context: RunContext) -> 
     """Reach the bucket, git, the key and GitHub. Raises StartError with everything that is wrong."""
     problems: list[str] = []
     listing = None
-    git = Git(scratch, configuration.server_url, context.stop)
+    git = Git(scratch, configuration.github.server_url, context.stop)
     with _collecting(problems, "GitHub"):
         github = _reach_github(configuration, context)
         # GitHub's answers take the longest; S3 is reached meanwhile.
         listing = in_background(
-            lambda: list_repositories(github, configuration.installation_id, configuration.selection)
+            lambda: list_repositories(github, configuration.github.installation_id, configuration.repository_filter)
         )
     with _collecting(problems, "S3"):
         archive, catalogue, last_backup = _reach_s3(configuration, context)
@@ -97,12 +97,13 @@ def _collecting(problems: list[str], where: str) -> Iterator[None]:
 
 def _reach_github(configuration: Configuration, context: RunContext) -> GitHub:
     """Return GitHub as the App sees it. Raises AppKeyError where its key can't be had."""
-    if configuration.key_secret_arn:
-        key = key_from_secret(context.aws.client("secretsmanager"), configuration.key_secret_arn)
+    settings = configuration.github
+    if settings.key_secret_arn:
+        key = key_from_secret(context.aws.client("secretsmanager"), settings.key_secret_arn)
     else:
-        key = key_from_file(Path(str(configuration.key_file)))
+        key = key_from_file(Path(str(settings.key_file)))
     session = new_session(os.environ.get("SSL_CERT_FILE"), configuration.concurrency + 2)
-    app = App(configuration.app_id, key, configuration.api_url, configuration.server_url)
+    app = App(settings.app_id, key, settings.api_url, settings.server_url)
     return GitHub(app, session, context.redactor, context.stop, context.log)
 
 
@@ -131,13 +132,16 @@ def _add_unlisted(plan: Plan, configuration: Configuration, services: Services) 
     find_unlisted(
         plan,
         last,
-        configuration.selection,
+        configuration.repository_filter,
         f"{context.started_at:%Y-%m-%d}",
         _look_up(plan, services.github),
         configuration.concurrency,
         context.log,
     )
-    present = {*(repository.id for repository in plan.repositories), *(known.id for known in plan.vanished)}
+    plan.vanished[:] = [
+        known if _is_kept(known.object, services.archive) else without_object(known) for known in plan.vanished
+    ]
+    present = plan.listed | {known.id for known in plan.vanished}
     for known in last.manifest.vanished if last.manifest else ():
         if known.id not in present and _is_kept(known.object, services.archive):
             plan.vanished.append(known)

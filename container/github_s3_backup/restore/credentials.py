@@ -15,9 +15,8 @@ from github_s3_backup.configuration import (
     DEFAULT_API_URL,
     DEFAULT_SERVER_URL,
     SECRET_ARN,
-    ConfigurationError,
-    Reader,
 )
+from github_s3_backup.environment import ConfigurationError, EnvironmentReader
 from github_s3_backup.github.app_key import key_from_file, key_from_secret
 from github_s3_backup.github.client import GitHub
 from github_s3_backup.github.rest import GitHubError, new_session
@@ -49,7 +48,7 @@ class WriteAccess:
 
 def read_write_access(environment: Mapping[str, str], token_needed: bool) -> WriteAccess:
     """Return the environment's settings, or raise ConfigurationError with every problem at once."""
-    read = Reader(environment)
+    read = EnvironmentReader(environment)
     token, app_id = read.text("RESTORE_TOKEN"), read.text("RESTORE_APP_ID")
     file, arn = read.text("RESTORE_APP_KEY_FILE"), read.text("RESTORE_APP_KEY_SECRET_ARN")
     if token_needed and (token is None) == (app_id is None):

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup import metrics
-from github_s3_backup.configuration import ConfigurationError
+from github_s3_backup.environment import ConfigurationError
 from github_s3_backup.github.app_key import AppKeyError
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.logs import new_logger

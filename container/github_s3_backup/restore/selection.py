@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import msgspec
@@ -13,6 +12,7 @@ from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.manifest import Entry, Failure, Manifest, Vanished
 from github_s3_backup.repository import is_safe_name
+from github_s3_backup.repository_filter import matches, matches_any
 from github_s3_backup.s3.catalogue import DATE, MAX_DAYS, Catalogue, CatalogueError
 
 LATEST = "latest"
@@ -49,16 +49,6 @@ class Selection:
     manifest: Manifest
     selected: tuple[Selected, ...]
     unavailable: tuple[Unavailable, ...]
-
-
-def matches(full_name: str, pattern: str) -> bool:
-    """Return whether a pattern (`owner/name`, a glob, or an owner) means this repository; case is ignored."""
-    name, wanted = full_name.lower(), pattern.lower()
-    return fnmatchcase(name, wanted if "/" in wanted else f"{wanted}/*")
-
-
-def matches_any(full_name: str, patterns: list[str]) -> bool:
-    return any(matches(full_name, pattern) for pattern in patterns)
 
 
 def select(

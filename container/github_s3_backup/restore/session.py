@@ -9,7 +9,8 @@ from pathlib import Path
 import boto3
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.configuration import DEFAULT_SERVICE_NAME, ConfigurationError
+from github_s3_backup.configuration import DEFAULT_SERVICE_NAME
+from github_s3_backup.environment import ConfigurationError
 from github_s3_backup.git.process import Git
 from github_s3_backup.program import aws_session, s3_config
 from github_s3_backup.redaction import Redactor

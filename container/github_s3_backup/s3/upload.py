@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 PART_SIZE, MAX_PARTS = 16 * 1024**2, 9_000
 # Parts of one upload that are sent at once, besides the one that is being read.
 PARTS_AT_ONCE = 3
-# S3 answers these to a complete request whose first answer was lost: the upload is complete, and so no longer open.
-ALREADY_COMPLETE = (*KEY_TAKEN, "NoSuchUpload", "404")
+# S3 answers these about an upload that is no longer open.
+NO_LONGER_OPEN = ("NoSuchUpload", "404")
+# S3 answers these to a complete request whose first answer was lost.
+ALREADY_COMPLETE = (*KEY_TAKEN, *NO_LONGER_OPEN)
 
 
 class UploadError(Exception):
@@ -233,7 +235,9 @@ class Uploader:
         except S3_ERRORS as error:
             if error_code(error) not in ALREADY_COMPLETE:
                 raise
-            return self._own_object(key, source, expected)
+            stored = self._own_object(key, source, expected)
+            self._abort(key, upload_id)  # still open where a run beside this one has stored the same bytes
+            return stored
         checksum = answer.get("ChecksumSHA256")
         if checksum and checksum.partition("-")[0] != expected.partition("-")[0]:
             raise UploadError(f"{self.url(key)}: S3 put together other parts than were sent ({checksum})")
@@ -278,7 +282,8 @@ class Uploader:
         try:
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
         except S3_ERRORS as error:
-            self._log.warning("upload not aborted", key=key, error=str(error))
+            if error_code(error) not in NO_LONGER_OPEN:
+                self._log.warning("upload not aborted", key=key, error=str(error))
         with self._lock:
             self._open_uploads.pop(upload_id, None)
 

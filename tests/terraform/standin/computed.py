@@ -26,6 +26,7 @@ class Settings:
     """What a provider block decides, or the environment in its place."""
 
     region: str
+    account: str = ACCOUNT
     default_tags: Mapping[str, Any] = field(default_factory=dict)
 
     def region_of(self, values: Json) -> str:
@@ -48,13 +49,13 @@ def words(values: Json, settings: Settings, seed: str) -> Json:
     arn = values.get("arn")
     tail = arn.rpartition(":")[2] if isinstance(arn, str) else ""
     return {
-        "account": ACCOUNT,
+        "account": settings.account,
         "partition": partition,
         "region": region,
         "dns_suffix": domain,
         "reverse_dns": ".".join(reversed(domain.split("."))),
         "generated": f"{prefix if isinstance(prefix, str) else 'terraform-'}{int(seed, 16) % 10**26:026d}",
-        "kms_policy": kms_policy(partition),
+        "kms_policy": kms_policy(partition, settings.account),
         "arn_tail": tail.rpartition("/")[2],
         "bare_name": str(values.get("name")).lstrip("/"),
         "secret_name": tail[:-7],
@@ -68,12 +69,12 @@ def words(values: Json, settings: Settings, seed: str) -> Json:
     }
 
 
-def kms_policy(partition: str) -> str:
+def kms_policy(partition: str, account: str) -> str:
     """The policy of a key that was made without one."""
     statement = {
         "Action": "kms:*",
         "Effect": "Allow",
-        "Principal": {"AWS": f"arn:{partition}:iam::{ACCOUNT}:root"},
+        "Principal": {"AWS": f"arn:{partition}:iam::{account}:root"},
         "Resource": "*",
         "Sid": "Enable IAM User Permissions",
     }

@@ -87,7 +87,13 @@ def configured(config: Json) -> Settings:
     for block in config.get("default_tags") or []:
         tags.update(block.get("tags") or {})
     region = config.get("region")
-    return Settings(region=region if isinstance(region, str) else usual.region, default_tags=tags)
+    return Settings(region if isinstance(region, str) else usual.region, account_of(config) or usual.account, tags)
+
+
+def account_of(config: Json) -> str | None:
+    """The account of the role that a provider block assumes, None where it assumes none."""
+    roles = [str(block.get("role_arn")) for block in config.get("assume_role") or []]
+    return roles[-1].split(":")[4] if roles and roles[-1].count(":") >= 5 else None
 
 
 def diagnostics(found: Iterable[Problem], block: Json) -> list[pb.Diagnostic]:

@@ -249,6 +249,19 @@ def test_two_provider_blocks_keep_their_regions_apart(workspace: Workspace) -> N
 
 
 @needs_terraform
+def test_a_provider_block_that_assumes_a_role_is_in_the_roles_account(workspace: Workspace) -> None:
+    workspace.write(
+        'provider "aws" {}\n'
+        'provider "aws" {\n alias = "vault"\n assume_role { role_arn = "arn:aws:iam::210987654321:role/admin" }\n}\n'
+        'data "aws_caller_identity" "a" {}\n'
+        'data "aws_caller_identity" "b" { provider = aws.vault }\n'
+        'output "accounts" { value = [data.aws_caller_identity.a.account_id, data.aws_caller_identity.b.account_id] }\n'
+    )
+    workspace.succeed("apply", "-auto-approve", "-no-color")
+    assert json.loads(workspace.succeed("output", "-json", "accounts")) == ["123456789012", "210987654321"]
+
+
+@needs_terraform
 def test_runs_at_the_same_time_do_not_mix(newest: dict[str, str], tmp_path: Path) -> None:
     def applied(region: str) -> str:
         (tmp_path / region).mkdir()

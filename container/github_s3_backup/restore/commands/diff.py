@@ -3,8 +3,9 @@
 from dataclasses import asdict
 
 from github_s3_backup.capacity import machine_capacity, restore_reservation
+from github_s3_backup.repository_filter import matches_any
 from github_s3_backup.restore.compare import Difference, changed_pairs, compare_lists, compare_repository
-from github_s3_backup.restore.selection import Selected, manifest_of, matches_any
+from github_s3_backup.restore.selection import Selected, manifest_of
 from github_s3_backup.restore.session import Session
 from github_s3_backup.restore.summary import finish
 from github_s3_backup.restore.terminal import show

@@ -1,0 +1,127 @@
+"""Tokens travel encrypted, and to the server that the certificate names."""
+
+import ipaddress
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from embedded.github import FakeGitHub
+from embedded.stack import Stack
+from github_s3_backup.environment import EnvironmentReader
+from world import Repositories, World
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://github.example.com/api/v3",
+        "HTTP://github.example.com",
+        "http://10.0.0.1/api/v3",
+        "http://127.0.0.1.example.com",
+        "http://localhost.example.com",
+        "http://example.com#127.0.0.1",
+        "http://[2001:db8::1]/api/v3",
+        "http://0.0.0.0",
+    ],
+)
+@pytest.mark.parametrize("name", ["GITHUB_API_URL", "GITHUB_SERVER_URL"])
+def test_a_plain_http_github_is_refused(name: str, url: str) -> None:
+    read = EnvironmentReader({name: url})
+    read.url(name, "https://github.com")
+    (problem,) = read.problems
+    assert problem.startswith(name)
+    assert "https://" in problem
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:8080/api/v3", "http://localhost", "http://[::1]:1", "http://127.1.2.3", "https://ghes.example"],
+)
+def test_plain_http_on_the_loopback_interface_and_https_anywhere_will_do(url: str) -> None:
+    read = EnvironmentReader({"GITHUB_API_URL": url})
+    assert read.url("GITHUB_API_URL", "https://github.com") == url
+    assert read.problems == []
+
+
+# -- a private CA ----------------------------------------------------------------------------------
+
+
+def signed(
+    name: str, key: ec.EllipticCurvePrivateKey, issuer: str, signer: ec.EllipticCurvePrivateKey, ca: bool
+) -> x509.Certificate:
+    """Return a certificate: of a CA, or of a server on 127.0.0.1."""
+    subject, by = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in (name, issuer))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(by)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(address, critical=False)
+        .sign(signer, hashes.SHA256())
+    )
+
+
+def pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> tuple[str, ssl.SSLContext]:
+    """A private CA's certificate, and the TLS of a server that has one of it."""
+    ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    ca = signed("Acme's CA", ca_key, "Acme's CA", ca_key, ca=True)
+    server = signed("GitHub Enterprise Server", key, "Acme's CA", ca_key, ca=False)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    chain = tmp_path / "server.pem"
+    chain.write_text(private + pem(server))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    return pem(ca), context
+
+
+@pytest.fixture
+def private_world(
+    stack: Stack, repositories: Repositories, authority: tuple[str, ssl.SSLContext], tmp_path: Path
+) -> Iterator[World]:
+    """A world whose GitHub has a certificate of a private CA."""
+    with FakeGitHub(tls=authority[1]) as github:
+        bucket = stack.s3.new_bucket("private-ca")
+        yield World(stack, github, repositories, tmp_path, bucket, "private-ca")
+        stack.s3.remove_bucket(bucket)
+
+
+def test_a_private_ca_is_trusted_by_the_api_and_git_only_where_it_is_given(
+    private_world: World, authority: tuple[str, ssl.SSLContext]
+) -> None:
+    private_world.add("api")
+    run = private_world.run(GITHUB_CA_PEM=authority[0])
+    assert run.code == 0, run.output
+    assert run.repos["acme/api"]["status"] == "stored"
+    assert private_world.github.requests(r"\.git/git-upload-pack")
+    refused = private_world.run(GITHUB_APP_INSTALLATION_ID=str(next(iter(private_world.github.installations))))
+    assert refused.code == 2
+    assert "CERTIFICATE_VERIFY_FAILED" in refused.problems[0]
+
+
+def test_what_is_no_certificate_is_a_problem() -> None:
+    for value in ("/etc/ssl/ca.pem", "-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----"):
+        read = EnvironmentReader({"GITHUB_CA_PEM": value})
+        read.certificates("GITHUB_CA_PEM")
+        (problem,) = read.problems
+        assert problem.startswith("GITHUB_CA_PEM must hold the certificates")
+        assert "MIIE" not in problem
