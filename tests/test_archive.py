@@ -94,7 +94,7 @@ def test_an_upload_holds_no_more_parts_in_memory_than_are_reserved_for_it(world:
 
     def blocks() -> Iterator[bytes]:
         for block in blocks_of(os.urandom(7 * PART), size=PART // 2 - 1):
-            held.append(sum(isinstance(one, Part) and not one.closed for one in gc.get_objects()))
+            held.append(sum(isinstance(item, Part) and not item.closed for item in gc.get_objects()))
             yield block
 
     uploader_of(world, s3_proxy.url).put(KEY, Blocks(blocks()))
@@ -105,7 +105,7 @@ def test_a_part_that_is_refused_ends_the_upload_when_no_other_is_on_its_way(worl
     s3_proxy.faults = [S3Fault(r"PUT .*partNumber=2\b", "deny"), S3Fault(r"PUT .*partNumber=1\b", "slow")]
     with pytest.raises(UploadError, match="Access Denied"):
         uploader_of(world, s3_proxy.url).put(KEY, Blocks(blocks_of(os.urandom(9 * PART))))
-    asked = [one.split("?")[1] for one in s3_proxy.requests if one.startswith(("PUT", "DELETE"))]
+    asked = [request.split("?")[1] for request in s3_proxy.requests if request.startswith(("PUT", "DELETE"))]
     assert asked[-1].startswith("uploadId=")  # the abort
     assert len(asked) < 9
     assert world.stack.s3.client().list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []

@@ -88,15 +88,17 @@ def test_what_fails_costs_no_other_repository_and_is_tried_a_bounded_number_of_t
     assert run.repos.keys() == {"acme/api", "acme/public"}
     stored = ("acme/api.bundle", "acme/public.bundle", "manifest.json")
     assert world.stored_keys() == {world.key(name) for name in stored} | world.run_keys()
-    said = {name.removeprefix("acme/"): f"{one['stage']}: {one['error']}" for name, one in run.failures.items()}
+    said = {
+        name.removeprefix("acme/"): f"{failure['stage']}: {failure['error']}" for name, failure in run.failures.items()
+    }
     assert said.keys() == expected.keys()
     assert [name for name, words in expected.items() if not re.match(words, said[name])] == [], said
     assert world.metrics()["BackupFailure"] == [len(expected)]
     assert world.metrics()["BackupSuccess"] == [2]
     assert len(world.github.requests(refs_of("down"))) == 4
-    assert [one["attempt"] for one in run.named("retrying") if one["full_name"] == "acme/down"] == [1, 2, 3]
+    assert [line["attempt"] for line in run.named("retrying") if line["full_name"] == "acme/down"] == [1, 2, 3]
     # A server that is down is not asked 4 times 6 times.
-    api_too = next(one for one in world.github.repositories.values() if one.name == "api-down-too")
+    api_too = next(repository for repository in world.github.repositories.values() if repository.name == "api-down-too")
     assert len(world.github.requests(rf"GET .*/repositories/{api_too.id}$")) == 6
 
 
@@ -114,7 +116,7 @@ def test_a_fault_that_passes_is_tried_again(world: World) -> None:
     run = world.run()
     assert run.code == 0, run.output
     assert [fault for fault in world.github.faults if fault.times] == []
-    assert {one["status"] for one in run.repos.values()} == {"stored"}
+    assert {entry["status"] for entry in run.repos.values()} == {"stored"}
     tries = Counter(line.get("full_name", "the API") for line in run.named("retrying"))
     assert tries == {"the API": 3, "acme/twice": 2} | {f"acme/{name}": 1 for name in ("once", "pack", "cut", "page")}
 
@@ -157,7 +159,7 @@ def test_a_repository_deleted_or_renamed_since_the_listing_is_no_failure(world: 
     world.github.after_listing = change
     run = world.run()
     assert run.code == 0
-    assert {name: (one["status"], one["s3_key"]) for name, one in run.repos.items()} == {
+    assert {name: (entry["status"], entry["s3_key"]) for name, entry in run.repos.items()} == {
         "acme/api": ("stored", world.key("acme/api.bundle")),
         "acme/fork": ("gone", None),
         "acme/open": ("stored", world.key("acme/open.bundle")),

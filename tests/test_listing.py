@@ -62,7 +62,7 @@ def test_an_installation_that_cannot_be_listed_costs_no_other(world: World) -> N
     for name, words in expected.items():
         assert run.failures[name]["stage"] == "list"
         assert re.search(words, run.failures[name]["error"])
-    assert [one["full_name"] for one in run.named("failed")] == list(expected)
+    assert [line["full_name"] for line in run.named("failed")] == list(expected)
 
 
 NAMES_THAT_LEAD_OUT = ("../x", "..", ".", "-upload-pack=evil", "a/b", "nul\0byte", "", "new\nline", "x" * 101)
@@ -108,7 +108,7 @@ def listing_of(github: FakeGitHub) -> Listing:
 
 
 def names(listing: Listing) -> set[str]:
-    return {one.full_name for one in listing.repositories}
+    return {repository.full_name for repository in listing.repositories}
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_more_repositories_than_fit_on_a_page_are_all_listed(github: FakeGitHub)
     for number in range(103):
         github.add("acme", f"copy-{number:03}", NOWHERE)
     assert names(listing_of(github)) == {f"acme/copy-{number:03}" for number in range(103)}
-    assert [re.sub(r".*\?", "", one.path) for one in github.requests(LISTING)] == [
+    assert [re.sub(r".*\?", "", request.path) for request in github.requests(LISTING)] == [
         "per_page=100",
         "per_page=100&page=2",
     ]

@@ -18,8 +18,8 @@ def test_every_line_is_one_json_object_with_repository_stage_and_duration_and_th
     world.github.faults = [Fault(r"GET /acme/fork\.git", times=9)]
     run = world.run()
     assert len(run.events) == len(run.output.splitlines())
-    about = [one for one in run.events if "full_name" in one]
-    assert {one["event"] for one in about} >= {"started", "stored", "empty", "failed", "retrying"}
+    about = [line for line in run.events if "full_name" in line]
+    assert {line["event"] for line in about} >= {"started", "stored", "empty", "failed", "retrying"}
     for event in about:
         assert event["stage"] in ("clone", "bundle", "verify", "upload")
         assert event["duration"] >= 0
@@ -91,5 +91,5 @@ def test_words_that_the_machine_can_not_encode_are_logged_all_the_same(world: Wo
     words = "größe ключ"
     world.github.faults = [Fault("GET .*/installation/repositories", status=400, message=words)]
     output, _ = world.start(PYTHONIOENCODING="ascii").communicate(timeout=100)
-    (problem,) = [one["error"] for one in events_of(output) if one["event"] == "problem"]
+    (problem,) = [line["error"] for line in events_of(output) if line["event"] == "problem"]
     assert problem.endswith(words)

@@ -11,14 +11,14 @@ def test_every_awkward_repository_is_stored_restores_and_is_in_the_manifest_as_g
         world.add(recipe.name)
     run = world.run()
     assert run.code == 0, run.output
-    assert run.repos.keys() == {f"{one.owner}/{one.name}" for one in AWKWARD}
-    assert {name for name, one in run.repos.items() if one["status"] != "stored"} == {"acme/empty"}
-    stored = {f"{one['full_name']}.bundle" for one in run.repos.values() if one["status"] == "stored"}
+    assert run.repos.keys() == {f"{recipe.owner}/{recipe.name}" for recipe in AWKWARD}
+    assert {name for name, entry in run.repos.items() if entry["status"] != "stored"} == {"acme/empty"}
+    stored = {f"{entry['full_name']}.bundle" for entry in run.repos.values() if entry["status"] == "stored"}
     assert world.stored_keys() == {world.key(name) for name in {*stored, "manifest.json"}} | world.run_keys()
     assert world.metrics() == {
         "BackupSuccess": [len(AWKWARD)],
         "BackupFailure": [0],
-        "BytesUploaded": [sum(one["size_bytes"] for one in run.repos.values())],
+        "BytesUploaded": [sum(entry["size_bytes"] for entry in run.repos.values())],
         "RepositoriesUnchanged": [0],
         "RepositoriesVanished": [0],
         "BackupAnomaly": [0],
@@ -79,5 +79,5 @@ def test_as_many_repositories_are_in_flight_as_was_asked_for_and_the_largest_go_
     run = world.run(BACKUP_CONCURRENCY=str(workers))
     assert run.code == 0
     assert world.github.most_git_at_once == workers
-    started = [one["full_name"].removeprefix("acme/") for one in run.named("started")]
+    started = [line["full_name"].removeprefix("acme/") for line in run.named("started")]
     assert workers > 1 or started == sorted(sizes, key=lambda name: -sizes[name])

@@ -95,8 +95,8 @@ def test_no_child_has_a_secret_in_its_arguments_or_its_environment_and_one_proto
         assert "AWS_SECRET_ACCESS_KEY" not in text
     # A server that leads git to another protocol gets nowhere: the child's environment allows one.
     clones = [json.loads(text)[1] for command, text in seen.items() if " clone " in command]
-    assert {one["GIT_ALLOW_PROTOCOL"] for one in clones} == {"http"}
-    assert {one["GIT_TERMINAL_PROMPT"] for one in clones} == {"0"}
+    assert {environment["GIT_ALLOW_PROTOCOL"] for environment in clones} == {"http"}
+    assert {environment["GIT_TERMINAL_PROMPT"] for environment in clones} == {"0"}
 
 
 def test_nothing_secret_is_on_the_disk_while_a_run_works(world: World) -> None:
@@ -193,7 +193,7 @@ def test_the_machines_git_configuration_netrc_and_helpers_are_not_used(world: Wo
     )
     assert run.code == 0, run.output
     assert not evil.exists()
-    sent = {one.headers.get("Authorization", "") for one in world.github.exchanges}
+    sent = {exchange.headers.get("Authorization", "") for exchange in world.github.exchanges}
     somebody = base64.b64encode(b"somebody:else").decode()
     assert not any(somebody in header for header in sent)
 

@@ -55,7 +55,7 @@ def test_an_upload_in_parts_is_aborted(world: World, s3_proxy: S3Proxy) -> None:
     world.add("in-parts")
     world.variables["TEST_PART"] = "1"
     s3_proxy.faults = [S3Fault(r"PUT .*/in-parts\.bundle.*partNumber", "slow")]
-    run = stop_when(world, lambda: any("partNumber=1" in one for one in s3_proxy.requests))
+    run = stop_when(world, lambda: any("partNumber=1" in request for request in s3_proxy.requests))
     assert run.failures["acme/in-parts"]["stage"] == "upload"
     client = world.stack.s3.client()
     assert client.list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []

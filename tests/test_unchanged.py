@@ -29,7 +29,7 @@ FETCH = "POST .*/git-upload-pack"
 
 
 def statuses(run: Run) -> dict[str, str]:
-    return {name: one["status"] for name, one in run.repos.items()}
+    return {name: entry["status"] for name, entry in run.repos.items()}
 
 
 def own_copy(world: World, repository: FakeRepository) -> FakeRepository:
@@ -83,14 +83,14 @@ def run_today(world: World) -> Run:
 def assert_cloned(run: Run, world: World, names: set[str]) -> None:
     """Assert that these were cloned and no other."""
     assert {name for name, status in statuses(run).items() if status == "stored"} == names
-    cloned = {one.path.removeprefix("/").split(".git")[0] for one in world.github.requests(FETCH)}
+    cloned = {request.path.removeprefix("/").split(".git")[0] for request in world.github.requests(FETCH)}
     assert cloned == names
 
 
 def test_nothing_is_fetched_where_nothing_changed(world: World, yesterday: dict[str, FakeRepository]) -> None:
     run = run_today(world)
     assert statuses(run) == {"acme/api": "unchanged", "acme/public": "unchanged", "acme/empty": "empty"}
-    assert [one.status for one in world.github.requests(r"\.git")] == [200, 200, 200]
+    assert [request.status for request in world.github.requests(r"\.git")] == [200, 200, 200]
     assert len(world.github.requests(REFS)) == len(yesterday)
     assert world.key("") not in run.repos["acme/api"]["s3_key"], "the object of the day on which it was made"
     written = {key for key in world.stored_keys() if world.key("") in key}
@@ -102,7 +102,7 @@ def test_nothing_is_fetched_where_nothing_changed(world: World, yesterday: dict[
 def test_what_was_carried_over_says_when_it_was_made_and_is_no_upload(
     world: World, yesterday: dict[str, FakeRepository]
 ) -> None:
-    before = {one["full_name"]: one for one in json.loads(last_manifest(world))["repos"]}
+    before = {entry["full_name"]: entry for entry in json.loads(last_manifest(world))["repos"]}
     entry = run_today(world).repos["acme/api"]
     same = ("sha", "s3_key", "version_id", "size_bytes", "sha256", "ref_count", "refs_sha256", "backed_up_at")
     assert {name: entry[name] for name in same} == {name: before["acme/api"][name] for name in same}
@@ -135,7 +135,9 @@ CHANGES: dict[str, Callable[[FakeRepository], object]] = {
     "a new branch": point("refs/heads/new", "main"),
     "a new tag": point("refs/tags/new", "main"),
     "a pull request": point("refs/pull/7/head", "main"),
-    "a deleted branch": lambda one: git(f"--git-dir={one.path}", "update-ref", "-d", "refs/heads/feature/login"),
+    "a deleted branch": lambda repository: git(
+        f"--git-dir={repository.path}", "update-ref", "-d", "refs/heads/feature/login"
+    ),
     "another default branch": head("feature/login"),
     "HEAD that does not resolve": head("nowhere"),
 }
@@ -291,8 +293,8 @@ def test_a_manifest_of_a_day_to_come_is_not_the_last_backup(world: World) -> Non
     """A clock was wrong. Whatever it says is due, and would be until that day."""
     tomorrow = json.loads(last_manifest(world))
     tomorrow["date"] = f"{date.fromisoformat(tomorrow['date']) + timedelta(2)}"
-    for one in tomorrow["repos"]:
-        one["backed_up_at"] = f"{tomorrow['date']}T12:00:00Z"
+    for entry in tomorrow["repos"]:
+        entry["backed_up_at"] = f"{tomorrow['date']}T12:00:00Z"
     world.put_manifest(tomorrow)
     run = run_today(world)
     assert set(statuses(run).values()) == {"unchanged", "empty"}
@@ -301,7 +303,7 @@ def test_a_manifest_of_a_day_to_come_is_not_the_last_backup(world: World) -> Non
 
 @pytest.mark.usefixtures("yesterday")
 def test_a_manifest_from_before_the_checksum_was_recorded_will_do_for_an_object_in_one_piece(world: World) -> None:
-    breaking(lambda manifest: [one.pop("s3_checksum_sha256") for one in manifest["repos"]])(world)
+    breaking(lambda manifest: [entry.pop("s3_checksum_sha256") for entry in manifest["repos"]])(world)
     assert_cloned(run_today(world), world, set())
 
 
@@ -405,7 +407,7 @@ def test_one_connection_a_worker_is_used_for_all(world: World, copies: list[Fake
     assert set(statuses(world.run(BACKUP_CONCURRENCY="2")).values()) == {"unchanged", "empty"}
     asked = world.github.requests(REFS)
     assert len(asked) == len(NAMES) + len(copies)
-    assert len({one.port for one in asked}) <= 3  # the one that listed the repositories is among them
+    assert len({request.port for request in asked}) <= 3  # the one that listed the repositories is among them
 
 
 @pytest.mark.usefixtures("yesterday")
@@ -439,7 +441,7 @@ def test_refs_are_asked_for_again_when_github_says_and_nothing_is_cloned(
     ]
     run = run_today(world)
     assert_cloned(run, world, set())
-    waits = {one["full_name"]: one["wait_source"] for one in run.named("retrying")}
+    waits = {line["full_name"]: line["wait_source"] for line in run.named("retrying")}
     assert waits == {
         copies[0].full_name: "backoff",
         copies[1].full_name: "Retry-After",
@@ -457,9 +459,9 @@ def test_an_answer_that_tells_no_refs_leads_to_a_clone(world: World, copies: lis
         Fault(of(copies[5]), status=401, times=2),
     ]
     run = run_today(world)
-    untold = {one.full_name for one in copies[:6]}
+    untold = {repository.full_name for repository in copies[:6]}
     assert_cloned(run, world, untold)
-    assert sorted(one["full_name"] for one in run.named("refs not told, cloning")) == sorted(untold)
+    assert sorted(line["full_name"] for line in run.named("refs not told, cloning")) == sorted(untold)
 
 
 def test_a_repository_that_was_taken_down_fails_as_ever(world: World, yesterday: dict[str, FakeRepository]) -> None:

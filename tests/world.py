@@ -58,22 +58,22 @@ class Run:
 
     def named(self, event: str) -> list[dict[str, Any]]:
         """Return the log lines of an event."""
-        return [one for one in self.events if one["event"] == event]
+        return [line for line in self.events if line["event"] == event]
 
     @property
     def repos(self) -> dict[str, dict[str, Any]]:
         assert self.manifest is not None, self.output
-        return {one["full_name"]: one for one in self.manifest["repos"]}
+        return {entry["full_name"]: entry for entry in self.manifest["repos"]}
 
     @property
     def failures(self) -> dict[str, dict[str, Any]]:
         assert self.manifest is not None, self.output
-        return {one["full_name"]: one for one in self.manifest["failures"]}
+        return {entry["full_name"]: entry for entry in self.manifest["failures"]}
 
     @property
     def problems(self) -> list[str]:
         """What a run that could not start said."""
-        return [one["error"] for one in self.named("problem")]
+        return [line["error"] for line in self.named("problem")]
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,16 @@ class Restored:
 
     def named(self, event: str) -> list[dict[str, Any]]:
         """Return the log lines of an event."""
-        return [one for one in self.events if one["event"] == event]
+        return [line for line in self.events if line["event"] == event]
 
     @property
     def failures(self) -> dict[str, str]:
-        return {one["full_name"]: one["error"] for one in self.named("failed")}
+        return {line["full_name"]: line["error"] for line in self.named("failed")}
 
     @property
     def problems(self) -> list[str]:
         """What a command that could not be done said."""
-        return [one["error"] for one in self.named("problem")]
+        return [line["error"] for line in self.named("problem")]
 
 
 @dataclass(frozen=True)
@@ -248,8 +248,8 @@ class World:
         """Delete every version below the prefix."""
         client = self.stack.s3.client()
         for page in client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix):
-            for one in page.get("Versions", []):
-                client.delete_object(Bucket=self.bucket, Key=one["Key"], VersionId=one["VersionId"])
+            for version in page.get("Versions", []):
+                client.delete_object(Bucket=self.bucket, Key=version["Key"], VersionId=version["VersionId"])
 
     def put_manifest(self, manifest: dict[str, Any]) -> None:
         """Write a run's manifest, under its id and as its day's."""
@@ -280,7 +280,7 @@ class World:
 
     def _check_manifest(self, manifest: dict[str, Any]) -> None:
         VALIDATOR.validate(manifest)
-        states = [one["status"] for one in manifest["repos"]]
+        states = [entry["status"] for entry in manifest["repos"]]
         gone, failed = states.count("gone"), len(manifest["failures"])
         assert manifest["gone_count"] == gone
         assert manifest["failure_count"] == failed
