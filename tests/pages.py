@@ -55,7 +55,9 @@ class Day:
 
     def with_date(self, other: str) -> "Day":
         """Return the same backup as if it had run on another day."""
-        return Day(json.loads(json.dumps(self.manifest).replace(self.date, other)), self.bundles, self.refs)
+        text = json.dumps(self.manifest).replace(self.date, other)
+        text = text.replace(self.date.replace("-", ""), other.replace("-", ""))  # in the run's id
+        return Day(json.loads(text), self.bundles, self.refs)
 
 
 def two_days(stack: Stack, folder: Path) -> tuple[Day, Day]:
@@ -85,10 +87,11 @@ def back_up(stack: Stack, github: FakeGitHub, folder: Path) -> Day:
     subprocess.run(BACKUP, env=environment, check=True, capture_output=True)
     keys = [found["Key"] for found in client.list_objects_v2(Bucket=bucket)["Contents"]]
     stored = {key.split("/", 2)[2]: client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
-    manifest = json.loads(stored.pop("manifest.json"))
+    manifest = json.loads(stored["manifest.json"])
+    bundles = {path: body for path, body in stored.items() if path.endswith(".bundle")}
     paths = {repository.full_name: repository.path for repository in github.repositories.values()}
     names = [entry["full_name"] for entry in manifest["repos"]]
-    return Day(manifest, stored, {name: served_refs(paths[name]) for name in names})
+    return Day(manifest, bundles, {name: served_refs(paths[name]) for name in names})
 
 
 @dataclass
@@ -139,7 +142,8 @@ class Place:
         named = versions or stored
         repositories = [entry | {"version_id": named.get(entry["s3_key"])} for entry in day.manifest["repos"]]
         body = json.dumps(day.manifest | {"repos": repositories}, indent=2).encode()
-        client.put_object(Bucket=bucket, Key=f"github-backup/{day.date}/manifest.json", Body=body)
+        for name in (f"runs/{day.manifest['run_id']}.json", "manifest.json"):
+            client.put_object(Bucket=bucket, Key=f"github-backup/{day.date}/{name}", Body=body)
         return named
 
     def host(self, full_name: str, source: Path | None = None) -> Path:
