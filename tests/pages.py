@@ -9,16 +9,20 @@ import os
 import re
 import subprocess
 import sys
+import uuid
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embedded.github import FakeGitHub
 from embedded.organisation import RECIPES, make_repository
 from embedded.real_git import ENVIRONMENT, git, served_refs
 from embedded.s3 import WRITER
 from embedded.stack import BACKUP, PROJECT, Stack
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 PRIMARY, REPLICA = "acme-github-backups", "acme-github-backups-replica"
 SERVICE = "github-backup"
@@ -43,7 +47,7 @@ def _pairs(parts: list[str]) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Day:
-    """One day's backup: its manifest, each bundle by `owner/name.bundle`, and the refs that each repository had."""
+    """One day's backup: its manifest, the bundles that it stored by key, and the refs of each repository."""
 
     manifest: dict[str, Any]
     bundles: dict[str, bytes]
@@ -53,42 +57,71 @@ class Day:
     def date(self) -> str:
         return str(self.manifest["date"])
 
+    def key(self, full_name: str) -> str:
+        """Return the key of a repository's bundle, which may be an earlier day's."""
+        (entry,) = (entry for entry in self.manifest["repos"] if entry["full_name"] == full_name)
+        return str(entry["s3_key"])
+
     def with_date(self, other: str) -> "Day":
         """Return the same backup as if it had run on another day."""
-        return Day(json.loads(json.dumps(self.manifest).replace(self.date, other)), self.bundles, self.refs)
+        text = json.dumps(self.manifest).replace(self.date, other)
+        text = text.replace(self.date.replace("-", ""), other.replace("-", ""))  # in the run's id
+        bundles = {key.replace(self.date, other): body for key, body in self.bundles.items()}
+        return Day(json.loads(text), bundles, self.refs)
+
+    def put(self, client: "S3Client", bucket: str, versions: dict[str, str]) -> dict[str, str]:
+        """Put the backup into a bucket and return the versions of its bundles. `versions`: those to write instead."""
+        stored = {
+            key: client.put_object(Bucket=bucket, Key=key, Body=body, ChecksumAlgorithm="SHA256")["VersionId"]
+            for key, body in self.bundles.items()
+        }
+        named = stored | versions
+        lists = {
+            name: [entry | {"version_id": named.get(entry["s3_key"])} for entry in self.manifest[name]]
+            for name in ("repos", "vanished")
+        }
+        body = json.dumps(self.manifest | lists, indent=2).encode()
+        for name in (f"runs/{self.manifest['run_id']}.json", "manifest.json"):
+            client.put_object(Bucket=bucket, Key=f"github-backup/{self.date}/{name}", Body=body)
+        return stored
 
 
 def two_days(stack: Stack, folder: Path) -> tuple[Day, Day]:
-    """Back up an organisation, let a branch and a repository vanish, back up again, and return yesterday and today."""
+    """Back up an organisation, let a branch and a repository vanish, back up again, and return yesterday and today.
+
+    Today's backup stores what changed. For the rest it names yesterday's bundles.
+    """
+    buckets = [stack.s3.new_bucket(f"pages-{uuid.uuid4().hex}") for _ in range(2)]
     with FakeGitHub() as github:
         for name in NAMES:
             recipe = RECIPES[name]
             github.add("acme", name, make_repository(folder, recipe), **recipe.about)
-        before = back_up(stack, github, folder / "before")
+        first = back_up(stack, github, buckets[0], folder / "before")
+        yesterday = first.with_date(str(date.fromisoformat(first.date) - timedelta(days=1)))
+        yesterday.put(stack.s3.client(), buckets[1], {})
         api, vanished = (github.repositories[number] for number in list(github.repositories) if _named(github, number))
         git(f"--git-dir={api.path}", "update-ref", "-d", DELETED_BRANCH)
         vanished.gone = True
-        after = back_up(stack, github, folder / "after")
-    return before.with_date(str(date.fromisoformat(after.date) - timedelta(days=1))), after
+        return yesterday, back_up(stack, github, buckets[1], folder / "after")
 
 
 def _named(github: FakeGitHub, number: int) -> bool:
     return github.repositories[number].full_name in ("acme/api", VANISHED)
 
 
-def back_up(stack: Stack, github: FakeGitHub, folder: Path) -> Day:
-    """Run the backup into a bucket of its own and return what it stored."""
+def back_up(stack: Stack, github: FakeGitHub, bucket: str, folder: Path) -> Day:
+    """Run the backup into the bucket and return what it stored."""
     folder.mkdir()
     (folder / "key.pem").write_text(github.pem())
-    client, bucket = stack.s3.client(), stack.s3.new_bucket(f"pages-{os.getpid()}-{folder.name}")
     environment = stack.environment(github, bucket, folder) | {"GITHUB_APP_KEY_FILE": str(folder / "key.pem")}
-    subprocess.run(BACKUP, env=environment, check=True, capture_output=True)
-    keys = [found["Key"] for found in client.list_objects_v2(Bucket=bucket)["Contents"]]
-    stored = {key.split("/", 2)[2]: client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
-    manifest = json.loads(stored.pop("manifest.json"))
+    output = subprocess.run(BACKUP, env=environment, check=True, capture_output=True).stdout
+    client, url = stack.s3.client(), json.loads(output.splitlines()[-1])["manifest"]
+    manifest = json.loads(client.get_object(Bucket=bucket, Key=url.removeprefix(f"s3://{bucket}/"))["Body"].read())
+    keys = [entry["s3_key"] for entry in manifest["repos"] if entry["status"] == "stored"]
+    bundles = {key: client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
     paths = {repository.full_name: repository.path for repository in github.repositories.values()}
     names = [entry["full_name"] for entry in manifest["repos"]]
-    return Day(manifest, stored, {name: served_refs(paths[name]) for name in names})
+    return Day(manifest, bundles, {name: served_refs(paths[name]) for name in names})
 
 
 @dataclass
@@ -115,10 +148,12 @@ class Place:
         (self.folder / "tmp").mkdir()
         for bucket in (PRIMARY, REPLICA):
             self.empty(bucket)
-        versions = [self.fill(PRIMARY, day) for day in self.days]
-        # S3 keeps the versions' ids in a replica; this one can't, and has its own.
-        for day, known in zip(self.days, versions, strict=True):
-            self.fill(REPLICA, day, known)
+        client = self.stack.s3.client()
+        versions: dict[str, str] = {}
+        for day in self.days:
+            versions |= day.put(client, PRIMARY, versions)
+            # S3 keeps the versions' ids in a replica; this one can't, and has its own.
+            day.put(client, REPLICA, versions)
         return self
 
     def empty(self, bucket: str) -> None:
@@ -129,18 +164,6 @@ class Place:
         found = client.list_object_versions(Bucket=bucket)
         for version in [*found.get("Versions", []), *found.get("DeleteMarkers", [])]:
             client.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
-
-    def fill(self, bucket: str, day: Day, versions: dict[str, str] | None = None) -> dict[str, str]:
-        """Put a day's backup into a bucket, its manifest with `versions` or the bucket's own, and return these."""
-        client, stored = self.stack.s3.client(), {}
-        for path, body in day.bundles.items():
-            key = f"github-backup/{day.date}/{path}"
-            stored[key] = client.put_object(Bucket=bucket, Key=key, Body=body)["VersionId"]
-        named = versions or stored
-        repositories = [entry | {"version_id": named.get(entry["s3_key"])} for entry in day.manifest["repos"]]
-        body = json.dumps(day.manifest | {"repos": repositories}, indent=2).encode()
-        client.put_object(Bucket=bucket, Key=f"github-backup/{day.date}/manifest.json", Body=body)
-        return named
 
     def host(self, full_name: str, source: Path | None = None) -> Path:
         """Make a repository on what stands for github.com: empty, or with what a source has."""

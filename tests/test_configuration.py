@@ -72,7 +72,7 @@ def test_an_empty_variable_is_one_that_is_not_set(sound: dict[str, str]) -> None
         ("BACKUP_CONCURRENCY", "1"),
         ("BACKUP_CONCURRENCY", "256"),
         ("FULL_BACKUP_DAYS", "1"),
-        ("FULL_BACKUP_DAYS", "90"),
+        ("FULL_BACKUP_DAYS", "365"),
     ],
 )
 def test_a_sound_value_is_taken(sound: dict[str, str], name: str, value: str) -> None:
@@ -108,7 +108,7 @@ def test_a_sound_value_is_taken(sound: dict[str, str], name: str, value: str) ->
         ("BACKUP_CONCURRENCY", "257"),
         ("BACKUP_CONCURRENCY", "four"),
         ("FULL_BACKUP_DAYS", "0"),
-        ("FULL_BACKUP_DAYS", "91"),
+        ("FULL_BACKUP_DAYS", "366"),
         ("FULL_BACKUP_DAYS", "weekly"),
         ("SSL_CERT_FILE", "/nowhere"),
         ("TMPDIR", "/nowhere"),

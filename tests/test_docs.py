@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,21 +116,22 @@ def test_the_laptop_commands_back_up_to_any_s3(world: World) -> None:
 
 
 def run_three_commands(world: World, repository: FakeRepository, to: str) -> dict[str, Any]:
-    """Back up, restore with the README's three commands, and return the manifest's entry."""
+    """Back up, restore with the README's commands, and return the manifest's entry."""
     entry = world.run().repos[repository.full_name]
     given, three = commands("Restore")[:2]
-    assert re.findall(r"(\w+)=", given) == ["BUCKET", "DATE", "OWNER", "NAME", "BRANCH", "TO"]
     assert len(three.strip().splitlines()) == 3
-    bin_folder = Path(sys.executable).parent
-    environment = world.environment(PATH=f"{bin_folder}:{os.environ['PATH']}") | {
+    values = {
         "BUCKET": world.bucket,
-        "DATE": entry["s3_key"].split("/")[1],
+        "DATE": f"{datetime.now(UTC):%Y-%m-%d}",
         "OWNER": entry["owner"],
         "NAME": entry["name"],
-        "BRANCH": entry["default_branch"],
         "TO": to,
     }
-    shell(three, world.folder, environment)
+    for name, value in values.items():
+        given, count = re.subn(rf"\b{name}=[^$\s]+", f"{name}={value}", given)
+        assert count == 1, name
+    environment = world.environment(PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    shell(given + three, world.folder, environment)
     return entry
 
 
@@ -153,6 +155,14 @@ def test_the_three_commands_restore_every_branch_tag_and_note(world: World) -> N
     found = restored(world, repository)
     found.pop("HEAD", None)
     assert found == pushable
+
+
+def test_the_three_commands_restore_a_repository_that_did_not_change(world: World) -> None:
+    repository = world.add("api")
+    stored = world.run().repos[repository.full_name]
+    assert restored(world, repository)["refs/heads/main"] == served_refs(repository.path)["refs/heads/main"]
+    unchanged = world.run().repos[repository.full_name]
+    assert (unchanged["status"], unchanged["s3_key"]) == ("unchanged", stored["s3_key"])
 
 
 def test_the_three_commands_restore_the_default_branch(world: World) -> None:

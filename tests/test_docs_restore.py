@@ -79,6 +79,7 @@ def before_you_begin(place: Place) -> Check:
         assert f'"date": "{place.today.date}"' in output
         assert '"complete": true' in output
         assert f'"total_repos": {len(NAMES) - 1}' in output
+        assert f'"s3_key": "{place.today.key("acme/api")}"' in output
 
     return check
 
@@ -103,6 +104,7 @@ def install_the_command(place: Place) -> Check:
 
 def one_repository(place: Place) -> Check:
     target = place.host("acme-restored/api")
+    assert place.today.date in place.today.key("acme/api")
 
     def check(_output: str) -> None:
         assert refs_of(target) == pushable(today(place, "acme/api"))
@@ -118,7 +120,7 @@ def find_the_last_good_day(place: Place) -> Check:
         for day in place.days:
             (entry,) = (each for each in day.manifest["repos"] if each["full_name"] == "acme/api")
             (line,) = re.findall(rf'^{day.date} .*"sha".*', output, re.MULTILINE)
-            for name in ("sha", "size_bytes", "ref_count"):
+            for name in ("status", "sha", "size_bytes", "ref_count"):
                 assert f'"{name}": {json.dumps(entry[name])},' in line
         assert VANISHED in output
         assert DELETED_BRANCH.removeprefix("refs/heads/") in output
@@ -180,17 +182,14 @@ def from_the_replica(place: Place) -> Check:
 
 
 def a_deleted_object(place: Place) -> Check:
-    client, key = place.stack.s3.client(), f"github-backup/{place.today.date}/acme/api.bundle"
+    client, key = place.stack.s3.client(), place.today.key("acme/api")
     client.delete_object(Bucket=PRIMARY, Key=key)
 
     def check(output: str) -> None:
         assert refs_of(place.folder / "api.git") == today(place, "acme/api")
         restored = client.get_object(Bucket=PRIMARY, Key=key)["Body"].read()
-        assert restored == place.today.bundles["acme/api.bundle"]
-        (version,) = client.list_object_versions(Bucket=PRIMARY, Prefix=f"github-backup/{place.today.date}/man")[
-            "Versions"
-        ]
-        assert version["VersionId"] in output
+        assert restored == place.today.bundles[key]
+        assert place.today.manifest["run_id"] in output
 
     return check
 
@@ -201,7 +200,7 @@ def into_another_organization(place: Place) -> Check:
 
 def work_while_github_is_down(place: Place) -> Check:
     bundle = place.folder / "source.bundle"
-    bundle.write_bytes(place.today.bundles["acme/api.bundle"])
+    bundle.write_bytes(place.today.bundles[place.today.key("acme/api")])
     git("clone", "--quiet", "--mirror", bundle, place.folder / "source.git")
     github = place.host("acme/api", place.folder / "source.git")
     # Somebody pushed between the backup and the outage.
@@ -238,7 +237,9 @@ def the_drill(place: Place) -> Check:
     put_report(place)
 
     def check(output: str) -> None:
-        assert f'"verified": {place.today.manifest["success_count"]}' in output
+        vanished = len(place.today.manifest["vanished"])
+        assert vanished
+        assert f'"verified": {place.today.manifest["success_count"] + vanished}' in output
         assert '"failed": 0' in output
         assert '"backup_age_seconds": ' in output
 
@@ -309,6 +310,38 @@ def test_the_commands_of_a_section_do_what_it_says(place: Place, page: str, head
     check(place.run(blocks(page, heading)))
 
 
+def test_the_three_commands_restore_a_repository_that_did_not_change(place: Place) -> None:
+    """Its bundle is in an earlier day's folder. The manifest says so, and the commands go by the manifest."""
+    unchanged = [entry for entry in place.today.manifest["repos"] if entry["status"] == "unchanged" and entry["sha"]]
+    assert unchanged
+    for entry in unchanged:
+        full_name, name = entry["full_name"], entry["name"]
+        assert entry["s3_key"].split("/")[1] == place.days[0].date
+        target = place.host(f"acme-restored/{name}")
+        page = "".join([*PAGES["restore.md"][FIRST], *PAGES["restore.md"]["One repository"][:2]])
+        place.run(
+            [page.replace("NAME=api", f"NAME={name}").replace("acme-restored/api.git", f"acme-restored/{name}.git")]
+        )
+        assert refs_of(target) == pushable(today(place, full_name)), full_name
+        assert refs_of(place.folder / f"{name}.git") == today(place, full_name)
+
+
+def test_the_entry_of_a_repository_is_not_that_of_another_one(place: Place) -> None:
+    """A failure has no key, names may differ in a dot, and what vanished comes last."""
+    old = {"full_name": "acme/new", "s3_key": "old"}
+    manifest = {
+        "repos": [{"full_name": name, "s3_key": name} for name in ("acme/a-b", "acme/a.b", "acme/new", "other/acme/a")],
+        "failures": [{"full_name": "acme/failed", "stage": "clone", "error": "a } in the error"}],
+        "vanished": [old, {"full_name": "acme/gone", "s3_key": "gone"}],
+    }
+    (place.folder / "manifest.json").write_text(json.dumps(manifest, indent=2))
+    (function,) = [line for line in PAGES["restore.md"][FIRST][-1].splitlines() if line.startswith("entry()")]
+    found = {"a.b": "acme/a.b", "a-b": "acme/a-b", "new": "acme/new", "gone": "gone", "failed": "", "a": "", "A.B": ""}
+    for name, key in found.items():
+        command = f"{function}\nentry acme/{name} | grep s3_key | cut -d '\"' -f 4 || true\n"
+        assert place.run([command]).strip() == key, name
+
+
 def test_nothing_on_the_pages_escapes_these_tests() -> None:
     for page, found in PAGES.items():
         text = (PROJECT / "docs" / page).read_text()
@@ -320,8 +353,9 @@ def test_nothing_on_the_pages_escapes_these_tests() -> None:
 def test_the_three_commands_are_those_of_the_readme() -> None:
     readme = (PROJECT / "README.md").read_text()
     given, three = PAGES["restore.md"]["One repository"][:2]
+    function = PAGES["restore.md"][FIRST][-1].splitlines()[0]
     assert three in readme
-    assert given.splitlines()[1] in readme
+    assert all(line in readme for line in [function, *given.splitlines()[:-1]])
 
 
 def test_the_policy_for_restoring_reads_and_does_nothing_else() -> None:

@@ -29,7 +29,7 @@ def selected(number: int, size: int | None = None) -> Selected:
 
 
 def numbers(picked: list[Selected]) -> list[int]:
-    return sorted(one.entry.id for one in picked)
+    return sorted(item.entry.id for item in picked)
 
 
 # -- the rotation --------------------------------------------------------------------------------
@@ -127,17 +127,17 @@ def drill(vault: Vault, *more: str, code: int = 0) -> dict[str, Any]:
 
 def test_each_drill_goes_on_where_the_last_one_ended(vault: Vault) -> None:
     manifest = vault.store(FIRST, *NAMES)
-    largest = max(manifest["repos"], key=lambda one: one["size_bytes"])
+    largest = max(manifest["repos"], key=lambda entry: entry["size_bytes"])
     reports = [drill(vault) for _ in range(3)]
-    picked = [{one["full_name"] for one in report["repositories"]} for report in reports]
-    assert all(largest["full_name"] in one and 2 <= len(one) <= 3 for one in picked)
+    picked = [{result["full_name"] for result in report["repositories"]} for report in reports]
+    assert all(largest["full_name"] in names and 2 <= len(names) <= 3 for names in picked)
     assert set.union(*picked) == set(NAMES)
     assert len(reports[0]["last_proven"]) + len(reports[0]["waiting_since"]) == len(NAMES)
     assert len(reports[2]["last_proven"]) == len(NAMES)
     assert reports[2]["waiting_since"] == {}
     # A look at one repository in between forgets none of the others.
     by_hand = drill(vault, "acme/api")
-    assert [one["full_name"] for one in by_hand["repositories"]] == ["acme/api"]
+    assert [result["full_name"] for result in by_hand["repositories"]] == ["acme/api"]
     assert by_hand["last_proven"].keys() == reports[2]["last_proven"].keys()
 
 
@@ -155,7 +155,7 @@ def test_what_fails_in_a_drill_is_tried_in_the_next_and_a_report_that_nobody_can
     assert "can't be read" in run.named("last drill report not readable, starting over")[0]["error"]
     assert run.failures.keys() == {"acme/api"}
     again = drill(vault, code=1)
-    assert "acme/api" in {one["full_name"] for one in again["repositories"]}
+    assert "acme/api" in {result["full_name"] for result in again["repositories"]}
     assert again["waiting_since"].keys() == {str(api["id"])}
     metrics = vault.stack.aws.metrics(vault.service)
     assert metrics["RestoreFailed"] == [1]

@@ -45,11 +45,11 @@ def selected(vault: Vault, *patterns: str, date: str = LATEST, run_id: str | Non
 
 
 def dates(selection: Selection) -> dict[str, str]:
-    return {one.entry.full_name: one.date for one in selection.selected}
+    return {item.entry.full_name: item.date for item in selection.selected}
 
 
 def missing(selection: Selection) -> dict[str, str]:
-    return {one.full_name: one.error for one in selection.unavailable}
+    return {item.full_name: item.error for item in selection.unavailable}
 
 
 # -- list ----------------------------------------------------------------------------------------
@@ -80,11 +80,11 @@ def test_the_dates_are_listed_the_newest_first_and_what_they_lack_is_shown(vault
             "repositories": 2,
             "failed": 0,
             "vanished": 0,
-            "size_bytes": sum(one["size_bytes"] for one in first["repos"]),
+            "size_bytes": sum(entry["size_bytes"] for entry in first["repos"]),
             "finished_at": f"{FIRST}T04:10:00Z",
         },
     ]
-    assert [one["date"] for one in run.named("no manifest: the run is still going or was killed")] == ["2025-11-23"]
+    assert [event["date"] for event in run.named("no manifest: the run is still going or was killed")] == ["2025-11-23"]
     lines = vault.restore("list", "--limit", "3").stdout.splitlines()
     assert lines[0].split() == ["date", "complete", "repositories", "failed", "vanished", "size", "age"]
     assert lines[1].split()[:5] == [SECOND, "no", "1", "1", "0"]
@@ -92,7 +92,7 @@ def test_the_dates_are_listed_the_newest_first_and_what_they_lack_is_shown(vault
 
 
 def test_the_repositories_of_a_day_are_listed(whole: Vault) -> None:
-    rows = {one["repository"]: one for one in whole.rows("list", "--date", whole.organisation.date)}
+    rows = {row["repository"]: row for row in whole.rows("list", "--date", whole.organisation.date)}
     assert rows.keys() == whole.organisation.entries.keys()
     for name, entry in whole.organisation.entries.items():
         assert rows[name] == {
@@ -185,7 +185,9 @@ def test_what_failed_today_is_taken_from_yesterday_and_it_is_said(vault: Vault) 
     assert dates(selection) == {API: THIRD, PUBLIC: SECOND, FORK: FIRST}
     assert missing(selection).keys() == {"acme/never"}
     assert "no acme/never" in missing(selection)["acme/never"]
-    said = [(one["full_name"], one["date"]) for one in vault.events if one["event"] == "taken from an older backup"]
+    said = [
+        (event["full_name"], event["date"]) for event in vault.events if event["event"] == "taken from an older backup"
+    ]
     assert sorted(said) == [(FORK, FIRST), (PUBLIC, SECOND)]
     # gitlinks is in no newer list: it vanished, and that takes a date.
     assert "acme/gitlinks" in dates(selected(vault, date=FIRST))
@@ -198,7 +200,7 @@ def test_what_a_second_run_lost_is_taken_from_the_first_of_that_day(vault: Vault
     vault.store(SECOND, API, failures=[failure(FORK)], complete=False)
     selection = selected(vault)
     assert dates(selection) == {API: SECOND, FORK: SECOND}
-    fork = next(one.entry for one in selection.selected if one.entry.full_name == FORK)
+    fork = next(item.entry for item in selection.selected if item.entry.full_name == FORK)
     assert fork.version_id == morning["repos"][1]["version_id"]
 
 
@@ -251,7 +253,7 @@ def test_backups_of_days_to_come_are_not_the_latest(vault: Vault) -> None:
     for date in to_come:
         vault.store(date, FORK)
     assert dates(selected(vault)) == {API: FIRST}
-    assert [(one["event"], one["date"]) for one in vault.events] == [("backup skipped", date) for date in to_come]
+    assert [(event["event"], event["date"]) for event in vault.events] == [("backup skipped", date) for date in to_come]
     assert dates(selected(vault, date=to_come[0])) == {FORK: to_come[0]}
 
 
@@ -501,7 +503,7 @@ def test_denied_versions_keep_nobody_from_older_days(vault: Vault, vault_proxy: 
     vault.store(FIRST, API)
     vault.store(SECOND, FORK, failures=[failure(API)])
     vault_proxy.faults = [S3Fault(r"GET .*\?.*versions", "deny")]
-    assert [(one["repository"], one["date"]) for one in vault.rows("list", "*/*")] == [(API, FIRST), (FORK, SECOND)]
+    assert [(row["repository"], row["date"]) for row in vault.rows("list", "*/*")] == [(API, FIRST), (FORK, SECOND)]
 
 
 # -- diff ----------------------------------------------------------------------------------------
@@ -530,7 +532,7 @@ def test_diff_says_what_changed_from_one_day_to_another(vault: Vault) -> None:
     vault.store(FIRST, *names, f"{SECOND_OWNER}/experiments")
     failures = [failure("acme/odd-tags"), failure(f"{SECOND_OWNER}/*", "list")]
     second = vault.store(SECOND, "acme/.github", "acme/_under.score-", failures=failures)
-    renamed = next(one for one in second["repos"] if one["full_name"] == "acme/.github")
+    renamed = next(entry for entry in second["repos"] if entry["full_name"] == "acme/.github")
     renamed |= {"full_name": "acme/renamed", "name": "renamed"}
     small = (("update-ref", "-d", "refs/heads/feature/login"), ("update-ref", "-d", "refs/pull/7/head"))
     second["repos"] += [
@@ -541,7 +543,7 @@ def test_diff_says_what_changed_from_one_day_to_another(vault: Vault) -> None:
         moved(vault, "acme/heavy", ("mktree",), ("commit-tree", "-m", "emptied", EMPTY_TREE)),
     ]
     vault.write(SECOND, second)
-    found = [(one["full_name"], one["kind"]) for one in vault.rows("diff", FIRST, SECOND)]
+    found = [(row["full_name"], row["kind"]) for row in vault.rows("diff", FIRST, SECOND)]
     expected = [
         ("acme/_under.score-", "appeared"),
         (API, "refs deleted"),
@@ -556,7 +558,7 @@ def test_diff_says_what_changed_from_one_day_to_another(vault: Vault) -> None:
     ]
     assert sorted(found) == sorted(expected)
     quick = vault.rows("diff", FIRST, SECOND, FORK, PUBLIC, "acme/vanished", "--quick")
-    assert [(one["full_name"], one["kind"]) for one in quick] == [
+    assert [(row["full_name"], row["kind"]) for row in quick] == [
         (FORK, "default branch moved"),
         (PUBLIC, "default branch moved"),
     ]
@@ -574,7 +576,7 @@ def test_diff_names_a_bundle_that_is_not_there_and_goes_on(vault: Vault) -> None
     run = vault.restore("diff", FIRST, SECOND, "--json")
     assert run.code == 1
     assert run.failures.keys() == {API}
-    assert [(one["full_name"], one["kind"]) for one in json.loads(run.stdout)] == [(FORK, "default branch rewritten")]
+    assert [(row["full_name"], row["kind"]) for row in json.loads(run.stdout)] == [(FORK, "default branch rewritten")]
 
 
 def test_a_day_compared_with_itself_has_no_differences(whole: Vault) -> None:

@@ -42,7 +42,7 @@ def restored(github: FakeGitHub, name: str, owner: str = NEW_OWNER) -> FakeRepos
 def writes(github: FakeGitHub) -> list[str]:
     """Return the requests that change something."""
     asked = github.requests("^(POST|PUT|PATCH|DELETE) (?!.*(upload-pack|access_tokens))")
-    return [f"{one.method} {one.path}" for one in asked]
+    return [f"{request.method} {request.path}" for request in asked]
 
 
 def big(world: World, name: str, commits: int, size: int = 300_000) -> FakeRepository:
@@ -95,7 +95,9 @@ def source_of(world: World, name: str) -> dict[str, str]:
 
 
 def test_the_whole_organisation_is_pushed_to_another_owner(world: World, target: FakeGitHub) -> None:
-    sources = {one.name: world.add(one.name) for one in AWKWARD if one.owner == "acme" and one.name != "sha256"}
+    sources = {
+        recipe.name: world.add(recipe.name) for recipe in AWKWARD if recipe.owner == "acme" and recipe.name != "sha256"
+    }
     assert world.run().code == 0
     run = world.restore("push", "--all", "--to", NEW_OWNER)
     assert run.code == 0, run.stderr
@@ -268,7 +270,7 @@ def test_a_push_waits_as_long_as_the_server_asks(again: World, target: FakeGitHu
     target.faults.append(Fault("git-receive-pack", status=status, headers={"Retry-After": "2"}))
     run = again.restore("push", "acme/api", "--to", NEW_OWNER)
     assert run.code == 0, run.stderr
-    assert [one["seconds"] for one in run.named("retrying")] == [2]
+    assert [event["seconds"] for event in run.named("retrying")] == [2]
 
 
 def test_what_another_try_does_not_change_is_not_uploaded_again(again: World, target: FakeGitHub) -> None:
@@ -333,7 +335,7 @@ def test_a_restore_that_broke_off_at_any_moment_is_completed(again: World, targe
     assert there.archived
     assert not there.actions_enabled
     assert there.default_branch == "main"
-    assert not [one for one in writes(target)[before:] if one.startswith("POST /api")]
+    assert not [request for request in writes(target)[before:] if request.startswith("POST /api")]
 
 
 def test_a_repository_that_was_made_although_the_answer_got_lost_is_filled(again: World, target: FakeGitHub) -> None:

@@ -66,18 +66,18 @@ def test_everything_awkward_is_proven_and_the_report_says_so(whole: Vault) -> No
         "run_id": whole.organisation.manifest["run_id"],
     }
     assert (report["verified"], report["failed"]) == (len(entries), 0)
-    assert report["size_bytes"] == sum(one["size_bytes"] for one in entries.values())
+    assert report["size_bytes"] == sum(entry["size_bytes"] for entry in entries.values())
     assert report["newest_backup_finished_at"] == whole.organisation.manifest["finished_at"]
     assert 0 <= report["backup_age_seconds"] < 3600
-    by_name = {one["full_name"]: one for one in report["repositories"]}
+    by_name = {result["full_name"]: result for result in report["repositories"]}
     assert by_name.keys() == entries.keys()
-    assert report["restore_seconds"] == max(one["seconds"] for one in by_name.values()) > 0
+    assert report["restore_seconds"] == max(result["seconds"] for result in by_name.values()) > 0
     for name, entry in entries.items():
-        one = by_name[name]
-        assert (one["status"], one["stage"], one["error"]) == ("verified", None, None)
+        result = by_name[name]
+        assert (result["status"], result["stage"], result["error"]) == ("verified", None, None)
         for field in ("s3_key", "version_id", "size_bytes", "ref_count", "id"):
-            assert one[field] == entry[field]
-    remarked = {name: one["remarks"] for name, one in by_name.items() if one["remarks"]}
+            assert result[field] == entry[field]
+    remarked = {name: result["remarks"] for name, result in by_name.items() if result["remarks"]}
     assert remarked.keys() == {"acme/careless", "acme/careless-headless"}
     assert "missingSpaceBeforeDate" in str(remarked["acme/careless"])
     metrics = whole.stack.aws.metrics(whole.service)
@@ -98,7 +98,7 @@ def test_what_could_not_be_written_to_a_full_disk_is_said(vault: Vault, command:
 def test_what_does_not_restore_is_named_with_its_stage_and_the_others_are_proven(vault: Vault) -> None:
     names = (API, "acme/fork", "acme/public", "acme/archived", "acme/gitlinks", "acme/empty")
     manifest = vault.store(FIRST, *names)
-    by_name = {one["full_name"]: one for one in manifest["repos"]}
+    by_name = {entry["full_name"]: entry for entry in manifest["repos"]}
     vault.destroy(by_name["acme/fork"])
     by_name["acme/public"]["sha256"] = "0" * 64
     by_name["acme/archived"]["refs_sha256"] = "0" * 64
@@ -111,7 +111,7 @@ def test_what_does_not_restore_is_named_with_its_stage_and_the_others_are_proven
     assert run.code == 1
     assert run.stdout == ""
     report = json.loads(file.read_text())
-    assert {one["full_name"]: one["stage"] for one in report["repositories"]} == {
+    assert {result["full_name"]: result["stage"] for result in report["repositories"]} == {
         API: None,
         "acme/empty": None,
         "acme/fork": "download",
@@ -120,7 +120,7 @@ def test_what_does_not_restore_is_named_with_its_stage_and_the_others_are_proven
         "acme/gitlinks": "clone",
     }
     assert (report["verified"], report["failed"]) == (2, 5)
-    assert [one["full_name"] for one in report["missing"]] == ["acme/huge"]
+    assert [item["full_name"] for item in report["missing"]] == ["acme/huge"]
     assert run.failures.keys() == {"acme/fork", "acme/public", "acme/archived", "acme/gitlinks", "acme/huge"}
     assert "clone: too big" in run.failures["acme/huge"]
     metrics = vault.stack.aws.metrics(vault.service)
@@ -182,7 +182,7 @@ def test_a_denied_object_is_a_failed_download(vault: Vault, vault_proxy: S3Proxy
     vault_proxy.faults = [S3Fault(rf"GET .*{SECOND}/acme/api\.bundle", "deny")]
     run = vault.restore("verify", "--all")
     assert run.code == 1
-    assert {one["full_name"]: one["stage"] for one in json.loads(run.stdout)["repositories"]} == {
+    assert {result["full_name"]: result["stage"] for result in json.loads(run.stdout)["repositories"]} == {
         API: "download",
         "acme/fork": None,
     }

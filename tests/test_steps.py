@@ -72,7 +72,7 @@ def push(mirror: Path, step: Step, server: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "fill", [linear, many_branches, merged_histories, tagged_only, small], ids=lambda one: one.__name__
+    "fill", [linear, many_branches, merged_histories, tagged_only, small], ids=lambda function: function.__name__
 )
 def test_no_step_is_larger_than_the_limit(fill, git_program: Git, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     mirror, server = tmp_path / "mirror.git", tmp_path / "server.git"

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedded.s3_proxy import S3Proxy
-from github_s3_backup import configuration
 from github_s3_backup.s3.keys import bundle_key, day_manifest_key, run_key
 from terraform.module import ACCOUNT, Applied, Module
 from terraform.policy import Call, decide
@@ -210,14 +209,19 @@ def expiration(applied: Applied) -> set[int | None]:
     return found
 
 
+# The most that the input full_backup_days takes.
+MAX_FULL_BACKUP_DAYS = 90
+
+
 @pytest.mark.parametrize(("retention", "days"), [(1, 92), (365, 456), (0, None)])
 def test_objects_outlive_every_manifest_that_may_name_them(module: Module, retention: int, days: int | None) -> None:
     assert expiration(module.apply(backup_retention_days=retention)) == {days}
-    assert days is None or days > retention + configuration.MAX_FULL_BACKUP_DAYS
+    assert days is None or days > retention + MAX_FULL_BACKUP_DAYS
 
 
-def test_the_module_takes_the_days_that_the_program_takes(module: Module) -> None:
-    most = configuration.MAX_FULL_BACKUP_DAYS
+def test_the_module_refuses_more_days_than_its_lifecycle_allows_for(module: Module) -> None:
+    """Outside of the module the program takes more: whoever makes the bucket decides on its lifecycle."""
+    most = MAX_FULL_BACKUP_DAYS
     assert "Plan: " in module.plan(full_backup_days=most)
     assert f"from 1 to {most}" in " ".join(module.plan(full_backup_days=most + 1).split())
 

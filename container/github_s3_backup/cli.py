@@ -14,7 +14,7 @@ usage: {PROGRAM} backup
        {PROGRAM} --version
 
 backup    back up every repository that the GitHub App can see; configured by environment variables
-restore   list, diff, fetch, verify or push backups; `{PROGRAM} restore --help` explains
+restore   list, check, diff, fetch, verify or push backups; `{PROGRAM} restore --help` explains
 """
 WRONG_USAGE = 2
 

@@ -18,6 +18,8 @@ from github_s3_backup.git.process import BLOCK_SIZE, Git
 from github_s3_backup.git.refs import Refs, parse_refs
 
 SIGNATURES = (b"# v2 git bundle\n", b"# v3 git bundle\n")
+# Bytes of a line of the header, a hundred times as long as a ref can be. A damaged file may be one line.
+MAX_LINE = 64 * 1024
 # Marks a clone that lacks objects on purpose. https://git-scm.com/docs/partial-clone
 PARTIAL_CLONE = re.compile(r"partialclone|promisor", re.IGNORECASE)
 
@@ -146,9 +148,9 @@ def read_header(file: IO[bytes]) -> Header:
     if file.readline(len(SIGNATURES[0])) not in SIGNATURES:
         raise BundleError("the file does not start like a git bundle")
     object_format, lines = "sha1", []
-    for line in iter(file.readline, b"\n"):
-        if not line:
-            raise BundleError("the file ends inside the header")
+    for line in iter(lambda: file.readline(MAX_LINE), b"\n"):
+        if not line.endswith(b"\n"):
+            raise BundleError("the file ends inside the header, or a line of the header is too long")
         if line.startswith(b"-"):
             raise BundleError("the bundle needs objects that are not in it")
         if line.startswith(b"@object-format="):
