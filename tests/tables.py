@@ -1,4 +1,4 @@
-"""The tables of the docs site, made from variables.tf, outputs.tf and docs/costs.py.
+"""The tables of the docs site, made from the variables and outputs of the modules and from docs/costs.py.
 
 make docs      # write them
 tests/test_docs_site.py compares them
@@ -50,22 +50,22 @@ def as_json(value: str) -> str:
     return json.dumps(json.loads(re.sub(r"(\w+) = ", r'"\1": ', value)), indent=2, sort_keys=True)
 
 
-def inputs() -> str:
-    """Return the table of inputs: the required ones first, as in the file."""
+def inputs(folder: str = "", anchor: str = "input") -> str:
+    """Return the table of a module's inputs: the required ones first, as in the file."""
     rows = ["| Name | Description | Type | Default | Required |", "| ---- | ----------- | ---- | ------- | :------: |"]
-    for name, body in blocks("variables.tf", "variable"):
+    for name, body in blocks(f"{folder}variables.tf", "variable"):
         description, kind, default = (argument(body, each) for each in ("description", "type", "default"))
         shown, required = ("n/a", "yes") if default is None else (code(as_json(default)), "no")
-        link = f'<a name="input_{name}"></a> [{name}](#input_{name})'
+        link = f'<a name="{anchor}_{name}"></a> [{name}](#{anchor}_{name})'
         rows.append(f"| {link} | {cell(str(description))} | {code(str(kind))} | {shown} | {required} |")
     return "\n".join(rows)
 
 
-def outputs() -> str:
-    """Return the table of outputs."""
+def outputs(folder: str = "", anchor: str = "output") -> str:
+    """Return the table of a module's outputs."""
     rows = ["| Name | Description |", "| ---- | ----------- |"]
-    for name, body in blocks("outputs.tf", "output"):
-        link = f'<a name="output_{name}"></a> [{name}](#output_{name})'
+    for name, body in blocks(f"{folder}outputs.tf", "output"):
+        link = f'<a name="{anchor}_{name}"></a> [{name}](#{anchor}_{name})'
         rows.append(f"| {link} | {cell(str(argument(body, 'description')))} |")
     return "\n".join(rows)
 
@@ -75,10 +75,17 @@ def module() -> str:
     return f"## Inputs\n\n{inputs()}\n\n## Outputs\n\n{outputs()}"
 
 
+def vault() -> str:
+    """Return the tables of the module that makes a replica bucket in another account."""
+    found = inputs("modules/vault/", "vault_input"), outputs("modules/vault/", "vault_output")
+    return "### Inputs of the vault\n\n{}\n\n### Outputs of the vault\n\n{}".format(*found)
+
+
 # By the marks around them.
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("<!-- BEGIN_TF_DOCS -->", "<!-- END_TF_DOCS -->"): module,
     ("<!-- summary -->", "<!-- end of summary -->"): costs.summary,
+    ("<!-- vault -->", "<!-- end of vault -->"): vault,
     ("<!-- costs -->", "<!-- end of costs -->"): costs.table,
     ("<!-- year -->", "<!-- end of year -->"): costs.year_table,
     ("<!-- recovery -->", "<!-- end of recovery -->"): costs.recovery_table,

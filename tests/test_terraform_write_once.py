@@ -15,6 +15,7 @@ from embedded.s3_proxy import S3Proxy
 from github_s3_backup.s3.keys import bundle_key, day_manifest_key, run_key
 from terraform.module import ACCOUNT, Applied, Module
 from terraform.policy import Call, decide
+from test_lifecycle_calendar import MAX_FULL_BACKUP_DAYS, module_rule
 from world import World
 
 PREFIX, DAY = "github-backup", "2026-11-23"
@@ -209,21 +210,24 @@ def expiration(applied: Applied) -> set[int | None]:
     return found
 
 
-# The most that the input full_backup_days takes.
-MAX_FULL_BACKUP_DAYS = 90
-
-
-@pytest.mark.parametrize(("retention", "days"), [(1, 92), (365, 456), (0, None)])
-def test_objects_outlive_every_manifest_that_may_name_them(module: Module, retention: int, days: int | None) -> None:
+@pytest.mark.parametrize("retention", [30, 365])
+def test_objects_expire_by_the_rule_under_which_years_of_random_days_strand_no_manifest(
+    module: Module, retention: int
+) -> None:
+    days = module_rule(retention, MAX_FULL_BACKUP_DAYS)
     assert expiration(module.apply(backup_retention_days=retention)) == {days}
-    assert days is None or days > retention + MAX_FULL_BACKUP_DAYS
+    assert days > retention + MAX_FULL_BACKUP_DAYS
+
+
+def test_nothing_expires_without_a_retention(module: Module) -> None:
+    assert expiration(module.apply(backup_retention_days=0)) == {None}
 
 
 def test_the_module_refuses_more_days_than_its_lifecycle_allows_for(module: Module) -> None:
     """Outside of the module the program takes more: whoever makes the bucket decides on its lifecycle."""
-    most = MAX_FULL_BACKUP_DAYS
-    assert "Plan: " in module.plan(full_backup_days=most)
-    assert f"from 1 to {most}" in " ".join(module.plan(full_backup_days=most + 1).split())
+    assert "Plan: " in module.plan(full_backup_days=MAX_FULL_BACKUP_DAYS)
+    refused = " ".join(module.plan(full_backup_days=MAX_FULL_BACKUP_DAYS + 1).split())
+    assert f"from 1 to {MAX_FULL_BACKUP_DAYS}" in refused
 
 
 def test_a_transition_after_the_end_says_when_that_is(module: Module) -> None:
