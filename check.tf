@@ -63,7 +63,7 @@ data "aws_iam_policy_document" "check" {
     condition {
       test     = "StringLike"
       variable = "s3:prefix"
-      values   = ["${local.prefix}/*.json"]
+      values   = ["${local.prefix}/*"]
     }
   }
 

@@ -103,7 +103,7 @@ data "aws_iam_policy_document" "task" {
     condition {
       test     = "StringLike"
       variable = "s3:prefix"
-      values   = ["${local.prefix}/*.json"]
+      values   = ["${local.prefix}/*"]
     }
   }
 

@@ -244,14 +244,14 @@ def test_a_drill_that_starts_together_with_a_run_is_refused(
 
 
 def test_frozen_backups_are_refused_where_a_drill_must_read_them(module: Module) -> None:
-    frozen = [{"days": 1, "storage_class": "DEEP_ARCHIVE"}]
+    frozen = [{"days": 30, "storage_class": "DEEP_ARCHIVE"}]
     said = refusal(module, restore_drill={}, storage_transitions=frozen)
-    assert "up to 30 hours old out of GLACIER and DEEP_ARCHIVE when restore_drill is set" in said
+    assert "up to 30 days old out of GLACIER and DEEP_ARCHIVE when restore_drill is set" in said
     assert "Plan: " in module.plan(storage_transitions=frozen)
     assert "Plan: " in module.plan(replica_storage_class="DEEP_ARCHIVE")
     said = refusal(module, restore_drill={}, replica_storage_class="DEEP_ARCHIVE")
     assert "replica_storage_class must not be GLACIER or DEEP_ARCHIVE when restore_drill is set" in said
-    later = [{"days": 2, "storage_class": "DEEP_ARCHIVE"}, {"days": 0, "storage_class": "GLACIER_IR"}]
+    later = [{"days": 31, "storage_class": "DEEP_ARCHIVE"}, {"days": 0, "storage_class": "GLACIER_IR"}]
     assert "Error" not in module.plan(restore_drill={}, storage_transitions=later)
 
 

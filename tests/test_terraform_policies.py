@@ -97,28 +97,20 @@ def control_calls(operations: list[tuple[str, bytes]]) -> Iterator[Call]:
             yield Call(f"secretsmanager:{name}", given["SecretId"])
 
 
-def as_deployed(calls: list[Call], applied: Applied) -> set[tuple[str, str, str]]:
+def as_deployed(calls: list[Call], applied: Applied) -> list[Call]:
     """Return the calls with the deployed bucket and secret in place of the test's."""
     bucket, secret = applied.outputs["s3_bucket_arn"], applied.outputs["github_app_key_secret_arn"]
-    moved = set()
-    for call in calls:
-        resource = re.sub(r"^arn:aws:s3:::[^/]+", bucket, call.resource)
-        resource = secret if ":secret:" in resource else resource
-        moved.add((call.action, resource, call.context.get("cloudwatch:namespace", "")))
-    return moved
+    moved = [replace(call, resource=re.sub(r"^arn:aws:s3:::[^/]+", bucket, call.resource)) for call in calls]
+    return [replace(call, resource=secret) if ":secret:" in call.resource else call for call in moved]
 
 
 def test_every_call_of_a_real_run_is_allowed_and_no_statement_is_for_nothing(
     recorded: list[Call], applied: Applied
 ) -> None:
-    policy = applied.policy("task")
-    calls = [
-        Call(action, resource, {"cloudwatch:namespace": namespace} if namespace else {})
-        for action, resource, namespace in as_deployed(recorded, applied)
-    ]
+    policy, calls = applied.policy("task"), as_deployed(recorded, applied)
     assert {call.action for call in calls} == {
         *("s3:ListBucket", "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:AbortMultipartUpload"),
-        *("secretsmanager:GetSecretValue", "cloudwatch:PutMetricData"),
+        *("s3:ListBucketVersions", "secretsmanager:GetSecretValue", "cloudwatch:PutMetricData"),
     }
     for call in calls:
         assert decide(policy, call) == "allow", call
@@ -126,9 +118,17 @@ def test_every_call_of_a_real_run_is_allowed_and_no_statement_is_for_nothing(
         assert any(applies(statement, call) for call in calls), statement["Sid"]
 
 
+def delete_manifests(world: World) -> None:
+    """Delete the current version of every manifest, as somebody may who has the bucket's account."""
+    client = world.stack.s3.client()
+    for found in client.list_objects_v2(Bucket=world.bucket)["Contents"]:
+        if found["Key"].endswith(".json"):
+            client.delete_object(Bucket=world.bucket, Key=found["Key"])
+
+
 @pytest.fixture
 def recorded_drill(world: World, s3_proxy: S3Proxy, whole: Applied) -> Iterator[list[Call]]:
-    """The calls of two real drills, as deployed; before the second somebody deletes the newest manifest."""
+    """The calls of two real drills, as deployed; before the second somebody deletes the manifests."""
     reports = world.stack.s3.new_bucket(f"{world.bucket}-primary")
     with S3Proxy(world.stack.aws.url) as control:
         world.variables["AWS_ENDPOINT_URL"] = control.url
@@ -138,7 +138,7 @@ def recorded_drill(world: World, s3_proxy: S3Proxy, whole: Applied) -> Iterator[
         control.operations.clear()
         drill = ("verify", "--within-days", "28", "--every-hours", "24", "--publish")
         assert world.restore(*drill, "--report", f"s3://{reports}/github-backup-drills/").code == 0
-        world.stack.s3.client().delete_object(Bucket=world.bucket, Key=world.key("manifest.json"))
+        delete_manifests(world)
         assert world.restore(*drill, "--report", f"s3://{reports}/github-backup-drills/").code == 0
         there = {reports: whole.outputs["s3_bucket_arn"], world.bucket: whole.outputs["replica_bucket_arn"]}
         yield [
@@ -157,6 +157,32 @@ def test_every_call_of_a_real_drill_is_allowed_and_no_statement_is_for_nothing(
     for statement in policy["Statement"]:
         used = any(applies(statement, call) for call in recorded_drill)
         assert used or statement["Sid"] in ("DecryptReplicas", "EncryptReports"), statement["Sid"]
+
+
+@pytest.fixture
+def recorded_check(world: World, s3_proxy: S3Proxy, whole: Applied) -> Iterator[list[Call]]:
+    """The calls of two real checks, as deployed; before the second somebody deletes the manifests."""
+    with S3Proxy(world.stack.aws.url) as control:
+        world.variables["AWS_ENDPOINT_URL"] = control.url
+        world.add("api")
+        assert world.run().code == 0
+        s3_proxy.requests.clear()
+        control.operations.clear()
+        command = whole.container("check")["command"]
+        assert command[0] == "restore"
+        assert world.restore(*command[1:]).code == 0
+        delete_manifests(world)
+        assert world.restore(*command[1:]).code == 0
+        yield [
+            replace(call, resource=re.sub(r"^arn:aws:s3:::[^/]+", whole.outputs["s3_bucket_arn"], call.resource))
+            for call in s3_calls(s3_proxy.requests, world.bucket)
+        ] + list(control_calls(control.operations))
+
+
+def test_every_call_of_a_real_check_is_allowed(recorded_check: list[Call], whole: Applied) -> None:
+    assert {"s3:ListBucket", "s3:GetObject", "cloudwatch:PutMetricData"} <= {call.action for call in recorded_check}
+    for call in recorded_check:
+        assert decide(whole.policy("check[0]"), call) == "allow", call
 
 
 # -- the roles -----------------------------------------------------------------------------------

@@ -210,7 +210,7 @@ def expiration(applied: Applied) -> set[int | None]:
     return found
 
 
-@pytest.mark.parametrize(("retention", "days"), [(1, 92), (365, 456), (0, None)])
+@pytest.mark.parametrize(("retention", "days"), [(7, 98), (365, 456), (0, None)])
 def test_objects_outlive_every_manifest_that_may_name_them(module: Module, retention: int, days: int | None) -> None:
     assert expiration(module.apply(backup_retention_days=retention)) == {days}
     assert days is None or days > retention + configuration.MAX_FULL_BACKUP_DAYS
