@@ -1,26 +1,23 @@
-# Who is told, and of what. Each description says what happened, where to look, and which page tells what to do.
+# Who is told, and about what. Each description says what happened, where to look, and which page says what to do.
 
 # -- the topic -----------------------------------------------------------------------------------
+# Everything that raises an alarm is measured in the module's own region, because CloudWatch notifies only topics of the
+# alarm's region. S3 publishes the replication's lag in the other one: each run counts what is not replicated instead.
 
-# One topic in each region: CloudWatch notifies only topics of its own region, and the replication's lag is measured in
-# the replica's.
 locals {
-  topic_name    = "${var.service_name}-alarms"
-  topic_regions = merge(var.existing.topic == null ? { primary = local.region } : {}, { replica = var.replica_region })
-  topic_arns = {
-    primary = var.existing.topic != null ? var.existing.topic.arn : aws_sns_topic.alarms["primary"].arn
-    replica = aws_sns_topic.alarms["replica"].arn
-  }
-  notify = {
-    primary = concat([local.topic_arns.primary], var.alarm_actions)
-    replica = [local.topic_arns.replica]
-  }
+  topic_name = "${var.service_name}-alarms"
+  own_topic  = var.existing.topic == null
+  topic_arn  = local.own_topic ? aws_sns_topic.alarms[0].arn : var.existing.topic.arn
+
+  # Asks for the name, not the value: a key that is created in the same apply has none yet when this is planned.
+  own_topic_key = local.own_topic && !contains(keys(var.kms_key_arns), "topic")
+
+  notify = distinct(concat([local.topic_arn], var.alarm_actions))
 }
 
 resource "aws_kms_key" "alarms" {
-  for_each = { for key, region in local.topic_regions : key => region if key == "replica" || var.kms_key_arns == null }
+  count = local.own_topic_key ? 1 : 0
 
-  region              = each.value
   description         = "Encrypts the alarms of ${var.service_name}"
   enable_key_rotation = true
   policy              = data.aws_iam_policy_document.alarms_key.json
@@ -28,29 +25,26 @@ resource "aws_kms_key" "alarms" {
 }
 
 resource "aws_sns_topic" "alarms" {
-  for_each = local.topic_regions
+  count = local.own_topic ? 1 : 0
 
-  region            = each.value
   name              = local.topic_name
-  kms_master_key_id = each.key == "primary" && var.kms_key_arns != null ? var.kms_key_arns.topic : aws_kms_key.alarms[each.key].arn
+  kms_master_key_id = local.own_topic_key ? aws_kms_key.alarms[0].arn : local.kms_key_arns.topic
   tags              = local.tags
 }
 
 resource "aws_sns_topic_policy" "alarms" {
-  for_each = local.topic_regions
+  count = local.own_topic ? 1 : 0
 
-  region = each.value
-  arn    = aws_sns_topic.alarms[each.key].arn
-  policy = data.aws_iam_policy_document.alarms[each.key].json
+  arn    = aws_sns_topic.alarms[0].arn
+  policy = data.aws_iam_policy_document.alarms.json
 }
 
 resource "aws_sns_topic_subscription" "email" {
-  for_each = { for pair in setproduct(["primary", "replica"], var.alarm_emails) : join(" ", pair) => { topic = pair[0], email = pair[1] } }
+  for_each = toset(var.alarm_emails)
 
-  region    = each.value.topic == "primary" ? local.region : var.replica_region
-  topic_arn = local.topic_arns[each.value.topic]
+  topic_arn = local.topic_arn
   protocol  = "email"
-  endpoint  = each.value.email
+  endpoint  = each.value
 }
 
 # -- alarms --------------------------------------------------------------------------------------
@@ -60,97 +54,127 @@ locals {
   service     = { (local.metrics.dimension) = var.service_name }
   replication = { SourceBucket = local.bucket_name, DestinationBucket = local.replica_name, RuleId = local.replication_rule }
 
-  # Every alarm looks at hours: it goes off when `bad_hours` of the last `hours` are bad.
+  # What an alarm looks at. It fires when all `periods` of `period` seconds are bad.
+  looks = {
+    # What each run publishes once: the alarm keeps its state until the next run.
+    newest_run = { period = 300, periods = 1, missing = "ignore" }
+    # What AWS counts when it happens: no data is good.
+    last_hour = { period = 3600, periods = 1, missing = "notBreaching" }
+    # What must come in time: no data is bad.
+    in_time = { period = 3600, periods = local.no_run.hours, missing = "breaching" }
+    # The same for drills.
+    drill_in_time = { period = 3600, periods = try(local.drill.window_hours, 1), missing = "breaching" }
+  }
+
   alarms = merge({
     backup-failure = {
-      description = "A backup run of ${var.service_name} could not store at least one repository, or could not start. The log group ${local.log_group} and the failures in manifest.json name it."
+      description = "The newest backup run of ${var.service_name} could not store at least one repository, or could not start. The log group ${local.log_group} and the failures in manifest.json name it."
       namespace   = local.metrics.namespace, metric = local.metrics.failure, dimensions = local.service
       statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
-      hours       = local.window_hours, bad_hours = 1, missing = "notBreaching"
+      look        = "newest_run"
+    }
+    run-failed = {
+      description = "The newest backup run of ${var.service_name} stored nothing at all. The log group ${local.log_group} says why."
+      namespace   = local.metrics.namespace, metric = local.metrics.success, dimensions = local.service
+      statistic   = "Sum", comparison = "LessThanThreshold", threshold = 1
+      look        = "newest_run"
+    }
+    anomaly = {
+      description = "More than ${var.anomaly_percent} % of the repositories of ${var.service_name} are gone from GitHub since the last complete backup. Everything else is stored. manifest.json names them under vanished."
+      namespace   = local.metrics.namespace, metric = local.metrics.anomaly, dimensions = local.service
+      statistic   = "Maximum", comparison = "GreaterThanThreshold", threshold = 0
+      look        = "newest_run"
     }
     task-not-running = {
-      description = "No backup run of ${var.service_name} has ended in ${local.window_hours} hours (schedule ${var.schedule_expression}). Look for stopped tasks in the cluster ${local.cluster_name} and at the rule ${var.service_name} in EventBridge."
-      namespace   = local.metrics.namespace, metric = local.metrics.success, dimensions = local.service
-      statistic   = "SampleCount", comparison = "LessThanThreshold", threshold = 1
-      hours       = local.window_hours, bad_hours = local.window_hours, missing = "breaching"
-    }
-    start-failed = {
-      description = "EventBridge could not start a backup run of ${var.service_name} at its first try and tries again, for an hour at most. If it gives up, the start goes to the dead-letter queue ${var.service_name}-dead-letters, which raises an alarm of its own."
-      namespace   = "AWS/Events", metric = "RetryInvocationAttempts", dimensions = { RuleName = var.service_name }
-      statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
-      hours       = 1, bad_hours = 1, missing = "notBreaching"
-    }
-    start-lost = {
-      description = "EventBridge lost a start of a backup run of ${var.service_name}: it failed for good and did not reach the dead-letter queue. Start a run by hand and look at the role of the rule ${var.service_name} and at the queue's policy."
-      namespace   = "AWS/Events", metric = "FailedInvocations", dimensions = { RuleName = var.service_name }
-      statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
-      hours       = 1, bad_hours = 1, missing = "notBreaching"
+      description = local.no_run.description
+      namespace   = local.metrics.namespace, metric = local.no_run.metric, dimensions = local.service
+      statistic   = local.no_run.statistic, comparison = local.no_run.comparison, threshold = local.no_run.threshold
+      look        = "in_time"
     }
     start-given-up = {
-      description = "EventBridge gave up starting a ${local.drill == null ? "backup run" : "backup run or a restore drill"} of ${var.service_name}. The message in the dead-letter queue ${var.service_name}-dead-letters says why; start it by hand, then purge the queue."
+      description = "EventBridge gave up starting ${join(" or ", [for name in keys(local.task_names) : local.tasks[name].purpose])} of ${var.service_name}. The message in the dead-letter queue ${var.service_name}-dead-letters says why. Start it by hand, then purge the queue."
       namespace   = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = "${var.service_name}-dead-letters" }
       statistic   = "Maximum", comparison = "GreaterThanThreshold", threshold = 0
-      hours       = 1, bad_hours = 1, missing = "notBreaching"
+      look        = "last_hour"
     }
     replication-failed = {
-      description = "S3 could not copy objects from ${local.bucket_name} to ${local.replica_name} in ${var.replica_region}: they are in one region only. Look at the replication role, the replica bucket and its key."
+      description = "S3 could not copy objects from ${local.bucket_name} to ${local.replica_name} in ${var.replica_region}: they exist in one region only. Look at the replication role, the replica bucket and its key."
       namespace   = "AWS/S3", metric = "OperationsFailedReplication", dimensions = local.replication
       statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
-      hours       = 1, bad_hours = 1, missing = "notBreaching"
+      look        = "last_hour"
     }
-    replication-lagging = {
-      description = "Copying from ${local.bucket_name} to ${local.replica_name} in ${var.replica_region} has been more than an hour behind for three hours. Look at the health of S3 in both regions."
-      namespace   = "AWS/S3", metric = "ReplicationLatency", dimensions = local.replication
-      statistic   = "Maximum", comparison = "GreaterThanThreshold", threshold = 3600
-      hours       = 3, bad_hours = 3, missing = "notBreaching"
-      # Measured where the copy is; failures are counted where the original is.
-      measured_in = "replica"
+    replica-behind = {
+      description = "Objects of the last complete backup of ${var.service_name} are more than an hour old and not in ${local.replica_name} in ${var.replica_region} yet. Look at the replication role, the replica bucket and the health of S3 in both regions."
+      namespace   = local.metrics.namespace, metric = local.metrics.replication_behind, dimensions = local.service
+      statistic   = "Maximum", comparison = "GreaterThanThreshold", threshold = 0
+      look        = "newest_run"
     }
-  }, local.drill_alarms...)
+  }, local.start_alarms, local.failed_task_alarms, local.drill_alarms...)
 
-  # None where there is no drill.
+  # How to tell that nothing runs: no run in these hours, or, where runs are too far apart to look back, an old backup.
+  no_run = length(local.checks) == 0 ? {
+    description = "No backup run of ${var.service_name} has ended in ${local.window_hours} hours (schedule ${var.schedule_expression}). Look for stopped tasks in the cluster ${local.cluster_name} and at the rule ${var.service_name} in EventBridge."
+    metric      = local.metrics.success
+    statistic   = "SampleCount"
+    comparison  = "LessThanThreshold"
+    threshold   = 1
+    hours       = local.window_hours
+    } : {
+    description = "The newest complete backup of ${var.service_name} is more than ${local.window_hours} hours old (schedule ${var.schedule_expression}), or the daily check of its age did not run. Look for stopped tasks in the cluster ${local.cluster_name} and at the rules ${var.service_name} and ${local.check_name} in EventBridge."
+    metric      = local.metrics.backup_age
+    statistic   = "Maximum"
+    comparison  = "GreaterThanThreshold"
+    threshold   = local.window_hours * 3600
+    hours       = local.check_window_hours
+  }
+
+  # For each task, by the name of its rule.
+  start_alarms = merge([for name, rule in local.task_names : {
+    (name == "backup" ? "start-failed" : "${name}-start-failed") = {
+      description = "EventBridge could not start ${local.tasks[name].purpose} of ${var.service_name} at the first attempt and keeps trying for up to an hour. If it gives up, the start goes to the dead-letter queue ${var.service_name}-dead-letters, which raises an alarm of its own."
+      namespace   = "AWS/Events", metric = "RetryInvocationAttempts", dimensions = { RuleName = rule }
+      statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
+      page        = "start-failed"
+      look        = "last_hour"
+    }
+    (name == "backup" ? "start-lost" : "${name}-start-lost") = {
+      description = "EventBridge lost a start of ${local.tasks[name].purpose} of ${var.service_name}: it failed for good and did not reach the dead-letter queue. Start it by hand, and look at the role of the rule ${rule} and at the queue's policy."
+      namespace   = "AWS/Events", metric = "FailedInvocations", dimensions = { RuleName = rule }
+      statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
+      page        = "start-lost"
+      look        = "last_hour"
+    }
+  }]...)
+
+  # The topic gets the event itself, with the reason, at once. Other actions understand alarms only.
+  failed_task_alarms = { for name in length(var.alarm_actions) == 0 ? [] : ["task-failed"] : name => {
+    description = "A task of ${var.service_name} did not start, or ended with another exit code than 0. The cluster ${local.cluster_name} shows its stopped tasks for an hour; the log group ${local.log_group} has its log."
+    namespace   = "AWS/Events", metric = "TriggeredRules", dimensions = { RuleName = "${var.service_name}-task-failed" }
+    statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
+    notify      = var.alarm_actions
+    look        = "last_hour"
+  } }
+
+  # None without a drill.
   drill_alarms = [for drill in local.drills : {
     restore-failed = {
-      description = "A restore drill of ${var.service_name} could not restore at least one repository from ${local.replica_name}, or could not read the bucket. The log group ${local.log_group} and the newest report under s3://${local.bucket_name}/${local.drill_prefix}/ name it."
+      description = "The newest restore drill of ${var.service_name} could not restore at least one repository from ${local.replica_name}, could not read the bucket, or found the newest backup there too old. The log group ${local.log_group} and the newest report under s3://${local.bucket_name}/${local.drill_prefix}/ say which."
       namespace   = local.metrics.namespace, metric = local.metrics.restore_failed, dimensions = local.service
       statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
-      hours       = drill.window_hours, bad_hours = 1, missing = "notBreaching", window = "drill"
+      look        = "newest_run"
     }
     drill-not-running = {
       description = "No restore drill of ${var.service_name} has ended in ${drill.window_hours} hours (schedule ${drill.schedule_expression}). Look for stopped tasks in the cluster ${local.cluster_name} and at the rule ${local.drill_name} in EventBridge."
       namespace   = local.metrics.namespace, metric = local.metrics.restore_verified, dimensions = local.service
       statistic   = "SampleCount", comparison = "LessThanThreshold", threshold = 1
-      hours       = drill.window_hours, bad_hours = drill.window_hours, missing = "breaching", window = "drill"
-    }
-    drill-start-failed = {
-      description = "EventBridge could not start a restore drill of ${var.service_name} at its first try and tries again, for an hour at most. If it gives up, the start goes to the dead-letter queue ${var.service_name}-dead-letters, which raises an alarm of its own."
-      namespace   = "AWS/Events", metric = "RetryInvocationAttempts", dimensions = { RuleName = local.drill_name }
-      statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
-      hours       = 1, bad_hours = 1, missing = "notBreaching"
-      page        = "start-failed"
-    }
-    drill-start-lost = {
-      description = "EventBridge lost a start of a restore drill of ${var.service_name}: it failed for good and did not reach the dead-letter queue. Start a drill by hand and look at the role of the rule ${local.drill_name} and at the queue's policy."
-      namespace   = "AWS/Events", metric = "FailedInvocations", dimensions = { RuleName = local.drill_name }
-      statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
-      hours       = 1, bad_hours = 1, missing = "notBreaching"
-      page        = "start-lost"
+      look        = "drill_in_time"
     }
   }]
 }
 
-locals {
-  # What decides how far an alarm looks back.
-  windows = merge(
-    { run = "The hours between two runs (run_interval_hours, or those of schedule_expression: ${local.interval_hours}) and run_grace_hours (${var.run_grace_hours})" },
-    { for drill in local.drills : "drill" => "The hours between two drills (restore_drill.interval_hours, or those of its schedule_expression: ${drill.interval_hours}) and restore_drill.grace_hours (${drill.grace_hours})" },
-  )
-}
-
 resource "aws_cloudwatch_metric_alarm" "backup" {
-  for_each = { for key, alarm in local.alarms : key => merge({ measured_in = "primary", page = key, window = "run" }, alarm) }
+  for_each = { for key, alarm in local.alarms : key => merge({ page = key, notify = local.notify }, local.looks[alarm.look], alarm) }
 
-  region              = each.value.measured_in == "primary" ? local.region : var.replica_region
   alarm_name          = "${var.service_name}-${each.key}"
   alarm_description   = "${each.value.description} What to do: ${local.runbook}#${each.value.page}"
   namespace           = each.value.namespace
@@ -159,24 +183,17 @@ resource "aws_cloudwatch_metric_alarm" "backup" {
   statistic           = each.value.statistic
   comparison_operator = each.value.comparison
   threshold           = each.value.threshold
-  period              = 3600
-  evaluation_periods  = each.value.hours
-  datapoints_to_alarm = each.value.bad_hours
+  period              = each.value.period
+  evaluation_periods  = each.value.periods
+  datapoints_to_alarm = each.value.periods
   treat_missing_data  = each.value.missing
-  alarm_actions       = local.notify[each.value.measured_in]
-  ok_actions          = local.notify[each.value.measured_in]
+  alarm_actions       = each.value.notify
+  ok_actions          = each.value.notify
   tags                = local.tags
-
-  lifecycle {
-    precondition {
-      condition     = each.value.hours <= 168
-      error_message = "${local.windows[each.value.window]} together must not exceed 168, as far as a CloudWatch alarm looks back. Run more often, or shorten the grace."
-    }
-  }
 }
 
 # -- tasks that failed, at once ------------------------------------------------------------------
-# A task that can't pull its image never publishes a metric. ECS says so within seconds.
+# A task that can't pull its image never publishes a metric; ECS reports it within seconds.
 
 resource "aws_cloudwatch_event_rule" "task_failed" {
   name        = "${var.service_name}-task-failed"
@@ -188,7 +205,7 @@ resource "aws_cloudwatch_event_rule" "task_failed" {
     detail-type = ["ECS Task State Change"]
     detail = {
       clusterArn = [local.cluster_arn]
-      group      = [for task in concat([aws_ecs_task_definition.backup], aws_ecs_task_definition.drill) : "family:${task.family}"]
+      group      = [for name in values(local.task_names) : "family:${name}"]
       lastStatus = ["STOPPED"]
       "$or" = [
         { containers = { exitCode = [{ anything-but = 0 }] } },
@@ -200,9 +217,9 @@ resource "aws_cloudwatch_event_rule" "task_failed" {
 
 resource "aws_cloudwatch_event_target" "task_failed" {
   rule = aws_cloudwatch_event_rule.task_failed.name
-  arn  = local.topic_arns.primary
+  arn  = local.topic_arn
 
-  # A message that can't be delivered is not lost: the queue raises an alarm.
+  # A message that can't be delivered goes to the queue, which raises an alarm.
   dead_letter_config {
     arn = aws_sqs_queue.dead_letters.arn
   }
@@ -225,12 +242,12 @@ resource "aws_cloudwatch_event_target" "task_failed" {
 locals {
   log_group = "/ecs/${var.service_name}"
 
-  # What is shown, two graphs a row.
+  # Two graphs in each row.
   own_metric         = { for key, name in local.metrics : key => [local.metrics.namespace, name, local.metrics.dimension, var.service_name] }
   replication_metric = flatten([for name, value in local.replication : [name, value]])
 
-  # Hours since the newest run that stored something and failed at nothing. A metric without a value counts as 0 in an
-  # expression: each says what must be above 0, so that an hour without a run is neither a good one nor the year 1970.
+  # Hours since the newest run that stored something and had no failure. In an expression a missing value counts as 0: the
+  # comparisons with 0 keep an hour without a run from counting as a good one, or as the year 1970.
   recovery_point = [
     concat(local.own_metric.success, [{ id = "stored", stat = "Sum", visible = false }]),
     concat(local.own_metric.failure, [{ id = "failed", stat = "Sum", visible = false }]),
@@ -242,12 +259,16 @@ locals {
   graphs = concat([
     { title = "Recovery point: age of the newest run without a failure, hours", stat = "Sum", metrics = local.recovery_point },
     { title = "Repositories stored, failed, unchanged", stat = "Sum", metrics = [local.own_metric.success, local.own_metric.failure, local.own_metric.unchanged] },
+    { title = "Repositories gone from GitHub, anomaly", stat = "Maximum", metrics = [local.own_metric.vanished, local.own_metric.anomaly] },
     { title = "Runs", stat = "SampleCount", metrics = [local.own_metric.success] },
     { title = "Bytes uploaded", stat = "Sum", metrics = [local.own_metric.bytes] },
     { title = "Duration of a run, seconds", stat = "Maximum", metrics = [local.own_metric.duration] },
     { title = "Replication lag, seconds", stat = "Maximum", region = var.replica_region, metrics = [concat(["AWS/S3", "ReplicationLatency"], local.replication_metric)] },
+    { title = "Objects not replicated after an hour", stat = "Maximum", metrics = [local.own_metric.replication_behind] },
     { title = "Replication failures", stat = "Sum", metrics = [concat(["AWS/S3", "OperationsFailedReplication"], local.replication_metric)] },
-  ], local.drill_graphs...)
+  ], local.check_graphs, local.drill_graphs...)
+
+  check_graphs = [for check in local.checks : { title = "Age of the newest complete backup, seconds", stat = "Maximum", metrics = [local.own_metric.backup_age] }]
 
   drill_graphs = [for drill in local.drills : [
     { title = "Recovery time: slowest restore of a repository in a drill, seconds", stat = "Maximum", metrics = [local.own_metric.restore_seconds] },
@@ -259,7 +280,7 @@ resource "aws_cloudwatch_dashboard" "backup" {
   dashboard_name = "${var.service_name}-${local.region}"
 
   dashboard_body = jsonencode({
-    # A daily run can't be seen in CloudWatch's three hours, and the recovery point needs a good run in sight.
+    # CloudWatch shows three hours by default: too short for a daily run, and the recovery point needs a good run in view.
     start          = "-P7D"
     periodOverride = "inherit"
     widgets = concat(
@@ -267,7 +288,7 @@ resource "aws_cloudwatch_dashboard" "backup" {
         type = "alarm", x = 0, y = 0, width = 24, height = 3
         properties = {
           title  = "Alarms"
-          alarms = [for key in sort(keys(local.alarms)) : aws_cloudwatch_metric_alarm.backup[key].arn if !can(local.alarms[key].measured_in)]
+          alarms = [for key in sort(keys(local.alarms)) : aws_cloudwatch_metric_alarm.backup[key].arn]
         }
       }],
       [for index, graph in local.graphs : {

@@ -1,11 +1,10 @@
-# The restore drill: restore.py verify, from the replica bucket, on a schedule of its own. Nothing here is made while
+# The restore drill: `restore verify` from the replica bucket, on a schedule of its own. Nothing here is created while
 # restore_drill is null.
 
 locals {
-  drill_interval_hours = try(coalesce(var.restore_drill.interval_hours, local.rate_hours.drill), null)
-
-  # null, or the input with what it leaves open filled in.
+  # null, or the input with its gaps filled.
   drill = var.restore_drill == null ? null : merge(var.restore_drill, {
+    schedule_expression  = coalesce(var.restore_drill.schedule_expression, local.drill_default_schedule)
     interval_hours       = local.drill_interval_hours
     window_hours         = local.drill_interval_hours + var.restore_drill.grace_hours
     cpu                  = coalesce(var.restore_drill.cpu, var.task_cpu)
@@ -15,116 +14,101 @@ locals {
   drills       = local.drill == null ? [] : [local.drill]
   drill_name   = "${var.service_name}-drill"
   drill_prefix = "${local.prefix}-drills"
+
+  drill_interval_hours = try(coalesce(var.restore_drill.interval_hours, try(local.derived_hours.drill, null), 24), null)
+
+  # Replication gets two hours before a drill calls the newest copy too old.
+  replication_hours = 2
+
+  drill_command = [for drill in local.drills : [
+    "restore", "verify",
+    "--bucket", local.replica_name,
+    "--region", var.replica_region,
+    "--prefix", local.prefix,
+    "--within-days", tostring(drill.within_days),
+    "--every-hours", tostring(drill.interval_hours),
+    "--max-age-hours", tostring(local.window_hours + local.replication_hours),
+    "--report", "s3://${local.bucket_name}/${local.drill_prefix}/",
+    "--publish",
+  ]]
+
+  frozen_classes = ["GLACIER", "DEEP_ARCHIVE"]
+
+  # The newest manifest is as old as an alarm allows, and names objects that are up to full_backup_days older.
+  newest_backup_days = var.full_backup_days + ceil(local.window_hours / 24)
+
+  drill_problems = compact(flatten([for drill in local.drills : [
+    drill.within_days * 24 >= drill.interval_hours ? "" :
+    "restore_drill.within_days must not be shorter than the time between two drills (${drill.interval_hours} hours): otherwise no drill proves everything. Got: ${drill.within_days}.",
+
+    drill.window_hours <= local.look_back_hours ? "" :
+    "restore_drill: the hours between two drills (${drill.interval_hours}) plus restore_drill.grace_hours (${drill.grace_hours}) must not exceed ${local.look_back_hours}, the most that a CloudWatch alarm looks back. Run drills more often, or shorten the grace.",
+
+    var.restore_drill.interval_hours != null || var.restore_drill.schedule_expression == null || try(local.derived_hours.drill, null) != null ? "" :
+    "restore_drill.interval_hours must be set: the hours between two drills can't be read from restore_drill.schedule_expression. Got: ${jsonencode(var.restore_drill.schedule_expression)}.",
+
+    local.drill_schedule_is_given || !local.backup_is_cron || length(local.backup_starts) > 0 ? "" :
+    "restore_drill.schedule_expression must be set: the minutes at which backup runs start can't be read from schedule_expression. Got: ${var.schedule_expression}.",
+
+    local.drill_is_apart ? "" :
+    "restore_drill.schedule_expression must not start drills together with backup runs (${var.schedule_expression}); two rate() schedules start together. Leave it out, or use for instance cron(${local.middle % 60} ${floor(local.middle / 60)} * * ? *). Got: ${jsonencode(var.restore_drill.schedule_expression)}.",
+
+    length([for transition in var.storage_transitions : transition if contains(local.frozen_classes, transition.storage_class) && transition.days <= local.newest_backup_days]) == 0 ? "" :
+    "storage_transitions must keep objects up to ${local.newest_backup_days} days old out of GLACIER and DEEP_ARCHIVE when restore_drill is set: the newest backup names objects of that age, and a drill can't wait for them. Got: ${jsonencode(var.storage_transitions)}.",
+
+    !contains(local.frozen_classes, coalesce(var.replica_storage_class, "STANDARD")) ? "" :
+    "replica_storage_class must not be GLACIER or DEEP_ARCHIVE when restore_drill is set: a drill can't wait for objects to be restored from there. Got: ${coalesce(var.replica_storage_class, "null")}.",
+  ]]))
 }
 
-# -- task ----------------------------------------------------------------------------------------
+# -- when: never together with a backup run ------------------------------------------------------
+# A drill and the run that it checks would compete for the network, and the drill would prove yesterday's backup.
 
-resource "aws_ecs_task_definition" "drill" {
-  count = length(local.drills)
+locals {
+  backup_is_cron = startswith(var.schedule_expression, "cron(")
+  backup_starts  = try(local.starts.backup, [])
 
-  family                   = local.drill_name
-  requires_compatibilities = ["FARGATE"]
-  network_mode             = "awsvpc"
-  cpu                      = local.drill.cpu
-  memory                   = local.drill.memory
-  execution_role_arn       = aws_iam_role.execution.arn
-  task_role_arn            = aws_iam_role.drill[0].arn
-  tags                     = local.tags
+  # cron(): daily, in the middle of the longest pause between two starts within a day. An unreadable time has no pause.
+  pauses = [
+    for index, start in local.backup_starts :
+    { start = start, minutes = try(local.backup_starts[index + 1], local.backup_starts[0] + 24 * 60) - start }
+  ]
+  middle = try([
+    for pause in local.pauses : (pause.start + floor(pause.minutes / 2)) % (24 * 60) if pause.minutes == max(local.pauses[*].minutes...)
+  ][0], 0)
 
-  ephemeral_storage {
-    size_in_gib = local.drill.ephemeral_storage_gb
-  }
+  # rate(): EventBridge counts from the moment at which the rule is created. A drill comes half a day after a daily run;
+  # otherwise about half an interval after one, at another minute of the hour, as such runs drift through the day.
+  rate    = coalesce(local.rate_hours.backup, 24)
+  after   = local.rate % 24 == 0 ? 12 * 60 : floor(local.rate / 2) * 60 + 30
+  created = one([for start in terraform_data.schedule_start : start.output])
+  shifted = local.created == null ? 0 : (tonumber(formatdate("h", local.created)) * 60 + tonumber(formatdate("m", local.created)) + local.after) % (24 * 60)
 
-  runtime_platform {
-    operating_system_family = "LINUX"
-    cpu_architecture        = var.cpu_architecture
-  }
+  drill_minute           = local.backup_is_cron ? local.middle : local.shifted
+  drill_default_schedule = "cron(${local.drill_minute % 60} ${floor(local.drill_minute / 60)} * * ? *)"
 
-  volume {
-    name = local.scratch.name
-  }
+  drill_schedule_is_given = try(var.restore_drill.schedule_expression, null) != null
+  drill_is_cron           = can(local.starts.drill)
+  drill_is_apart = (
+    !local.drill_schedule_is_given ? true :
+    local.backup_is_cron && local.drill_is_cron ? length(setintersection(local.starts.backup, local.starts.drill)) == 0 :
+    local.backup_is_cron || local.drill_is_cron
+  )
+}
 
-  container_definitions = jsonencode([merge(local.container, {
-    name       = "drill"
-    memory     = local.drill.memory
-    entryPoint = ["python3", "/app/restore.py"]
-    command = [
-      "verify",
-      "--bucket", local.replica_name,
-      "--region", var.replica_region,
-      "--prefix", local.prefix,
-      "--within-days", tostring(local.drill.within_days),
-      "--every-hours", tostring(local.drill.interval_hours),
-      "--report", "s3://${local.bucket_name}/${local.drill_prefix}/",
-      "--publish",
-    ]
-    environment = [for name in ["AWS_REGION", "SERVICE_NAME", "TMPDIR"] : { name = name, value = local.environment[name] }]
+# When the rule of a rate() schedule was created, about.
+resource "terraform_data" "schedule_start" {
+  count = local.backup_is_cron || var.restore_drill == null || local.drill_schedule_is_given ? 0 : 1
 
-    logConfiguration = {
-      logDriver = "awslogs"
-      options   = merge(local.log_options, { "awslogs-stream-prefix" = "drill" })
-    }
-  })])
+  input            = timestamp()
+  triggers_replace = [var.schedule_expression, var.schedule_enabled]
 
   lifecycle {
-    precondition {
-      condition     = local.drill.within_days * 24 >= local.drill.interval_hours
-      error_message = "restore_drill.within_days must not be shorter than the hours between two drills (interval_hours, or those of its schedule_expression: ${local.drill.interval_hours}): no drill would prove everything. Got: ${local.drill.within_days}."
-    }
-
-    precondition {
-      condition     = alltrue([for one in var.storage_transitions : !contains(["GLACIER", "DEEP_ARCHIVE"], one.storage_class) || one.days * 24 > local.window_hours])
-      error_message = "storage_transitions must leave the newest backup, up to ${local.window_hours} hours old, out of GLACIER and DEEP_ARCHIVE where restore_drill is on: a drill can't wait for what must be thawed first. Got: ${jsonencode(var.storage_transitions)}."
-    }
+    ignore_changes = [input]
   }
 }
 
-# -- schedule ------------------------------------------------------------------------------------
-
-resource "aws_cloudwatch_event_rule" "drill" {
-  count = length(local.drills)
-
-  name                = local.drill_name
-  description         = "Starts a restore drill of ${var.service_name}"
-  schedule_expression = local.drill.schedule_expression
-  state               = var.schedule_enabled ? "ENABLED" : "DISABLED"
-  tags                = local.tags
-}
-
-resource "aws_cloudwatch_event_target" "drill" {
-  count = length(local.drills)
-
-  rule     = aws_cloudwatch_event_rule.drill[0].name
-  arn      = local.cluster_arn
-  role_arn = aws_iam_role.schedule.arn
-
-  ecs_target {
-    task_definition_arn = aws_ecs_task_definition.drill[0].arn
-    launch_type         = "FARGATE"
-    task_count          = 1
-
-    network_configuration {
-      subnets          = var.subnet_ids
-      security_groups  = [aws_security_group.task.id]
-      assign_public_ip = var.assign_public_ip
-    }
-  }
-
-  # As for a backup run: an hour of tries, then the queue, which raises an alarm.
-  retry_policy {
-    maximum_event_age_in_seconds = 3600
-    maximum_retry_attempts       = 20
-  }
-
-  dead_letter_config {
-    arn = aws_sqs_queue.dead_letters.arn
-  }
-
-  # A start before the role may start anything would be lost.
-  depends_on = [aws_iam_role_policy.schedule]
-}
-
-# -- role: what container/restore.py verify may do -----------------------------------------------
+# -- role: what `restore verify` may do ----------------------------------------------------------
 
 resource "aws_iam_role" "drill" {
   count = length(local.drills)
@@ -132,7 +116,7 @@ resource "aws_iam_role" "drill" {
   name                 = "${local.drill_name}-${local.region}"
   path                 = var.iam.path
   permissions_boundary = var.iam.permissions_boundary_arn
-  description          = "What a restore drill may do: read the replica, tell the result"
+  description          = "What a restore drill may do: read the replica, report the result"
   assume_role_policy   = data.aws_iam_policy_document.trust["task"].json
   tags                 = local.tags
 }
@@ -148,8 +132,8 @@ resource "aws_iam_role_policy" "drill" {
 data "aws_iam_policy_document" "drill" {
   count = length(local.drills)
 
-  # Without it: no dates are found, and an object that is gone looks like one that may not be read. No condition on the
-  # prefix: a read of one object has none, so S3 would answer 403 to each that is missing.
+  # Without it: no backup is found, and an object that does not exist looks like one that may not be read. No condition on
+  # the prefix: reading an object sends none, so S3 would answer 403 instead of 404.
   statement {
     sid       = "ListReplicas"
     actions   = ["s3:ListBucket"]
@@ -169,15 +153,15 @@ data "aws_iam_policy_document" "drill" {
     }
   }
 
-  # Without it: nothing can be restored. Manifests are read as they are, bundles by the version that the manifest names.
+  # Without it: nothing can be restored. Manifests are read by key, bundles by the version that the manifest names.
   statement {
     sid       = "ReadReplicas"
     actions   = ["s3:GetObject", "s3:GetObjectVersion"]
     resources = ["${local.replica_arn}/${local.prefix}/*"]
   }
 
-  # Without these two: the drill fails, as nobody could look up what was proven, the next drill included, which goes on
-  # where this one ended. No backup has such a key.
+  # Without these two: the drill fails, because its report could not be stored, nor read by the next drill, which continues
+  # where this one ended. Backups have other keys.
   statement {
     sid       = "FindReports"
     actions   = ["s3:ListBucket"]
@@ -196,7 +180,7 @@ data "aws_iam_policy_document" "drill" {
     resources = ["${local.bucket_arn}/${local.drill_prefix}/*"]
   }
 
-  # Without it: no metrics, and the alarm that no drill ran goes off. CloudWatch has no resources to name.
+  # Without it: no metrics, and the alarm that no drill ran fires. CloudWatch has no resources to name.
   statement {
     sid       = "PublishMetrics"
     actions   = ["cloudwatch:PutMetricData"]
@@ -209,7 +193,7 @@ data "aws_iam_policy_document" "drill" {
     }
   }
 
-  # Without it: S3 can't decrypt what is read.
+  # Without it: S3 can't decrypt the replicas.
   dynamic "statement" {
     for_each = local.kms_key_arns.replica == null ? [] : [local.kms_key_arns.replica]
 
@@ -226,7 +210,7 @@ data "aws_iam_policy_document" "drill" {
     }
   }
 
-  # Without it: S3 can't encrypt the report, nor decrypt the last one.
+  # Without it: S3 can't encrypt the report, nor decrypt the previous one.
   dynamic "statement" {
     for_each = local.kms_key_arns.primary == null ? [] : [local.kms_key_arns.primary]
 

@@ -1,4 +1,4 @@
-# What runs and when: logs, cluster, task, network, schedule.
+# What runs, and when: logs, cluster, tasks, network, schedules.
 
 # -- logs ----------------------------------------------------------------------------------------
 
@@ -9,7 +9,7 @@ resource "aws_cloudwatch_log_group" "task" {
   tags              = local.tags
 }
 
-# Container Insights would make this group by itself and keep it forever.
+# Otherwise Container Insights creates this group itself, and it never expires.
 resource "aws_cloudwatch_log_group" "container_insights" {
   count = var.existing.cluster == null ? 1 : 0
 
@@ -40,63 +40,95 @@ locals {
   cluster_name = var.existing.cluster != null ? reverse(split("/", var.existing.cluster.arn))[0] : aws_ecs_cluster.backup[0].name
 }
 
-# -- task ----------------------------------------------------------------------------------------
+# -- tasks ---------------------------------------------------------------------------------------
 
 locals {
   scratch = { name = "scratch", path = "/scratch" }
 
-  # As the program's own default, of the vCPUs that are paid for: a task on Fargate may see more than that.
+  # The program's own default, applied to the vCPUs that are paid for: a Fargate task may see more.
   default_concurrency = min(64, 8 * max(1, floor(var.task_cpu / 1024)))
 
-  # A variable that is not set leaves the program its own default.
-  environment = { for name, value in {
+  variables = {
+    ANOMALY_PERCENT            = var.anomaly_percent
     AWS_REGION                 = local.region
     BACKUP_CONCURRENCY         = coalesce(var.concurrency, local.default_concurrency)
+    BACKUP_EXCLUDE             = length(var.repositories.exclude) == 0 ? null : join(",", var.repositories.exclude)
+    BACKUP_INCLUDE             = join(",", var.repositories.include) == "*" ? null : join(",", var.repositories.include)
+    BACKUP_SKIP_ARCHIVED       = var.repositories.skip_archived ? "true" : null
+    BACKUP_SKIP_FORKS          = var.repositories.skip_forks ? "true" : null
     FULL_BACKUP_DAYS           = var.full_backup_days
     GITHUB_API_URL             = var.github_urls.api
     GITHUB_APP_ID              = var.github_app_id
     GITHUB_APP_INSTALLATION_ID = var.github_app_installation_id
     GITHUB_APP_KEY_SECRET_ARN  = local.secret_arn
+    GITHUB_CA_PEM              = var.github_ca_pem
     GITHUB_SERVER_URL          = var.github_urls.server
+    RUN_DEADLINE_HOURS         = local.deadline_hours
     S3_BUCKET                  = local.bucket_name
     S3_PREFIX                  = local.prefix
     SERVICE_NAME               = var.service_name
     TMPDIR                     = local.scratch.path
-  } : name => tostring(value) if value != null }
-
-  # What every container has, whatever runs in it. Each says its memory besides, which is its task's: only then does the
-  # program see that limit (cgroup). Without it, Fargate shows what the machine below has, about twice as much.
-  container = {
-    image                  = local.image_uri
-    essential              = true
-    readonlyRootFilesystem = true
-    stopTimeout            = 120
-    mountPoints            = [{ sourceVolume = local.scratch.name, containerPath = local.scratch.path, readOnly = false }]
-
-    linuxParameters = {
-      # Collects the processes that a stopped git leaves behind.
-      initProcessEnabled = true
-      capabilities       = { drop = ["ALL"] }
-    }
   }
-  log_options = {
-    "awslogs-group"  = aws_cloudwatch_log_group.task.name
-    "awslogs-region" = local.region
-  }
+
+  # The program uses its own default for a variable that is not set.
+  environment = merge(var.extra_environment, { for name, value in local.variables : name => tostring(value) if value != null })
+
+  # The names of tasks, task definitions and rules.
+  task_names = merge(
+    { backup = var.service_name },
+    { for drill in local.drills : "drill" => local.drill_name },
+    { for check in local.checks : "check" => local.check_name },
+  )
+
+  # Each starts on a schedule and runs one command of the image. `problems` are refused at plan.
+  tasks = merge(
+    {
+      backup = {
+        purpose              = "a backup run"
+        command              = ["backup"]
+        environment          = local.environment
+        role_arn             = aws_iam_role.task.arn
+        cpu                  = var.task_cpu
+        memory               = var.task_memory
+        ephemeral_storage_gb = var.task_ephemeral_storage_gb
+        schedule_expression  = var.schedule_expression
+        problems             = local.backup_problems
+      }
+    },
+    { for drill in local.drills : "drill" => {
+      purpose              = "a restore drill"
+      command              = local.drill_command[0]
+      environment          = merge(var.extra_environment, { for name in ["AWS_REGION", "SERVICE_NAME", "TMPDIR"] : name => local.environment[name] })
+      role_arn             = aws_iam_role.drill[0].arn
+      cpu                  = drill.cpu
+      memory               = drill.memory
+      ephemeral_storage_gb = drill.ephemeral_storage_gb
+      schedule_expression  = drill.schedule_expression
+      problems             = local.drill_problems
+    } },
+    { for check in local.checks : "check" => merge(check, {
+      purpose     = "an age check"
+      environment = merge(var.extra_environment, { for name in ["AWS_REGION", "S3_BUCKET", "S3_PREFIX", "SERVICE_NAME", "TMPDIR"] : name => local.environment[name] })
+      role_arn    = aws_iam_role.check[0].arn
+      problems    = []
+    }) },
+  )
 }
 
-resource "aws_ecs_task_definition" "backup" {
-  family                   = var.service_name
+resource "aws_ecs_task_definition" "task" {
+  for_each = local.tasks
+
+  family                   = local.task_names[each.key]
   requires_compatibilities = ["FARGATE"]
   network_mode             = "awsvpc"
-  cpu                      = var.task_cpu
-  memory                   = var.task_memory
+  cpu                      = each.value.cpu
+  memory                   = each.value.memory
   execution_role_arn       = aws_iam_role.execution.arn
-  task_role_arn            = aws_iam_role.task.arn
+  task_role_arn            = each.value.role_arn
   tags                     = local.tags
 
   ephemeral_storage {
-    size_in_gib = var.task_ephemeral_storage_gb
+    size_in_gib = each.value.ephemeral_storage_gb
   }
 
   runtime_platform {
@@ -109,16 +141,42 @@ resource "aws_ecs_task_definition" "backup" {
     name = local.scratch.name
   }
 
-  container_definitions = jsonencode([merge(local.container, {
-    name        = "backup"
-    memory      = var.task_memory
-    environment = [for name in sort(keys(local.environment)) : { name = name, value = local.environment[name] }]
+  container_definitions = jsonencode([{
+    name    = each.key
+    image   = local.image_uri
+    command = each.value.command
+
+    # The task's memory again: only then does the program see the limit (cgroup). Otherwise Fargate shows it the memory
+    # of the host, about twice as much.
+    memory                 = each.value.memory
+    essential              = true
+    readonlyRootFilesystem = true
+    stopTimeout            = 120
+    mountPoints            = [{ sourceVolume = local.scratch.name, containerPath = local.scratch.path, readOnly = false }]
+    environment            = [for name in sort(keys(each.value.environment)) : { name = name, value = each.value.environment[name] }]
+
+    linuxParameters = {
+      # Reaps the processes that a stopped git leaves behind.
+      initProcessEnabled = true
+      capabilities       = { drop = ["ALL"] }
+    }
 
     logConfiguration = {
       logDriver = "awslogs"
-      options   = merge(local.log_options, { "awslogs-stream-prefix" = "backup" })
+      options = {
+        "awslogs-group"         = aws_cloudwatch_log_group.task.name
+        "awslogs-region"        = local.region
+        "awslogs-stream-prefix" = each.key
+      }
     }
-  })])
+  }])
+
+  lifecycle {
+    precondition {
+      condition     = length(each.value.problems) == 0
+      error_message = join("\n\n", each.value.problems)
+    }
+  }
 }
 
 # -- network -------------------------------------------------------------------------------------
@@ -138,42 +196,87 @@ resource "aws_security_group" "task" {
   }
 }
 
-resource "aws_vpc_security_group_egress_rule" "https" {
-  for_each = { ipv4 = { cidr_ipv4 = "0.0.0.0/0", cidr_ipv6 = null }, ipv6 = { cidr_ipv4 = null, cidr_ipv6 = "::/0" } }
+locals {
+  security_group_ids = concat([aws_security_group.task.id], var.network.security_group_ids)
 
-  security_group_id = aws_security_group.task.id
-  description       = "GitHub and AWS have no fixed addresses"
-  cidr_ipv4         = each.value.cidr_ipv4
-  cidr_ipv6         = each.value.cidr_ipv6
-  ip_protocol       = "tcp"
-  from_port         = 443
-  to_port           = 443
-  tags              = local.tags
+  # GitHub and AWS have no fixed addresses.
+  egress = merge(
+    { for cidr in var.network.https_cidrs : "HTTPS to ${cidr}" => { protocol = "tcp", port = 443, to = cidr } },
+    var.network.egress,
+  )
 }
 
-# -- schedule ------------------------------------------------------------------------------------
+resource "aws_vpc_security_group_egress_rule" "task" {
+  for_each = local.egress
 
-resource "aws_cloudwatch_event_rule" "backup" {
-  name                = var.service_name
-  description         = "Starts a backup run of ${var.service_name}"
-  schedule_expression = var.schedule_expression
+  security_group_id            = aws_security_group.task.id
+  description                  = each.key
+  cidr_ipv4                    = strcontains(each.value.to, ".") ? each.value.to : null
+  cidr_ipv6                    = strcontains(each.value.to, ":") ? each.value.to : null
+  referenced_security_group_id = startswith(each.value.to, "sg-") ? each.value.to : null
+  prefix_list_id               = startswith(each.value.to, "pl-") ? each.value.to : null
+  ip_protocol                  = each.value.protocol
+  from_port                    = each.value.port
+  to_port                      = each.value.port
+  tags                         = local.tags
+}
+
+# -- schedules -----------------------------------------------------------------------------------
+
+locals {
+  schedules = {
+    for name, expression in { backup = var.schedule_expression, drill = try(var.restore_drill.schedule_expression, null) } :
+    name => expression if expression != null
+  }
+
+  interval_hours = coalesce(var.run_interval_hours, local.derived_hours.backup, 24)
+  deadline_hours = coalesce(var.run_deadline_hours, local.interval_hours)
+
+  # Hours without a run before somebody is told.
+  window_hours = local.interval_hours + var.run_grace_hours
+
+  # How far a CloudWatch alarm looks back at most, in hours.
+  look_back_hours = 168
+
+  backup_problems = compact([
+    var.run_interval_hours != null || local.derived_hours.backup != null ? "" :
+    "run_interval_hours must be set: the hours between two runs can't be read from schedule_expression. Set the longest time between two starts, in hours. Got: ${var.schedule_expression}.",
+
+    var.backup_retention_days == 0 || var.backup_retention_days * 24 >= 2 * local.interval_hours ? "" :
+    "backup_retention_days must be at least ${ceil(2 * local.interval_hours / 24)}, twice the ${local.interval_hours} hours between two runs: otherwise one missed run leaves no backup. Got: ${var.backup_retention_days}.",
+
+    length(setintersection(keys(var.extra_environment), keys(local.variables))) == 0 ? "" :
+    "extra_environment must not set what the module sets itself: ${join(", ", setintersection(keys(var.extra_environment), keys(local.variables)))}. Use the module's inputs.",
+  ])
+}
+
+resource "aws_cloudwatch_event_rule" "task" {
+  for_each = local.tasks
+
+  name                = local.task_names[each.key]
+  description         = "Starts ${each.value.purpose} of ${var.service_name}"
+  schedule_expression = each.value.schedule_expression
   state               = var.schedule_enabled ? "ENABLED" : "DISABLED"
   tags                = local.tags
 }
 
-resource "aws_cloudwatch_event_target" "backup" {
-  rule     = aws_cloudwatch_event_rule.backup.name
+resource "aws_cloudwatch_event_target" "task" {
+  for_each = local.tasks
+
+  rule     = aws_cloudwatch_event_rule.task[each.key].name
   arn      = local.cluster_arn
   role_arn = aws_iam_role.schedule.arn
 
   ecs_target {
-    task_definition_arn = aws_ecs_task_definition.backup.arn
-    launch_type         = "FARGATE"
-    task_count          = 1
+    task_definition_arn     = aws_ecs_task_definition.task[each.key].arn
+    launch_type             = "FARGATE"
+    task_count              = 1
+    propagate_tags          = "TASK_DEFINITION"
+    enable_ecs_managed_tags = true
 
     network_configuration {
       subnets          = var.subnet_ids
-      security_groups  = [aws_security_group.task.id]
+      security_groups  = local.security_group_ids
       assign_public_ip = var.assign_public_ip
     }
   }
@@ -188,7 +291,7 @@ resource "aws_cloudwatch_event_target" "backup" {
     arn = aws_sqs_queue.dead_letters.arn
   }
 
-  # A start before the role may start anything would be lost.
+  # Without it, a start that comes before the role's permissions is lost.
   depends_on = [aws_iam_role_policy.schedule]
 }
 

@@ -1,20 +1,31 @@
 # Who may do what. Each statement says what breaks without it; tests evaluate every AWS call of a real run against them.
 
 locals {
-  # A role can be assumed by its service on behalf of this account only.
+  # A service assumes a role only for this account, and the schedule's role only for its own rules.
   trust = {
     task      = { service = "ecs-tasks.amazonaws.com", source_arns = ["arn:${local.partition}:ecs:${local.region}:${local.account_id}:*"] }
     execution = { service = "ecs-tasks.amazonaws.com", source_arns = ["arn:${local.partition}:ecs:${local.region}:${local.account_id}:*"] }
-    schedule = {
-      service     = "events.amazonaws.com"
-      source_arns = [for rule in concat([var.service_name], local.drill == null ? [] : [local.drill_name]) : "arn:${local.partition}:events:${local.region}:${local.account_id}:rule/${rule}"]
-    }
-    # S3 documents no source ARN for replication; one that it did not send would keep everything from being copied.
-    replication = { service = "s3.amazonaws.com", source_arns = [] }
+    schedule  = { service = "events.amazonaws.com", source_arns = [for name in values(local.task_names) : "arn:${local.partition}:events:${local.region}:${local.account_id}:rule/${name}"] }
   }
 
   # Private images need permissions; public ones (public.ecr.aws, ghcr.io) need none.
   private_image = try(regex("^(?P<account>[0-9]{12})\\.dkr[.-]ecr(?:-fips)?\\.(?P<region>[a-z0-9-]+)\\.[a-z.]+/(?P<name>[^@:]+)", local.image_uri), null)
+}
+
+# Do not add a condition: AWS's trust policy for replication has none, and S3 does not document that it sends
+# aws:SourceAccount or aws:SourceArn here. If S3 does not send it, such a condition keeps everything from being
+# replicated. No other account can use the role: IAM passes a role only within its own account.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html
+data "aws_iam_policy_document" "replication_trust" {
+  statement {
+    sid     = "AssumedByS3"
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["s3.amazonaws.com"]
+    }
+  }
 }
 
 data "aws_iam_policy_document" "trust" {
@@ -35,19 +46,15 @@ data "aws_iam_policy_document" "trust" {
       values   = [local.account_id]
     }
 
-    dynamic "condition" {
-      for_each = length(each.value.source_arns) == 0 ? [] : [each.value.source_arns]
-
-      content {
-        test     = "ArnLike"
-        variable = "aws:SourceArn"
-        values   = condition.value
-      }
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values   = each.value.source_arns
     }
   }
 }
 
-# == task: what container/backup.py may do =======================================================
+# == task: what a backup run may do ==============================================================
 
 resource "aws_iam_role" "task" {
   name                 = "${var.service_name}-task-${local.region}"
@@ -72,22 +79,35 @@ data "aws_iam_policy_document" "task" {
     resources = [local.secret_arn]
   }
 
-  # Without it: exit code 2, "takes no objects". No deletion, so that a stolen token of the task destroys nothing.
+  # Without it: exit code 2, "takes no objects". There is no permission to delete: a stolen task role destroys nothing.
   statement {
     sid       = "PutBundlesAndManifest"
     actions   = ["s3:PutObject"]
     resources = ["${local.bucket_arn}/${local.prefix}/*"]
   }
 
-  # Without it: exit code 1, the manifest can't be read back; and every repository is cloned on every run, as the last
-  # bundle of one that did not change can't be copied. Only what the program itself wrote.
+  # Without it: exit code 1, because the manifest can't be read back; every repository is cloned on every run; and nobody
+  # knows what is replicated: HeadObject, which tells the replication status, needs these too.
   statement {
     sid       = "ReadBackups"
     actions   = ["s3:GetObject", "s3:GetObjectVersion"]
     resources = ["${local.bucket_arn}/${local.prefix}/*"]
   }
 
-  # Without it: an upload that was stopped stays, unseen and paid for, until the lifecycle removes it.
+  # Without it: a manifest that somebody deleted is not found, and the next run clones every repository.
+  statement {
+    sid       = "ListVersionsOfManifests"
+    actions   = ["s3:ListBucketVersions"]
+    resources = [local.bucket_arn]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["${local.prefix}/*"]
+    }
+  }
+
+  # Without it: the parts of an interrupted upload stay, unseen and paid for, until the lifecycle rule removes them.
   statement {
     sid       = "AbortUploads"
     actions   = ["s3:AbortMultipartUpload"]
@@ -101,7 +121,7 @@ data "aws_iam_policy_document" "task" {
     resources = [local.bucket_arn]
   }
 
-  # Without it: no metrics, and the alarm that nothing ran goes off. CloudWatch has no resources to name.
+  # Without it: no metrics, and the alarm that nothing ran fires. CloudWatch has no resources to name.
   statement {
     sid       = "PublishMetrics"
     actions   = ["cloudwatch:PutMetricData"]
@@ -114,7 +134,7 @@ data "aws_iam_policy_document" "task" {
     }
   }
 
-  # Without it: S3 can't encrypt what is put; an upload in parts needs Decrypt too.
+  # Without it: S3 can't encrypt the bundles. A multipart upload needs Decrypt too.
   dynamic "statement" {
     for_each = local.kms_key_arns.primary == null ? [] : [local.kms_key_arns.primary]
 
@@ -149,13 +169,13 @@ data "aws_iam_policy_document" "task" {
   }
 }
 
-# == execution: what Fargate does before and around the program ==================================
+# == execution: what Fargate does to start a task and ship its logs ==============================
 
 resource "aws_iam_role" "execution" {
   name                 = "${var.service_name}-execution-${local.region}"
   path                 = var.iam.path
   permissions_boundary = var.iam.permissions_boundary_arn
-  description          = "What Fargate does to start a run and to carry its logs away"
+  description          = "What Fargate does to start a task and ship its logs"
   assume_role_policy   = data.aws_iam_policy_document.trust["execution"].json
   tags                 = local.tags
 }
@@ -171,10 +191,10 @@ data "aws_iam_policy_document" "execution" {
   statement {
     sid       = "WriteLogs"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = [for prefix in concat(["backup"], local.drill == null ? [] : ["drill"]) : "${aws_cloudwatch_log_group.task.arn}:log-stream:${prefix}/*"]
+    resources = [for name in keys(local.task_names) : "${aws_cloudwatch_log_group.task.arn}:log-stream:${name}/*"]
   }
 
-  # Without these two: "CannotPullContainerError". The token is the account's and has no resource to name.
+  # Without these two: "CannotPullContainerError". The registry token has no resource to name.
   dynamic "statement" {
     for_each = local.private_image == null ? [] : [local.private_image]
 
@@ -196,7 +216,7 @@ data "aws_iam_policy_document" "execution" {
   }
 }
 
-# == schedule: what EventBridge does at each tick ================================================
+# == schedule: what EventBridge does to start a task =============================================
 
 resource "aws_iam_role" "schedule" {
   name                 = "${var.service_name}-schedule-${local.region}"
@@ -218,7 +238,7 @@ data "aws_iam_policy_document" "schedule" {
   statement {
     sid       = "StartTheTask"
     actions   = ["ecs:RunTask"]
-    resources = [for task in concat([aws_ecs_task_definition.backup], aws_ecs_task_definition.drill) : "${task.arn_without_revision}:*"]
+    resources = [for task in aws_ecs_task_definition.task : "${task.arn_without_revision}:*"]
 
     condition {
       test     = "ArnEquals"
@@ -227,11 +247,24 @@ data "aws_iam_policy_document" "schedule" {
     }
   }
 
-  # Without it: RunTask is refused, as it hands the task its own role and that of the execution.
+  # Without it: RunTask is refused, because the task is started with tags. Only while it is started.
+  statement {
+    sid       = "TagTheTask"
+    actions   = ["ecs:TagResource"]
+    resources = ["arn:${local.partition}:ecs:${local.region}:${local.account_id}:task/${local.cluster_name}/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "ecs:CreateAction"
+      values   = ["RunTask"]
+    }
+  }
+
+  # Without it: RunTask is refused, because it passes the task its own role and the execution role.
   statement {
     sid       = "HandOverTheRoles"
     actions   = ["iam:PassRole"]
-    resources = concat([aws_iam_role.task.arn, aws_iam_role.execution.arn], aws_iam_role.drill[*].arn)
+    resources = distinct(concat([aws_iam_role.execution.arn], [for task in local.tasks : task.role_arn]))
 
     condition {
       test     = "StringEquals"
@@ -241,14 +274,14 @@ data "aws_iam_policy_document" "schedule" {
   }
 }
 
-# == replication: what S3 does to copy to the other region =======================================
+# == replication: what S3 does to copy objects to the other region ===============================
 
 resource "aws_iam_role" "replication" {
   name                 = "${var.service_name}-replication-${local.region}"
   path                 = var.iam.path
   permissions_boundary = var.iam.permissions_boundary_arn
   description          = "Copies backups to the replica bucket"
-  assume_role_policy   = data.aws_iam_policy_document.trust["replication"].json
+  assume_role_policy   = data.aws_iam_policy_document.replication_trust.json
   tags                 = local.tags
 }
 
@@ -279,14 +312,14 @@ data "aws_iam_policy_document" "replication" {
     resources = ["${local.bucket_arn}/*"]
   }
 
-  # Without it: OperationsFailedReplication. Not s3:ReplicateDelete: a deletion stays where it happened.
+  # Without it: OperationsFailedReplication. Without s3:ReplicateDelete, a deletion stays where it happened.
   statement {
     sid       = "WriteReplicas"
     actions   = concat(["s3:ReplicateObject", "s3:ReplicateTags"], local.replica_is_foreign ? ["s3:ObjectOwnerOverrideToBucketOwner"] : [])
     resources = ["${local.replica_arn}/*"]
   }
 
-  # Without these two: objects under a customer's key are left out.
+  # Without these two: objects encrypted with a customer key are not replicated.
   dynamic "statement" {
     for_each = local.kms_key_arns.primary == null ? [] : [local.kms_key_arns.primary]
 
@@ -320,11 +353,11 @@ data "aws_iam_policy_document" "replication" {
   }
 }
 
-# == policies of resources =======================================================================
+# == resource policies ===========================================================================
 
-# Admins (whoever the account's IAM lets) may manage the secret, the writers may store a key, the task may read it.
+# Whoever the account's IAM allows may manage the secret, the writers may store the key, only the task may read it.
 data "aws_iam_policy_document" "app_key" {
-  # Without it: the writers need a policy of their own to store the key.
+  # Without it: the writers need an IAM policy of their own to store the key.
   statement {
     sid       = "WritersStoreTheKey"
     actions   = ["secretsmanager:DescribeSecret", "secretsmanager:PutSecretValue"]
@@ -376,7 +409,7 @@ data "aws_iam_policy_document" "app_key" {
 }
 
 data "aws_iam_policy_document" "dead_letters" {
-  # Without it: starts that failed vanish.
+  # Without it: failed starts are lost.
   statement {
     sid       = "TheScheduleLeavesFailedStarts"
     actions   = ["sqs:SendMessage"]
@@ -390,19 +423,17 @@ data "aws_iam_policy_document" "dead_letters" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = concat([aws_cloudwatch_event_rule.backup.arn, aws_cloudwatch_event_rule.task_failed.arn], aws_cloudwatch_event_rule.drill[*].arn)
+      values   = concat([aws_cloudwatch_event_rule.task_failed.arn], [for rule in aws_cloudwatch_event_rule.task : rule.arn])
     }
   }
 }
 
 data "aws_iam_policy_document" "alarms" {
-  for_each = local.topic_regions
-
-  # Without it: alarms change their state and nobody hears of it.
+  # Without it: alarms change state and nobody is told.
   statement {
     sid       = "AlarmsNotify"
     actions   = ["sns:Publish"]
-    resources = ["arn:${local.partition}:sns:${each.value}:${local.account_id}:${local.topic_name}"]
+    resources = ["arn:${local.partition}:sns:${local.region}:${local.account_id}:${local.topic_name}"]
 
     principals {
       type        = "Service"
@@ -416,12 +447,12 @@ data "aws_iam_policy_document" "alarms" {
     }
   }
 
-  # Without it: tasks that fail to start are not told. No condition: a topic's policy that has one for EventBridge may
-  # keep the message away, and a message too many is better than one too few.
+  # Without it: nobody is told of a task that does not start. No condition: with one, EventBridge's message may be refused,
+  # and a message too many is better than one too few.
   statement {
     sid       = "TaskEventsNotify"
     actions   = ["sns:Publish"]
-    resources = ["arn:${local.partition}:sns:${each.value}:${local.account_id}:${local.topic_name}"]
+    resources = ["arn:${local.partition}:sns:${local.region}:${local.account_id}:${local.topic_name}"]
 
     principals {
       type        = "Service"
@@ -431,9 +462,9 @@ data "aws_iam_policy_document" "alarms" {
 }
 
 data "aws_iam_policy_document" "alarms_key" {
-  #checkov:skip=CKV_AWS_109:a key's policy speaks of its own key only, and without the account nobody could change it
-  #checkov:skip=CKV_AWS_111:a key's policy speaks of its own key only
-  #checkov:skip=CKV_AWS_356:a key's policy speaks of its own key only
+  #checkov:skip=CKV_AWS_109:a key policy applies to its own key only, and without the account nobody could change it
+  #checkov:skip=CKV_AWS_111:a key policy applies to its own key only
+  #checkov:skip=CKV_AWS_356:a key policy applies to its own key only
 
   # Without it: nobody could ever change or delete the key again.
   statement {
@@ -447,8 +478,8 @@ data "aws_iam_policy_document" "alarms_key" {
     }
   }
 
-  # Without it: CloudWatch and EventBridge can't write to the encrypted topic, and every alarm is silent. The key that AWS
-  # manages (alias/aws/sns) can't be given this, which is why there is one of our own.
+  # Without it: CloudWatch and EventBridge can't publish to the encrypted topic, and every alarm is silent. The policy of the
+  # AWS-managed key (alias/aws/sns) can't be changed, which is why the module has its own.
   statement {
     sid       = "AlarmsAndEventsPublish"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]

@@ -1,4 +1,4 @@
-# What every file shares: versions, where we are, names, and the secret that holds the App's key.
+# What the other files share: provider version, account and region, names, and the secret for the App's key.
 
 terraform {
   required_version = ">= 1.9"
@@ -6,7 +6,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = "~> 6.0"
+      version = ">= 6.0"
     }
   }
 }
@@ -16,7 +16,7 @@ data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
-  # The version of container/version.py: the image that the module starts is the one it was released with.
+  # The same version as in container/github_s3_backup/version.py: each release of the module runs its own image.
   release       = "0.1.0"
   default_image = "public.ecr.aws/terraform-aws-github-backup/github-backup:${local.release}"
   image_uri     = coalesce(var.image_uri, local.default_image)
@@ -27,17 +27,23 @@ locals {
   dns_suffix = data.aws_partition.current.dns_suffix
   tags       = merge(var.tags, { Service = var.service_name })
 
-  kms_key_arns = var.kms_key_arns != null ? var.kms_key_arns : { logs = null, primary = null, replica = null, secret = null, topic = null }
+  # null where the user names no key.
+  kms_key_arns = { for use in ["logs", "primary", "replica", "secret", "topic"] : use => try(var.kms_key_arns[use], null) }
 
-  # Names that container/metrics.py has too; a test compares them.
+  # container/github_s3_backup/metrics.py has the same names; a test compares them.
   metrics = {
     namespace = "GitHubBackup"
     dimension = "Service"
-    success   = "BackupSuccess"
-    failure   = "BackupFailure"
-    duration  = "RunDuration"
-    bytes     = "BytesUploaded"
-    unchanged = "RepositoriesUnchanged"
+
+    success            = "BackupSuccess"
+    failure            = "BackupFailure"
+    duration           = "RunDuration"
+    bytes              = "BytesUploaded"
+    unchanged          = "RepositoriesUnchanged"
+    vanished           = "RepositoriesVanished"
+    anomaly            = "BackupAnomaly"
+    replication_behind = "ReplicationBehind"
+    backup_age         = "NewestBackupAge"
 
     restore_verified = "RestoreVerified"
     restore_failed   = "RestoreFailed"
@@ -45,25 +51,7 @@ locals {
   }
   prefix = "github-backup"
 
-  # EventBridge's schedules; in a cron() exactly one of the two days is ?.
-  schedule_forms = [
-    "^rate\\((1 (hour|day)|([2-9]|[1-9][0-9]+) (hours|days))\\)$",
-    "^cron\\([0-9,*/-]+ [0-9,*/-]+ \\? [0-9A-Z,*/-]+ [0-9A-Z,*/#L-]+ [0-9,*/-]+\\)$",
-    "^cron\\([0-9,*/-]+ [0-9,*/-]+ [0-9,*/LW-]+ [0-9A-Z,*/-]+ \\? [0-9,*/-]+\\)$",
-  ]
-  schedule_rule = "rate(1 hour), rate(N hours), rate(1 day), rate(N days), or cron() with six fields of which exactly one of day-of-month and day-of-week is ?, such as cron(0 3 * * ? *)"
-
-  # Hours between two starts of a rate() schedule; a cron() one counts as daily.
-  rate_hours = {
-    for name, expression in { backup = var.schedule_expression, drill = try(var.restore_drill.schedule_expression, "") } :
-    name => try(tonumber(regex("^rate\\(([0-9]+) hour", expression)[0]), 24 * regex("^rate\\(([0-9]+) day", expression)[0], 24)
-  }
-
-  # Hours without a run until somebody is told.
-  interval_hours = coalesce(var.run_interval_hours, local.rate_hours.backup)
-  window_hours   = local.interval_hours + var.run_grace_hours
-
-  # Memory that Fargate sells for each amount of CPU, MiB.
+  # The memory sizes in MiB that Fargate offers for each CPU size.
   # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
   fargate_memory = {
     "256"   = [512, 1024, 2048]
@@ -81,21 +69,21 @@ locals {
 check "image_is_pinned" {
   assert {
     condition     = var.image_uri == null || can(regex("(@sha256:[0-9a-f]{64}|:[0-9a-f]{40})$", local.image_uri))
-    error_message = "image_uri is not pinned: ${local.image_uri} may be another image tomorrow. Use repository@sha256:digest, or a tag that is a commit's SHA."
+    error_message = "image_uri is not pinned: ${local.image_uri} may be another image tomorrow. Use repository@sha256:digest, or a commit SHA as the tag."
   }
 }
 
 # -- the App's private key -----------------------------------------------------------------------
-# Made without a value, so that the key is never in Terraform's state:
+# Created without a value, so that the key never enters Terraform's state. To store it:
 #   aws secretsmanager put-secret-value --secret-id ARN --secret-string file://KEY.pem
 
 resource "aws_secretsmanager_secret" "app_key" {
-  #checkov:skip=CKV2_AWS_57:GitHub has no API to rotate an App's private key
+  #checkov:skip=CKV2_AWS_57:GitHub has no API that rotates an App's private key
 
   count = var.existing.secret == null ? 1 : 0
 
   name_prefix = "${var.service_name}-github-app-key-"
-  description = "Private key (PEM) of the GitHub App that ${var.service_name} signs in with"
+  description = "Private key (PEM) of the GitHub App that ${var.service_name} uses"
   kms_key_id  = local.kms_key_arns.secret
   tags        = local.tags
 }

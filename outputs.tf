@@ -1,38 +1,38 @@
 locals {
-  # Starts a task of the family that follows, as the schedule does.
+  # Starts the task whose family comes next, as the schedule does.
   run_task = join(" ", [
     "aws ecs run-task --region ${local.region} --cluster ${local.cluster_arn} --launch-type FARGATE",
     "--network-configuration '${jsonencode({ awsvpcConfiguration = {
       subnets        = var.subnet_ids
-      securityGroups = [aws_security_group.task.id]
+      securityGroups = local.security_group_ids
       assignPublicIp = var.assign_public_ip ? "ENABLED" : "DISABLED"
     } })}'",
-    "--task-definition",
+    "--propagate-tags TASK_DEFINITION --enable-ecs-managed-tags --task-definition",
   ])
 }
 
 output "dashboard_name" {
-  description = "The CloudWatch dashboard: recovery point, runs, repositories, failures, bytes, duration, replication, and what the restore drill measured."
+  description = "Name of the CloudWatch dashboard: recovery point, runs, repositories, failures, bytes, duration, replication, and the results of restore drills."
   value       = aws_cloudwatch_dashboard.backup.dashboard_name
 }
 
 output "ecs_cluster_arn" {
-  description = "ARN of the cluster in which runs are started."
+  description = "ARN of the ECS cluster that runs the tasks."
   value       = local.cluster_arn
 }
 
 output "ecs_cluster_name" {
-  description = "Name of the cluster in which runs are started."
+  description = "Name of the ECS cluster that runs the tasks."
   value       = local.cluster_name
 }
 
 output "github_app_key_secret_arn" {
-  description = "The secret to store the App's private key in: aws secretsmanager put-secret-value --secret-id THIS --secret-string file://KEY.pem"
+  description = "ARN of the secret that holds the App's private key. To store the key: aws secretsmanager put-secret-value --secret-id THIS --secret-string file://KEY.pem"
   value       = local.secret_arn
 }
 
 output "log_group_name" {
-  description = "Log group of the runs and drills, one JSON object a line."
+  description = "Log group of all tasks, one JSON object per line."
   value       = aws_cloudwatch_log_group.task.name
 }
 
@@ -49,23 +49,23 @@ output "replica_bucket_name" {
 }
 
 output "replication_role_arn" {
-  description = "The role that a replica bucket of another account must let in."
+  description = "ARN of the role that a replica bucket in another account must allow to replicate."
   value       = aws_iam_role.replication.arn
 }
 
 output "restore_drill_command" {
-  description = "Starts a restore drill now, as its schedule does. null without restore_drill."
-  value       = one([for task in aws_ecs_task_definition.drill : "${local.run_task} ${task.family}"])
+  description = "Command that starts a restore drill now, as its schedule does. null without restore_drill."
+  value       = one([for name in values(local.task_names) : "${local.run_task} ${name}" if name == local.drill_name])
 }
 
 output "restore_drill_role_arn" {
-  description = "The role that a replica bucket of another account must let read. null without restore_drill."
+  description = "ARN of the role that a replica bucket in another account must allow to read. null without restore_drill."
   value       = one(aws_iam_role.drill[*].arn)
 }
 
 output "run_task_command" {
-  description = "Starts a run now, as the schedule does."
-  value       = "${local.run_task} ${aws_ecs_task_definition.backup.family}"
+  description = "Command that starts a backup run now, as the schedule does."
+  value       = "${local.run_task} ${aws_ecs_task_definition.task["backup"].family}"
 }
 
 output "s3_bucket_arn" {
@@ -75,7 +75,7 @@ output "s3_bucket_arn" {
 }
 
 output "s3_bucket_name" {
-  description = "Name of the primary bucket: bundles and manifests under github-backup/, reports of restore drills under github-backup-drills/."
+  description = "Name of the primary bucket. Bundles and manifests are under github-backup/, reports of restore drills under github-backup-drills/."
   value       = local.bucket_name
   depends_on  = [module.primary]
 }
@@ -86,26 +86,26 @@ output "s3_bucket_policy" {
 }
 
 output "schedule_rule_arn" {
-  description = "ARN of the EventBridge rule that starts runs."
-  value       = aws_cloudwatch_event_rule.backup.arn
+  description = "ARN of the EventBridge rule that starts backup runs."
+  value       = aws_cloudwatch_event_rule.task["backup"].arn
 }
 
 output "security_group_id" {
-  description = "Security group of the task: out on 443, nothing in."
+  description = "ID of the tasks' security group: outbound HTTPS and network.egress, nothing inbound."
   value       = aws_security_group.task.id
 }
 
 output "sns_topic_arn" {
-  description = "Topic that gets every alarm but that of the replication's lag, which a topic of the same name in replica_region gets."
-  value       = local.topic_arns.primary
+  description = "ARN of the SNS topic that gets every alarm."
+  value       = local.topic_arn
 }
 
 output "task_definition_arn" {
-  description = "ARN of the task definition, with its revision."
-  value       = aws_ecs_task_definition.backup.arn
+  description = "ARN of the backup task definition, with its revision."
+  value       = aws_ecs_task_definition.task["backup"].arn
 }
 
 output "task_role_arn" {
-  description = "ARN of the role that a run has."
+  description = "ARN of the role of a backup run."
   value       = aws_iam_role.task.arn
 }

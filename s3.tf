@@ -1,5 +1,5 @@
-# Two buckets, the policy that keeps what is in them, and the replication from one to the other. Hardening and lifecycle,
-# written once for both, are in modules/bucket.
+# Two buckets, the policy that keeps what is in them, and the replication from one to the other. modules/bucket has what
+# both share: hardening and lifecycle.
 
 locals {
   bucket_name  = coalesce(try(var.existing.bucket.name, null), var.s3_bucket_name, "${var.service_name}-${local.account_id}-${local.region}")
@@ -134,7 +134,7 @@ resource "aws_s3_bucket_replication_configuration" "backup" {
     status = "Enabled"
     filter {}
 
-    # A deletion here must not hide the copy there.
+    # A deletion in the primary bucket must not hide the copy.
     delete_marker_replication {
       status = "Disabled"
     }
@@ -153,7 +153,10 @@ resource "aws_s3_bucket_replication_configuration" "backup" {
       bucket  = local.replica_arn
       account = local.replica_is_foreign ? var.existing.replica_bucket.account_id : null
 
-      # The copy belongs to the account that keeps it: the one here can't delete it.
+      # null keeps the class of the original.
+      storage_class = var.replica_storage_class
+
+      # The copy belongs to the account that holds it: this account can't delete it.
       dynamic "access_control_translation" {
         for_each = local.replica_is_foreign ? [true] : []
 
@@ -170,14 +173,14 @@ resource "aws_s3_bucket_replication_configuration" "backup" {
         }
       }
 
-      # Without it there is neither a lag nor a failure to raise an alarm for.
+      # Without it, S3 publishes neither lag nor failures, and no alarm can fire.
       metrics {
         status = "Enabled"
       }
     }
   }
 
-  # Both buckets must be versioned before, a locked source needs a locked copy, and the role must be allowed to replicate.
+  # S3 requires both buckets to be versioned, a locked replica for a locked source, and a role that may replicate.
   depends_on = [aws_iam_role_policy.replication, module.primary, module.replica]
 }
 

@@ -1,7 +1,7 @@
 # -- required ------------------------------------------------------------------------------------
 
 variable "alarm_emails" {
-  description = "E-mail addresses that get every alarm. AWS sends each two messages that must both be confirmed, one for each region; until then nothing arrives."
+  description = "E-mail addresses that get every alarm. AWS sends each address a message to confirm; until it is confirmed, nothing arrives."
   type        = list(string)
   nullable    = false
 
@@ -17,7 +17,7 @@ variable "alarm_emails" {
 }
 
 variable "github_app_id" {
-  description = "The GitHub App's id (123456) or client id (Iv1.8a61f9b3a7aba766), from the App's settings page."
+  description = "The GitHub App's ID (123456) or client ID (Iv1.8a61f9b3a7aba766), from the App's settings page."
   type        = string
   nullable    = false
 
@@ -28,7 +28,7 @@ variable "github_app_id" {
 }
 
 variable "github_app_key_secret_writers" {
-  description = "ARNs of the IAM roles or users that may store the App's private key in the secret. Nobody else may, and nobody but the backup's task may read it."
+  description = "ARNs of the IAM roles or users that may store the App's private key in the secret. Nobody else may store it, and only the backup task may read it."
   type        = list(string)
   nullable    = false
 
@@ -46,7 +46,7 @@ variable "github_app_key_secret_writers" {
 }
 
 variable "replica_region" {
-  description = "The AWS region that holds the second copy of every bundle. Must not be the region in which the module is deployed: the copy is for the day when that one is gone."
+  description = "AWS region of the second copy of every bundle. Must differ from the provider's region: the copy is for the day that region is lost."
   type        = string
   nullable    = false
 
@@ -62,7 +62,7 @@ variable "replica_region" {
 }
 
 variable "subnet_ids" {
-  description = "Subnets of one VPC in which the task runs. They need a way to GitHub: a NAT gateway, or an internet gateway with assign_public_ip."
+  description = "IDs of the subnets, all in one VPC, in which the tasks run. They need a route to GitHub: a NAT gateway, or an internet gateway with assign_public_ip."
   type        = list(string)
   nullable    = false
 
@@ -75,7 +75,7 @@ variable "subnet_ids" {
 # -- optional ------------------------------------------------------------------------------------
 
 variable "alarm_actions" {
-  description = "At most 4 ARNs of this region that every alarm notifies besides the topic, for instance a topic that pages. The alarm for the replication's lag is in replica_region and can't notify them."
+  description = "Up to 4 more ARNs in the provider's region that every alarm notifies, for instance an SNS topic that pages."
   type        = list(string)
   default     = []
   nullable    = false
@@ -84,29 +84,46 @@ variable "alarm_actions" {
     condition     = length(var.alarm_actions) <= 4 && alltrue([for arn in var.alarm_actions : can(regex("^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{0,12}:.+$", arn))])
     error_message = "alarm_actions must be at most 4 ARNs, for instance arn:aws:sns:eu-central-1:123456789012:pager. Got: ${join(", ", var.alarm_actions)}."
   }
+
+  validation {
+    condition     = alltrue([for arn in var.alarm_actions : contains(["", data.aws_region.current.region], try(split(":", arn)[3], ""))])
+    error_message = "alarm_actions must be in the provider's region (${data.aws_region.current.region}): CloudWatch alarms notify only their own region. Got: ${join(", ", var.alarm_actions)}."
+  }
+}
+
+variable "anomaly_percent" {
+  description = "Percentage of the repositories of the last complete backup above which their disappearance from GitHub is an anomaly: the run stores everything else, fails, and raises an alarm. Fewer than 3 repositories never are."
+  type        = number
+  default     = 5
+  nullable    = false
+
+  validation {
+    condition     = var.anomaly_percent > 0 && var.anomaly_percent <= 100
+    error_message = "anomaly_percent must be a number above 0 and at most 100. Got: ${var.anomaly_percent}."
+  }
 }
 
 variable "assign_public_ip" {
-  description = "Give the task a public address. Needed in subnets that reach the internet through an internet gateway and not through NAT. Nothing can connect to the task either way."
+  description = "Give the tasks a public IP address. Needed in subnets that reach the internet through an internet gateway instead of NAT. Nothing can connect to a task either way."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "backup_retention_days" {
-  description = "Days for which every backup can be restored. Objects expire 91 days later in both buckets, as a manifest names objects that are up to full_backup_days (90 at most) older than itself; expired versions are deleted after 7 more days. 0 keeps everything forever, at a cost that grows each day."
+  description = "Days for which every backup can be restored: at least 7, and at least twice the time between two runs. Objects expire 91 days later in both buckets, because a manifest names objects that are up to full_backup_days (90 at most) older than itself; expired versions are deleted after 7 more days. 0 keeps everything forever, at a cost that grows every day."
   type        = number
   default     = 365
   nullable    = false
 
   validation {
-    condition     = var.backup_retention_days >= 0 && floor(var.backup_retention_days) == var.backup_retention_days
-    error_message = "backup_retention_days must be a whole number of days, or 0 to keep everything forever. Got: ${var.backup_retention_days}."
+    condition     = var.backup_retention_days == 0 || var.backup_retention_days >= 7 && floor(var.backup_retention_days) == var.backup_retention_days
+    error_message = "backup_retention_days must be a whole number of days from 7, or 0 to keep everything forever. Got: ${var.backup_retention_days}."
   }
 }
 
 variable "concurrency" {
-  description = "Repositories that are worked on at once, 1 to 256. null: eight per vCPU of the task, at least 8 and 64 at most."
+  description = "Repositories to back up at once, 1 to 256. null: 8 per vCPU of the task, at least 8 and at most 64."
   type        = number
   default     = null
 
@@ -117,7 +134,7 @@ variable "concurrency" {
 }
 
 variable "cpu_architecture" {
-  description = "ARM64 or X86_64. ARM64 costs a fifth less; an image of your own must have been built for it."
+  description = "ARM64 or X86_64. ARM64 is 20 % cheaper; an image of your own must be built for it."
   type        = string
   default     = "ARM64"
   nullable    = false
@@ -130,12 +147,12 @@ variable "cpu_architecture" {
 
 variable "existing" {
   description = <<-EOT
-    What the module uses instead of making its own; null makes it.
-    bucket: a versioned primary bucket. Its hardening, lifecycle and Object Lock stay yours; the module adds only the replication. Add the output s3_bucket_policy to its policy, or whoever may write to it can replace backups. Its lifecycle must keep objects for backup_retention_days and 91 more days, or manifests name what is gone. Under SSE-KMS name its key in kms_key_arns.primary, or S3 leaves its objects out of the copy.
+    Existing resources to use instead of creating new ones; null creates them.
+    bucket: a versioned primary bucket. Its hardening, lifecycle and Object Lock stay yours; the module adds only the replication. Add the output s3_bucket_policy to its policy: otherwise whoever may write to it can replace backups. Its lifecycle must keep objects for 91 days longer than backup_retention_days: otherwise manifests name objects that are gone. If it uses SSE-KMS, put its key in kms_key_arns.primary: otherwise S3 does not replicate its objects.
     cluster: an ECS cluster. Its Container Insights stay yours.
-    replica_bucket: a versioned bucket in replica_region, of this or another account, locked if the primary is. modules/vault makes one. The policy of your own must allow the output replication_role_arn s3:ReplicateObject, s3:ReplicateTags and s3:ObjectOwnerOverrideToBucketOwner. With restore_drill, that of another account must also allow the output restore_drill_role_arn s3:ListBucket, s3:ListBucketVersions, s3:GetObject and s3:GetObjectVersion, and its key kms:Decrypt.
-    secret: a secret that holds the App's PEM. Its resource policy stays yours.
-    topic: an SNS topic that lets cloudwatch.amazonaws.com and events.amazonaws.com publish.
+    replica_bucket: a versioned bucket in replica_region, in this or another account, with Object Lock if the primary has it. modules/vault creates one. The policy of your own must allow the output replication_role_arn s3:ReplicateObject, s3:ReplicateTags and s3:ObjectOwnerOverrideToBucketOwner. With restore_drill, a bucket in another account must also allow the output restore_drill_role_arn s3:ListBucket, s3:ListBucketVersions, s3:GetObject and s3:GetObjectVersion, and its key must allow kms:Decrypt.
+    secret: a secret with the App's PEM. Its resource policy stays yours.
+    topic: an SNS topic that lets cloudwatch.amazonaws.com and events.amazonaws.com publish. If it is encrypted, its key must let them too.
   EOT
   type = object({
     bucket         = optional(object({ name = string }))
@@ -182,6 +199,23 @@ variable "existing" {
   }
 }
 
+variable "extra_environment" {
+  description = "More environment variables for every task, for instance HTTPS_PROXY and NO_PROXY. Not for secrets: they would be in Terraform's state and in the task definition."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name, value in var.extra_environment : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", name)) && value != null])
+    error_message = "extra_environment must map names of letters, digits and _ to values. Got: ${jsonencode(var.extra_environment)}."
+  }
+
+  validation {
+    condition     = length(setintersection(keys(var.extra_environment), ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GITHUB_APP_KEY_FILE"])) == 0
+    error_message = "extra_environment must not hold credentials: the task has a role, and the App's key is in its secret. Got: ${join(", ", keys(var.extra_environment))}."
+  }
+}
+
 variable "force_destroy" {
   description = "Let terraform destroy delete the buckets with every backup in them. For tests only."
   type        = bool
@@ -202,7 +236,7 @@ variable "full_backup_days" {
 }
 
 variable "github_app_installation_id" {
-  description = "Back up this installation of the App only. null: every installation that the App has."
+  description = "ID of the only installation of the App to back up. null: every installation."
   type        = string
   default     = null
 
@@ -212,8 +246,19 @@ variable "github_app_installation_id" {
   }
 }
 
+variable "github_ca_pem" {
+  description = "Certificates (PEM text) of the private CA that signed the certificate of your GitHub Enterprise Server. null: public CAs only."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.github_ca_pem == null ? true : can(regex("-----BEGIN CERTIFICATE-----[\\s\\S]+-----END CERTIFICATE-----", var.github_ca_pem)) && !strcontains(var.github_ca_pem, "PRIVATE KEY")
+    error_message = "github_ca_pem must be the text of one or more certificates (-----BEGIN CERTIFICATE-----), without a private key; use file() to read it from a file. Got: ${substr(coalesce(var.github_ca_pem, "null"), 0, 27)}."
+  }
+}
+
 variable "github_urls" {
-  description = "GitHub Enterprise: the API's URL (https://HOST/api/v3) and the server's (https://HOST)."
+  description = "For GitHub Enterprise Server: URL of the API (https://HOST/api/v3) and of the server (https://HOST)."
   type        = object({ api = string, server = string })
   default     = { api = "https://api.github.com", server = "https://github.com" }
   nullable    = false
@@ -225,7 +270,7 @@ variable "github_urls" {
 }
 
 variable "iam" {
-  description = "Path and permissions boundary of every role that the module makes."
+  description = "Path and permissions boundary of every role that the module creates."
   type = object({
     path                     = optional(string, "/")
     permissions_boundary_arn = optional(string)
@@ -245,7 +290,7 @@ variable "iam" {
 }
 
 variable "image_uri" {
-  description = "The container image. null: the public image of the module's own release. Pin one of your own by digest (...@sha256:...) or by a tag that is a commit's SHA."
+  description = "Container image. null: the public image of this release of the module. Pin your own by digest (...@sha256:...) or by a tag that is a commit SHA."
   type        = string
   default     = null
 
@@ -256,38 +301,34 @@ variable "image_uri" {
 }
 
 variable "kms_key_arns" {
-  description = "Customer-managed KMS keys; whatever is left out is encrypted as AWS does without one. null: only the topics have a key, which the module makes so that alarms can publish. replica must be a key in replica_region. Each key's policy must let in the service that uses it; that of the topic cloudwatch.amazonaws.com and events.amazonaws.com."
-  type = object({
-    logs    = optional(string)
-    primary = optional(string)
-    replica = optional(string)
-    secret  = optional(string)
-    topic   = optional(string)
-  })
-  default = null
+  description = "ARNs of customer-managed KMS keys, by use: logs, primary, replica, secret, topic. What is left out uses AWS's default encryption; only the topic gets a key of the module's own, because alarms can't publish to a topic with the AWS-managed key. primary and replica go together; replica must be a key in replica_region. Each key's policy must allow the service that uses it: for topic, cloudwatch.amazonaws.com and events.amazonaws.com."
+  type        = map(string)
+  default     = {}
+  nullable    = false
 
   validation {
-    condition = var.kms_key_arns == null ? true : alltrue([
-      for arn in values(var.kms_key_arns) : arn == null ? true : can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[\\w-]+$", arn))
-    ])
-    error_message = "kms_key_arns must be ARNs of keys (arn:aws:kms:REGION:ACCOUNT:key/ID), not of aliases. Got: ${jsonencode(var.kms_key_arns)}."
+    condition     = alltrue([for use in keys(var.kms_key_arns) : contains(["logs", "primary", "replica", "secret", "topic"], use)])
+    error_message = "kms_key_arns must have no other keys than logs, primary, replica, secret and topic. Got: ${jsonencode(var.kms_key_arns)}."
   }
 
   validation {
-    condition = var.kms_key_arns == null ? true : alltrue([
-      for name, arn in var.kms_key_arns : name == "replica" || arn == null ? true : strcontains(arn, ":kms:${data.aws_region.current.region}:")
-    ])
+    condition     = alltrue([for arn in values(var.kms_key_arns) : can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[\\w-]+$", arn))])
+    error_message = "kms_key_arns must be ARNs of keys (arn:aws:kms:REGION:ACCOUNT:key/ID), not of aliases; leave out what has no key instead of setting it to null. Got: ${jsonencode(var.kms_key_arns)}."
+  }
+
+  validation {
+    condition     = alltrue([for use, arn in var.kms_key_arns : use == "replica" ? true : try(strcontains(arn, ":kms:${data.aws_region.current.region}:"), true)])
     error_message = "kms_key_arns other than replica must be keys in the provider's region (${data.aws_region.current.region}). Got: ${jsonencode(var.kms_key_arns)}."
   }
 
   validation {
-    condition     = try(var.kms_key_arns.replica, null) == null ? true : strcontains(var.kms_key_arns.replica, ":kms:${var.replica_region}:")
+    condition     = try(strcontains(var.kms_key_arns.replica, ":kms:${var.replica_region}:"), true)
     error_message = "kms_key_arns.replica must be a key in replica_region (${var.replica_region}). Got: ${jsonencode(var.kms_key_arns)}."
   }
 
   validation {
-    condition     = (try(var.kms_key_arns.primary, null) == null) == (try(var.kms_key_arns.replica, null) == null)
-    error_message = "kms_key_arns.primary and kms_key_arns.replica go together: S3 replicates objects under a customer key only to a bucket that has one too. Got: ${jsonencode(var.kms_key_arns)}."
+    condition     = contains(keys(var.kms_key_arns), "primary") == contains(keys(var.kms_key_arns), "replica")
+    error_message = "kms_key_arns.primary and kms_key_arns.replica must go together: S3 replicates objects under a customer key only to a bucket that has one too. Got: ${jsonencode(var.kms_key_arns)}."
   }
 }
 
@@ -303,8 +344,48 @@ variable "log_retention_days" {
   }
 }
 
+variable "network" {
+  description = <<-EOT
+    What the tasks reach besides the defaults.
+    security_group_ids: up to 4 security groups besides the module's own.
+    https_cidrs: CIDR blocks that the module's security group lets the tasks reach on port 443. Default: everywhere, because GitHub and AWS have no fixed addresses. [] where everything goes through a proxy.
+    egress: more destinations, by name, for instance { proxy = { port = 3128, to = "10.0.0.0/24" } }. to is a CIDR block, a security group or a prefix list; protocol is tcp (default) or udp.
+  EOT
+  type = object({
+    security_group_ids = optional(list(string), [])
+    https_cidrs        = optional(list(string), ["0.0.0.0/0", "::/0"])
+    egress             = optional(map(object({ port = number, to = string, protocol = optional(string, "tcp") })), {})
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = length(var.network.security_group_ids) <= 4 && alltrue([for id in var.network.security_group_ids : can(regex("^sg-[0-9a-f]+$", id))])
+    error_message = "network.security_group_ids must be at most 4 IDs such as sg-0123456789abcdef0. Got: ${jsonencode(var.network.security_group_ids)}."
+  }
+
+  validation {
+    condition     = alltrue([for cidr in var.network.https_cidrs : can(cidrnetmask(cidr)) || can(regex("^[0-9a-f:]*:[0-9a-f:]*/[0-9]{1,3}$", cidr))])
+    error_message = "network.https_cidrs must be CIDR blocks such as 0.0.0.0/0 or ::/0. Got: ${jsonencode(var.network.https_cidrs)}."
+  }
+
+  validation {
+    condition = alltrue([
+      for rule in values(var.network.egress) :
+      contains(["tcp", "udp"], rule.protocol) && rule.port >= 1 && rule.port <= 65535 && floor(rule.port) == rule.port
+      && (can(cidrnetmask(rule.to)) || can(regex("^([0-9a-f:]*:[0-9a-f:]*/[0-9]{1,3}|(sg|pl)-[0-9a-f]+)$", rule.to)))
+    ])
+    error_message = "network.egress must have a port from 1 to 65535, a CIDR block, security group or prefix list in to, and protocol tcp or udp. Got: ${jsonencode(var.network.egress)}."
+  }
+
+  validation {
+    condition     = alltrue([for name in keys(var.network.egress) : can(regex("^[A-Za-z0-9 ._-]{1,100}$", name))])
+    error_message = "network.egress must have names of letters, digits, spaces and . _ -: they are the rules' descriptions. Got: ${jsonencode(keys(var.network.egress))}."
+  }
+}
+
 variable "object_lock" {
-  description = "Object Lock on both buckets: for so many days after its upload nobody can delete an object; in COMPLIANCE mode not even the account's root. Can be switched on later; can't be switched off again, nor taken back for what is already stored. S3 gives a copy the lock of its original, also in a vault."
+  description = "Object Lock on both buckets: for this many days after its upload nobody can delete an object; in COMPLIANCE mode, not even the account's root user. It can be turned on later. It can't be turned off, nor withdrawn from objects that are already stored. S3 gives a copy the lock of its original, also in a vault."
   type        = object({ mode = string, days = number })
   default     = null
 
@@ -324,16 +405,49 @@ variable "object_lock" {
   }
 }
 
-variable "restore_drill" {
+variable "replica_storage_class" {
+  description = "Storage class of the copies in the replica bucket, for instance STANDARD_IA or GLACIER_IR. null: the class of the original. Restores from GLACIER and DEEP_ARCHIVE take hours longer, and restore_drill can't read them."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.replica_storage_class == null ? true : contains(["STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"], var.replica_storage_class)
+    error_message = "replica_storage_class must be STANDARD, STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, GLACIER_IR, GLACIER or DEEP_ARCHIVE, or null. Got: ${coalesce(var.replica_storage_class, "null")}."
+  }
+}
+
+variable "repositories" {
   description = <<-EOT
-    A task on a schedule of its own that restores repositories from the replica bucket and compares every ref with the manifest. null: none; {} turns it on.
-    schedule_expression: like the backup's, rate() or cron(); best hours away from the end of a backup run. interval_hours: hours between two drills; null takes it from a rate() schedule and is 24 for a cron() one.
-    within_days: every repository is proven at least once in so many days, so fewer days restore, and cost, more at a time; the largest is in each drill.
-    grace_hours: hours that a drill may take or be late before the alarm that none ran; with the interval at most 168, as far as CloudWatch looks back, which is why a weekly drill is refused.
-    cpu, memory (MiB), ephemeral_storage_gb: null takes those of the backup's task.
+    Which of the repositories that the App can see are backed up.
+    include, exclude: patterns of owner/name such as acme/* or */sandbox-*; * stands for any characters. A repository is backed up if a pattern of include matches and none of exclude does.
+    skip_forks, skip_archived: leave out forks, or archived repositories.
   EOT
   type = object({
-    schedule_expression  = optional(string, "rate(1 day)")
+    include       = optional(list(string), ["*"])
+    exclude       = optional(list(string), [])
+    skip_forks    = optional(bool, false)
+    skip_archived = optional(bool, false)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = length(var.repositories.include) > 0 && alltrue([for pattern in concat(var.repositories.include, var.repositories.exclude) : can(regex("^[\\w./*?!\\[\\]-]+$", pattern))])
+    error_message = "repositories.include and exclude must be patterns such as acme/* without spaces and commas, and include must have at least one. Got: ${jsonencode(var.repositories)}."
+  }
+}
+
+variable "restore_drill" {
+  description = <<-EOT
+    A scheduled task that restores repositories from the replica bucket and compares every ref with the manifest. null: no drill; {} turns it on.
+    schedule_expression: cron(), or rate() with a cron() backup schedule; must not start together with a backup run. null: daily, halfway between two backup runs.
+    interval_hours: hours between two drills; null reads it from schedule_expression.
+    within_days: days within which every repository is proven at least once. Fewer days restore, and cost, more in each drill; the largest repository is in every drill.
+    grace_hours: hours that a drill may be late before an alarm says that none ran. With the interval at most 168, which is how far CloudWatch looks back: a weekly drill is refused.
+    cpu, memory (MiB), ephemeral_storage_gb: size of the drill's task; null is the size of the backup task.
+  EOT
+  type = object({
+    schedule_expression  = optional(string)
     interval_hours       = optional(number)
     within_days          = optional(number, 28)
     grace_hours          = optional(number, 6)
@@ -344,8 +458,8 @@ variable "restore_drill" {
   default = null
 
   validation {
-    condition     = var.restore_drill == null ? true : anytrue([for form in local.schedule_forms : can(regex(form, var.restore_drill.schedule_expression))])
-    error_message = "restore_drill.schedule_expression must be ${local.schedule_rule}. Got: ${try(var.restore_drill.schedule_expression, "null")}."
+    condition     = try(var.restore_drill.schedule_expression, null) == null ? true : anytrue([for form in local.schedule_forms : can(regex(form, var.restore_drill.schedule_expression))])
+    error_message = "restore_drill.schedule_expression must be ${local.schedule_rule}. Got: ${try(coalesce(var.restore_drill.schedule_expression), "null")}."
   }
 
   validation {
@@ -366,8 +480,19 @@ variable "restore_drill" {
   }
 }
 
+variable "run_deadline_hours" {
+  description = "Hours after which a run ends: what is still being backed up counts as failed, and the manifest is written. Fractions are allowed. null: the time between two runs."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.run_deadline_hours == null ? true : var.run_deadline_hours > 0
+    error_message = "run_deadline_hours must be a number above 0, or null. Got: ${coalesce(var.run_deadline_hours, 0)}."
+  }
+}
+
 variable "run_grace_hours" {
-  description = "Hours that a run may take or be late before the alarm that nothing ran."
+  description = "Hours that a run may be late, including the time it takes, before an alarm says that none ran."
   type        = number
   default     = 6
   nullable    = false
@@ -379,7 +504,7 @@ variable "run_grace_hours" {
 }
 
 variable "run_interval_hours" {
-  description = "Hours between two runs, for the alarm that nothing ran. null takes it from a rate() schedule and is 24 for a cron() one: set it there if runs are further apart. With the grace it must fit into seven days, as far as CloudWatch looks back."
+  description = "Longest time between two starts, in hours. null reads it from schedule_expression; required where the expression does not tell."
   type        = number
   default     = null
 
@@ -390,7 +515,7 @@ variable "run_interval_hours" {
 }
 
 variable "s3_bucket_name" {
-  description = "Name of the new primary bucket; the replica gets the same with -replica behind it. null: service name, account and region. Changing it later makes new, empty buckets."
+  description = "Name of the new primary bucket; the replica's is the same with -replica at the end. null: service name, account and region. A later change creates new, empty buckets."
   type        = string
   default     = null
 
@@ -401,14 +526,14 @@ variable "s3_bucket_name" {
 }
 
 variable "schedule_enabled" {
-  description = "false makes everything and starts nothing, neither a run nor a restore drill: for a first run by hand, or a pause. The alarms that nothing ran stay on."
+  description = "false creates everything but starts nothing: no run, no restore drill, no check. For a first run by hand, or a pause. The alarms that nothing ran stay on."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "schedule_expression" {
-  description = "When a run starts: rate(1 day), or cron(0 3 * * ? *) in UTC. The recovery point is at most this old."
+  description = "When runs start: rate(1 day), or cron(0 3 * * ? *) in UTC. A backup is at most this old, plus the time a run takes."
   type        = string
   default     = "rate(1 day)"
   nullable    = false
@@ -420,7 +545,7 @@ variable "schedule_expression" {
 }
 
 variable "service_name" {
-  description = "Prefix of every name, and the metrics' Service dimension: two deployments in one account need two names."
+  description = "Prefix of every name, and the value of the metrics' Service dimension. Two deployments in one account need two names."
   type        = string
   default     = "github-backup"
   nullable    = false
@@ -432,35 +557,38 @@ variable "service_name" {
 }
 
 variable "storage_transitions" {
-  description = "Move objects of both buckets to cheaper storage classes after so many days. [] moves none. S3 leaves objects below 128 KB where they are. From the default class a restore is as fast and costs about $0.03 a GB more; the newest backup, which is at most full_backup_days old, is not in it. Restoring from GLACIER and DEEP_ARCHIVE takes hours first."
+  description = "Move objects in both buckets to cheaper storage classes after some days. [] moves none. S3 does not move objects below 128 KB. Restores from the default class are as fast and cost about $0.03 more per GB; the newest backup, at most full_backup_days old, is not in it. Restores from GLACIER and DEEP_ARCHIVE take hours longer."
   type        = list(object({ days = number, storage_class = string }))
   default     = [{ days = 30, storage_class = "GLACIER_IR" }]
   nullable    = false
 
   validation {
-    condition = alltrue([
-      for one in var.storage_transitions : contains(["STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"], one.storage_class)
-    ])
+    condition     = alltrue([for transition in var.storage_transitions : contains(["STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"], transition.storage_class)])
     error_message = "storage_transitions must use STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, GLACIER_IR, GLACIER or DEEP_ARCHIVE. Got: ${jsonencode(var.storage_transitions)}."
   }
 
   validation {
+    condition     = alltrue([for transition in var.storage_transitions : transition.days >= 0 && floor(transition.days) == transition.days])
+    error_message = "storage_transitions must have whole numbers of days from 0. Got: ${jsonencode(var.storage_transitions)}."
+  }
+
+  validation {
     condition = alltrue([
-      for one in var.storage_transitions : one.days >= (endswith(one.storage_class, "_IA") ? 30 : 0)
+      for transition in var.storage_transitions : transition.days >= (endswith(transition.storage_class, "_IA") ? 30 : 0)
     ])
     error_message = "storage_transitions must not come before day 30 for STANDARD_IA and ONEZONE_IA. Got: ${jsonencode(var.storage_transitions)}."
   }
 }
 
 variable "tags" {
-  description = "Tags of every resource."
+  description = "Tags of every resource and every task."
   type        = map(string)
   default     = {}
   nullable    = false
 }
 
 variable "task_cpu" {
-  description = "CPU units of the task, 1024 to a vCPU. More lets more repositories be worked on at once."
+  description = "CPU units of the backup task, 1024 per vCPU. More CPU backs up more repositories at once."
   type        = number
   default     = 1024
   nullable    = false
@@ -472,7 +600,7 @@ variable "task_cpu" {
 }
 
 variable "task_ephemeral_storage_gb" {
-  description = "Temporary disk of the task in GiB, 21 to 200. The largest repository needs a quarter more than its size."
+  description = "Temporary disk of the backup task in GiB, 21 to 200. The largest repository needs a quarter more than its size."
   type        = number
   default     = 50
   nullable    = false
@@ -484,7 +612,7 @@ variable "task_ephemeral_storage_gb" {
 }
 
 variable "task_memory" {
-  description = "Memory of the task in MiB. What fits into it together is cloned at once; the largest repository needs about two thirds of its size, or runs alone."
+  description = "Memory of the backup task in MiB. Repositories are cloned at once as far as memory allows; the largest needs about two thirds of its size, or is cloned alone."
   type        = number
   default     = 4096
   nullable    = false

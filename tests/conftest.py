@@ -74,6 +74,12 @@ def drilled(module: Module) -> Applied:
     return module.apply(restore_drill={})
 
 
+@pytest.fixture(scope="session")
+def monthly(module: Module) -> Applied:
+    """What the module makes of a schedule that is longer than a CloudWatch alarm looks back."""
+    return module.apply(schedule_expression="cron(0 3 1 * ? *)")
+
+
 @pytest.fixture
 def world(stack: Stack, github: FakeGitHub, repositories: Repositories, tmp_path: Path) -> Iterator[World]:
     number = next(NUMBERS)

@@ -36,17 +36,17 @@ run "the_two_buckets_have_the_same_name_but_for_the_end" {
 
 run "the_task_runs_read_only_on_fargate" {
   assert {
-    condition     = jsondecode(aws_ecs_task_definition.backup.container_definitions)[0].readonlyRootFilesystem
+    condition     = jsondecode(aws_ecs_task_definition.task["backup"].container_definitions)[0].readonlyRootFilesystem
     error_message = "The container can write to its root file system."
   }
 
   assert {
-    condition     = jsondecode(aws_ecs_task_definition.backup.container_definitions)[0].image == "public.ecr.aws/terraform-aws-github-backup/github-backup:0.1.0"
+    condition     = jsondecode(aws_ecs_task_definition.task["backup"].container_definitions)[0].image == "public.ecr.aws/terraform-aws-github-backup/github-backup:0.1.0"
     error_message = "The default image is not that of the release."
   }
 
   assert {
-    condition     = aws_cloudwatch_event_rule.backup.schedule_expression == "rate(1 day)" && aws_cloudwatch_event_rule.backup.state == "ENABLED"
+    condition     = aws_cloudwatch_event_rule.task["backup"].schedule_expression == "rate(1 day)" && aws_cloudwatch_event_rule.task["backup"].state == "ENABLED"
     error_message = "The schedule is another one."
   }
 }
@@ -68,14 +68,26 @@ run "an_alarm_that_nothing_ran_covers_interval_and_grace" {
   }
 }
 
-run "no_restore_drill_is_made" {
+run "alarms_follow_the_newest_run" {
   assert {
-    condition     = length(aws_ecs_task_definition.drill) + length(aws_cloudwatch_event_rule.drill) + length(aws_cloudwatch_event_target.drill) + length(aws_iam_role.drill) + length(aws_iam_role_policy.drill) == 0
-    error_message = "Something of the restore drill is made."
+    condition = alltrue([
+      for name in ["backup-failure", "run-failed", "anomaly", "replica-behind"] :
+      aws_cloudwatch_metric_alarm.backup[name].treat_missing_data == "ignore" && aws_cloudwatch_metric_alarm.backup[name].period == 300 && aws_cloudwatch_metric_alarm.backup[name].evaluation_periods == 1
+    ])
+    error_message = "An alarm would not clear with the next good run."
+  }
+}
+
+run "no_restore_drill_and_no_check_are_created" {
+  assert {
+    condition = alltrue([for set in [aws_ecs_task_definition.task, aws_cloudwatch_event_rule.task, aws_cloudwatch_event_target.task] : join(",", keys(set)) == "backup"]) && (
+      length(aws_iam_role.drill) + length(aws_iam_role_policy.drill) + length(aws_iam_role.check) + length(aws_iam_role_policy.check) == 0
+    )
+    error_message = "Something of the restore drill or the age check is created."
   }
 
   assert {
-    condition     = length(aws_cloudwatch_metric_alarm.backup) == 7
+    condition     = length(aws_cloudwatch_metric_alarm.backup) == 9
     error_message = "There are other alarms than those of a backup."
   }
 

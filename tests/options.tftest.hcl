@@ -24,7 +24,7 @@ run "customer_keys_for_everything" {
   }
 
   assert {
-    condition     = join(",", keys(aws_kms_key.alarms)) == "replica" && aws_sns_topic.alarms["primary"].kms_master_key_id == var.kms_key_arns.topic
+    condition     = length(aws_kms_key.alarms) == 0 && aws_sns_topic.alarms[0].kms_master_key_id == var.kms_key_arns.topic
     error_message = "The topic does not use the key that was given."
   }
 
@@ -53,7 +53,7 @@ run "what_is_there_already_is_used" {
   }
 
   assert {
-    condition     = length(module.primary) + length(module.replica) + length(aws_secretsmanager_secret.app_key) + length(aws_ecs_cluster.backup) == 0 && join(",", keys(aws_sns_topic.alarms)) == "replica"
+    condition     = length(module.primary) + length(module.replica) + length(aws_secretsmanager_secret.app_key) + length(aws_ecs_cluster.backup) + length(aws_sns_topic.alarms) + length(aws_kms_key.alarms) == 0
     error_message = "Something is made that was there already."
   }
 
@@ -68,14 +68,52 @@ run "what_is_there_already_is_used" {
   }
 }
 
+run "the_topic_keeps_the_modules_key_where_none_is_given" {
+  variables {
+    kms_key_arns = { logs = "arn:aws:kms:eu-central-1:123456789012:key/logs" }
+  }
+
+  assert {
+    condition     = length(aws_kms_key.alarms) == 1 && aws_sns_topic.alarms[0].kms_master_key_id == aws_kms_key.alarms[0].arn
+    error_message = "The topic is not encrypted."
+  }
+}
+
 run "a_six_day_schedule_fits_the_alarm" {
   variables {
     schedule_expression = "rate(6 days)"
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.backup["task-not-running"].evaluation_periods == 150
+    condition     = aws_cloudwatch_metric_alarm.backup["task-not-running"].evaluation_periods == 150 && !contains(keys(aws_ecs_task_definition.task), "check")
     error_message = "The window is not six days and 6 hours."
+  }
+}
+
+run "a_weekday_schedule_waits_over_the_weekend" {
+  variables {
+    schedule_expression = "cron(0 3 ? * MON-FRI *)"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.backup["task-not-running"].evaluation_periods == 78
+    error_message = "The window is not three days and 6 hours."
+  }
+}
+
+run "a_monthly_schedule_is_watched_by_a_daily_check" {
+  variables {
+    schedule_expression = "cron(0 3 1 * ? *)"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.task["check"].schedule_expression == "rate(1 day)"
+    error_message = "There is no daily check."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.backup["task-not-running"].metric_name == "NewestBackupAge" && aws_cloudwatch_metric_alarm.backup["task-not-running"].threshold == (744 + 6) * 3600
+    error_message = "The alarm does not look at the newest backup's age."
   }
 }
 
@@ -85,7 +123,7 @@ run "the_schedule_can_be_off_and_run_by_hand" {
   }
 
   assert {
-    condition     = aws_cloudwatch_event_rule.backup.state == "DISABLED"
+    condition     = aws_cloudwatch_event_rule.task["backup"].state == "DISABLED"
     error_message = "The schedule is on."
   }
 
@@ -101,17 +139,17 @@ run "an_empty_object_turns_the_restore_drill_on" {
   }
 
   assert {
-    condition     = aws_cloudwatch_event_rule.drill[0].schedule_expression == "rate(1 day)" && aws_cloudwatch_event_rule.drill[0].state == "ENABLED"
+    condition     = can(regex("^cron\\([0-9]+ [0-9]+ \\* \\* \\? \\*\\)$", aws_cloudwatch_event_rule.task["drill"].schedule_expression)) && aws_cloudwatch_event_rule.task["drill"].state == "ENABLED"
     error_message = "The drill has another schedule."
   }
 
   assert {
-    condition     = aws_ecs_task_definition.drill[0].cpu == tostring(var.task_cpu) && aws_ecs_task_definition.drill[0].memory == tostring(var.task_memory) && aws_ecs_task_definition.drill[0].ephemeral_storage[0].size_in_gib == var.task_ephemeral_storage_gb
+    condition     = aws_ecs_task_definition.task["drill"].cpu == tostring(var.task_cpu) && aws_ecs_task_definition.task["drill"].memory == tostring(var.task_memory) && aws_ecs_task_definition.task["drill"].ephemeral_storage[0].size_in_gib == var.task_ephemeral_storage_gb
     error_message = "The drill has not the size of the backup's task."
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.backup["drill-not-running"].evaluation_periods == 30 && aws_cloudwatch_metric_alarm.backup["restore-failed"].evaluation_periods == 30
+    condition     = aws_cloudwatch_metric_alarm.backup["drill-not-running"].evaluation_periods == 30 && aws_cloudwatch_metric_alarm.backup["restore-failed"].treat_missing_data == "ignore"
     error_message = "The window is not 24 hours and 6 of grace."
   }
 
@@ -125,7 +163,7 @@ run "a_restore_drill_of_its_own_size_and_pace" {
   variables {
     schedule_enabled = false
     restore_drill = {
-      schedule_expression  = "rate(12 hours)"
+      schedule_expression  = "cron(30 3,15 * * ? *)"
       grace_hours          = 2
       within_days          = 7
       cpu                  = 4096
@@ -135,12 +173,12 @@ run "a_restore_drill_of_its_own_size_and_pace" {
   }
 
   assert {
-    condition     = aws_cloudwatch_event_rule.drill[0].schedule_expression == "rate(12 hours)" && aws_cloudwatch_event_rule.drill[0].state == "DISABLED"
+    condition     = aws_cloudwatch_event_rule.task["drill"].schedule_expression == "cron(30 3,15 * * ? *)" && aws_cloudwatch_event_rule.task["drill"].state == "DISABLED"
     error_message = "The drill has another schedule, or it runs although schedules are off."
   }
 
   assert {
-    condition     = aws_ecs_task_definition.drill[0].cpu == "4096" && aws_ecs_task_definition.drill[0].memory == "16384" && aws_ecs_task_definition.drill[0].ephemeral_storage[0].size_in_gib == 100
+    condition     = aws_ecs_task_definition.task["drill"].cpu == "4096" && aws_ecs_task_definition.task["drill"].memory == "16384" && aws_ecs_task_definition.task["drill"].ephemeral_storage[0].size_in_gib == 100
     error_message = "The drill has another size."
   }
 
@@ -150,14 +188,26 @@ run "a_restore_drill_of_its_own_size_and_pace" {
   }
 }
 
-run "a_cron_drill_with_its_interval" {
+run "a_drill_twice_a_week" {
   variables {
-    restore_drill = { schedule_expression = "cron(0 15 ? * MON,THU *)", interval_hours = 96 }
+    restore_drill = { schedule_expression = "cron(0 15 ? * MON,THU *)" }
   }
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.backup["drill-not-running"].evaluation_periods == 102
     error_message = "The window is not 96 hours and 6 of grace."
+  }
+}
+
+run "a_drill_halfway_between_two_runs" {
+  variables {
+    schedule_expression = "cron(15 1,13 * * ? *)"
+    restore_drill       = {}
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.task["drill"].schedule_expression == "cron(15 7 * * ? *)"
+    error_message = "The drill does not start halfway between two runs."
   }
 }
 
@@ -176,12 +226,44 @@ run "names_boundary_and_extra_actions" {
   }
 
   assert {
-    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.backup : contains(alarm.alarm_actions, "arn:aws:sns:eu-central-1:123456789012:pager") == (alarm.region == "eu-central-1")])
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.backup : contains(alarm.alarm_actions, "arn:aws:sns:eu-central-1:123456789012:pager")])
     error_message = "An alarm does not notify the extra action."
   }
 
   assert {
-    condition     = aws_iam_role.replication.tags.Team == "platform" && aws_ecs_task_definition.backup.family == "backup-two" && aws_ecs_task_definition.drill[0].family == "backup-two-drill"
+    condition     = aws_iam_role.replication.tags.Team == "platform" && aws_ecs_task_definition.task["backup"].family == "backup-two" && aws_ecs_task_definition.task["drill"].family == "backup-two-drill"
     error_message = "The tags or the name did not arrive."
+  }
+}
+
+run "what_the_tasks_reach_and_what_they_back_up" {
+  variables {
+    extra_environment     = { HTTPS_PROXY = "http://proxy.internal:3128" }
+    replica_storage_class = "GLACIER_IR"
+    repositories          = { include = ["acme/*"], exclude = ["*/sandbox-*"], skip_forks = true, skip_archived = true }
+
+    network = {
+      security_group_ids = ["sg-00112233445566778"]
+      https_cidrs        = ["10.0.0.0/8"]
+      egress = {
+        proxy    = { port = 3128, to = "sg-0fedcba9876543210" }
+        resolver = { port = 53, protocol = "udp", to = "10.0.0.2/32" }
+      }
+    }
+  }
+
+  assert {
+    condition     = join(",", keys(aws_vpc_security_group_egress_rule.task)) == "HTTPS to 10.0.0.0/8,proxy,resolver"
+    error_message = "The security group lets the tasks reach something else."
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_event_target.task["backup"].ecs_target[0].network_configuration[0].security_groups) == 2
+    error_message = "The task does not have both security groups."
+  }
+
+  assert {
+    condition     = one(one(aws_s3_bucket_replication_configuration.backup.rule).destination).storage_class == "GLACIER_IR"
+    error_message = "The replicas have another storage class."
   }
 }

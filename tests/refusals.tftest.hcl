@@ -103,24 +103,35 @@ run "a_word_as_schedule" {
   expect_failures = [var.schedule_expression]
 }
 
-run "a_schedule_that_the_alarm_can_not_cover" {
+run "a_schedule_whose_interval_can_not_be_read" {
   command = plan
 
   variables {
-    schedule_expression = "rate(7 days)"
+    schedule_expression = "cron(0 3 ? * FRI#1 *)"
   }
 
-  expect_failures = [aws_cloudwatch_metric_alarm.backup]
+  expect_failures = [aws_ecs_task_definition.task]
 }
 
-run "an_interval_that_the_alarm_can_not_cover" {
+run "a_retention_shorter_than_two_intervals" {
   command = plan
 
   variables {
-    run_interval_hours = 168
+    schedule_expression   = "rate(5 days)"
+    backup_retention_days = 9
   }
 
-  expect_failures = [aws_cloudwatch_metric_alarm.backup]
+  expect_failures = [aws_ecs_task_definition.task]
+}
+
+run "a_retention_of_less_than_a_week" {
+  command = plan
+
+  variables {
+    backup_retention_days = 6
+  }
+
+  expect_failures = [var.backup_retention_days]
 }
 
 run "an_interval_of_no_hours" {
@@ -569,14 +580,14 @@ run "a_word_as_the_drills_schedule" {
   expect_failures = [var.restore_drill]
 }
 
-run "a_drill_every_seven_days" {
+run "a_weekly_drill" {
   command = plan
 
   variables {
-    restore_drill = { schedule_expression = "rate(7 days)" }
+    restore_drill = { schedule_expression = "cron(0 15 ? * SUN *)" }
   }
 
-  expect_failures = [aws_cloudwatch_metric_alarm.backup]
+  expect_failures = [aws_ecs_task_definition.task]
 }
 
 run "a_drill_that_the_alarm_can_not_cover" {
@@ -586,17 +597,17 @@ run "a_drill_that_the_alarm_can_not_cover" {
     restore_drill = { interval_hours = 24, grace_hours = 145 }
   }
 
-  expect_failures = [aws_cloudwatch_metric_alarm.backup]
+  expect_failures = [aws_ecs_task_definition.task]
 }
 
 run "a_drill_that_comes_later_than_everything_must_be_proven" {
   command = plan
 
   variables {
-    restore_drill = { schedule_expression = "rate(3 days)", within_days = 2 }
+    restore_drill = { schedule_expression = "cron(0 15 ? * MON,THU *)", within_days = 2 }
   }
 
-  expect_failures = [aws_ecs_task_definition.drill]
+  expect_failures = [aws_ecs_task_definition.task]
 }
 
 run "a_drill_on_frozen_backups" {
@@ -607,7 +618,7 @@ run "a_drill_on_frozen_backups" {
     storage_transitions = [{ days = 1, storage_class = "GLACIER" }]
   }
 
-  expect_failures = [aws_ecs_task_definition.drill]
+  expect_failures = [aws_ecs_task_definition.task]
 }
 
 run "half_a_day_of_drills" {
@@ -678,4 +689,246 @@ run "a_drill_with_too_much_storage" {
   }
 
   expect_failures = [var.restore_drill]
+}
+
+run "a_drill_that_starts_with_the_backup" {
+  command = plan
+
+  variables {
+    schedule_expression = "cron(0 3 * * ? *)"
+    restore_drill       = { schedule_expression = "cron(0 0/3 * * ? *)" }
+  }
+
+  expect_failures = [aws_ecs_task_definition.task]
+}
+
+run "two_rates_that_start_together" {
+  command = plan
+
+  variables {
+    restore_drill = { schedule_expression = "rate(12 hours)" }
+  }
+
+  expect_failures = [aws_ecs_task_definition.task]
+}
+
+run "a_drill_whose_interval_can_not_be_read" {
+  command = plan
+
+  variables {
+    restore_drill = { schedule_expression = "cron(0 15 ? * FRI#1 *)" }
+  }
+
+  expect_failures = [aws_ecs_task_definition.task]
+}
+
+run "a_drill_on_a_frozen_replica" {
+  command = plan
+
+  variables {
+    restore_drill         = {}
+    replica_storage_class = "GLACIER"
+  }
+
+  expect_failures = [aws_ecs_task_definition.task]
+}
+
+run "an_action_in_another_region" {
+  command = plan
+
+  variables {
+    alarm_actions = ["arn:aws:sns:eu-west-1:123456789012:pager"]
+  }
+
+  expect_failures = [var.alarm_actions]
+}
+
+run "an_anomaly_of_nothing" {
+  command = plan
+
+  variables {
+    anomaly_percent = 0
+  }
+
+  expect_failures = [var.anomaly_percent]
+}
+
+run "a_deadline_of_no_hours" {
+  command = plan
+
+  variables {
+    run_deadline_hours = 0
+  }
+
+  expect_failures = [var.run_deadline_hours]
+}
+
+run "a_variable_that_the_module_sets" {
+  command = plan
+
+  variables {
+    extra_environment = { S3_BUCKET = "elsewhere" }
+  }
+
+  expect_failures = [aws_ecs_task_definition.task]
+}
+
+run "credentials_as_extra_environment" {
+  command = plan
+
+  variables {
+    extra_environment = { AWS_SECRET_ACCESS_KEY = "x" }
+  }
+
+  expect_failures = [var.extra_environment]
+}
+
+run "a_variable_with_a_space" {
+  command = plan
+
+  variables {
+    extra_environment = { "MY VARIABLE" = "x" }
+  }
+
+  expect_failures = [var.extra_environment]
+}
+
+run "a_file_name_as_certificate" {
+  command = plan
+
+  variables {
+    github_ca_pem = "ca.pem"
+  }
+
+  expect_failures = [var.github_ca_pem]
+}
+
+run "a_private_key_as_certificate" {
+  command = plan
+
+  variables {
+    github_ca_pem = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\nMII\n"
+  }
+
+  expect_failures = [var.github_ca_pem]
+}
+
+run "an_unknown_use_of_a_key" {
+  command = plan
+
+  variables {
+    kms_key_arns = { queue = "arn:aws:kms:eu-central-1:123456789012:key/a" }
+  }
+
+  expect_failures = [var.kms_key_arns]
+}
+
+run "a_key_that_is_null" {
+  command = plan
+
+  variables {
+    kms_key_arns = { topic = null }
+  }
+
+  expect_failures = [var.kms_key_arns]
+}
+
+run "a_name_as_security_group" {
+  command = plan
+
+  variables {
+    network = { security_group_ids = ["proxy"] }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "five_more_security_groups" {
+  command = plan
+
+  variables {
+    network = { security_group_ids = [for n in range(5) : "sg-${n}"] }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "an_address_without_its_size" {
+  command = plan
+
+  variables {
+    network = { https_cidrs = ["10.0.0.1"] }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "a_port_that_is_none" {
+  command = plan
+
+  variables {
+    network = { egress = { proxy = { port = 70000, to = "10.0.0.0/8" } } }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "a_host_name_as_destination" {
+  command = plan
+
+  variables {
+    network = { egress = { proxy = { port = 3128, to = "proxy.internal" } } }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "an_unknown_protocol" {
+  command = plan
+
+  variables {
+    network = { egress = { proxy = { port = 3128, to = "10.0.0.0/8", protocol = "icmp" } } }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "patterns_in_one_string" {
+  command = plan
+
+  variables {
+    repositories = { include = ["acme/*, other/*"] }
+  }
+
+  expect_failures = [var.repositories]
+}
+
+run "no_repositories" {
+  command = plan
+
+  variables {
+    repositories = { include = [] }
+  }
+
+  expect_failures = [var.repositories]
+}
+
+run "an_unknown_class_of_replicas" {
+  command = plan
+
+  variables {
+    replica_storage_class = "COLD"
+  }
+
+  expect_failures = [var.replica_storage_class]
+}
+
+run "half_a_day_of_transition" {
+  command = plan
+
+  variables {
+    storage_transitions = [{ days = 0.5, storage_class = "GLACIER_IR" }]
+  }
+
+  expect_failures = [var.storage_transitions]
 }

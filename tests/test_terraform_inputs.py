@@ -4,27 +4,39 @@ import re
 
 import pytest
 
-from terraform.module import Module
+from terraform.module import Applied, Module
+
+OPTIONAL_ENVIRONMENT = {
+    *("BACKUP_EXCLUDE", "BACKUP_INCLUDE", "BACKUP_SKIP_ARCHIVED", "BACKUP_SKIP_FORKS"),
+    *("GITHUB_APP_INSTALLATION_ID", "GITHUB_CA_PEM"),
+}
 
 WRONG = {
     "alarm_actions": ["pager"],
     "alarm_emails": ["oncall"],
-    "backup_retention_days": 0.5,
+    "anomaly_percent": 0,
+    "backup_retention_days": 6,
     "concurrency": 257,
     "cpu_architecture": "arm64",
     "existing": {"cluster": {"arn": "shared"}},
+    "extra_environment": {"MY VARIABLE": "x"},
     "full_backup_days": 91,
     "github_app_id": "my-backup-app",
     "github_app_installation_id": "acme",
     "github_app_key_secret_writers": ["arn:aws:sts::123456789012:assumed-role/admin/me"],
+    "github_ca_pem": "ca.pem",
     "github_urls": {"api": "http://github.example.com/api/v3", "server": "https://github.example.com"},
     "iam": {"path": "backup"},
     "image_uri": "example.com/backup:latest",
     "kms_key_arns": {"logs": "arn:aws:kms:eu-central-1:123456789012:alias/logs"},
     "log_retention_days": 366,
+    "network": {"egress": {"proxy": {"port": 70000, "to": "10.0.0.0/8"}}},
     "object_lock": {"mode": "STRICT", "days": 28},
     "replica_region": "eu-central-1",
+    "replica_storage_class": "COLD",
+    "repositories": {"include": ["acme/*, other/*"]},
     "restore_drill": {"schedule_expression": "weekly"},
+    "run_deadline_hours": 0,
     "run_grace_hours": 0,
     "run_interval_hours": 0,
     "s3_bucket_name": "a-name-of-fifty-six-characters-that-leaves-no-room-behind",
@@ -91,9 +103,87 @@ def test_a_lock_longer_than_the_retention_says_both(module: Module) -> None:
     assert "Got: 31" in message
 
 
-def test_a_weekly_schedule_says_how_far_an_alarm_looks_back(module: Module) -> None:
-    output = " ".join(module.plan(schedule_expression="rate(7 days)").split())
-    assert "those of schedule_expression: 168) and run_grace_hours (6) together must not exceed 168" in output
+def refusal(module: Module, **variables: object) -> str:
+    """Return what a plan says that is refused, on one line, without the box that terraform draws."""
+    output = module.plan(**variables)
+    assert "Error: " in output
+    return " ".join(output.replace("│", " ").split("Error: ", 1)[1].split())
+
+
+@pytest.mark.parametrize("expression", ["cron(0 3 ? * FRI#1 *)", "cron(0 3 15W * ? *)", "cron(0 3 * * ? 2027)"])
+def test_a_schedule_that_does_not_tell_its_interval_names_the_input_to_set(module: Module, expression: str) -> None:
+    said = refusal(module, schedule_expression=expression)
+    assert "run_interval_hours must be set: the hours between two runs can't be read" in said
+    assert f"Got: {expression}." in said
+    assert "Error" not in module.plan(schedule_expression=expression, run_interval_hours=744)
+
+
+@pytest.mark.parametrize("expression", ["rate(7 days)", "rate(30 days)", "cron(0 3 ? * SUN *)", "cron(0 3 1 * ? *)"])
+def test_a_schedule_longer_than_an_alarm_looks_back_needs_nothing_else(module: Module, expression: str) -> None:
+    assert "Error" not in module.plan(schedule_expression=expression)
+
+
+@pytest.mark.parametrize(
+    ("days", "schedule", "least", "hours"),
+    [(9, "rate(5 days)", 10, 120), (13, "cron(0 3 ? * SUN *)", 14, 168), (61, "cron(0 3 1 * ? *)", 62, 744)],
+)
+def test_a_retention_shorter_than_two_intervals_says_both_numbers(
+    module: Module, days: int, schedule: str, least: int, hours: int
+) -> None:
+    said = refusal(module, backup_retention_days=days, schedule_expression=schedule)
+    assert f"backup_retention_days must be at least {least}, twice the {hours} hours between two runs" in said
+    assert f"Got: {days}." in said
+    for enough in (least, 0):
+        assert "Error" not in module.plan(backup_retention_days=enough, schedule_expression=schedule)
+
+
+def test_several_problems_are_told_at_once(module: Module) -> None:
+    said = refusal(module, backup_retention_days=7, run_interval_hours=100, extra_environment={"TMPDIR": "/elsewhere"})
+    assert "backup_retention_days must be at least 9" in said
+    assert "extra_environment must not set what the module sets itself: TMPDIR." in said
+
+
+def test_every_variable_that_the_module_sets_is_refused_as_extra_environment(module: Module, applied: Applied) -> None:
+    own = {*applied.environment(), *OPTIONAL_ENVIRONMENT}
+    said = refusal(module, extra_environment=dict.fromkeys(own, "x"))
+    assert ", ".join(sorted(own)) in said
+
+
+LADDERS = [
+    [("STANDARD_IA", 30), ("GLACIER", 60), ("DEEP_ARCHIVE", 61)],
+    [("INTELLIGENT_TIERING", 0), ("GLACIER_IR", 1)],
+    [("DEEP_ARCHIVE", 364)],
+    [("GLACIER", 61), ("STANDARD_IA", 31)],
+]
+REFUSED_LADDERS = [
+    [("STANDARD_IA", 30), ("GLACIER", 59)],
+    [("ONEZONE_IA", 30), ("DEEP_ARCHIVE", 59)],
+    [("GLACIER_IR", 30), ("GLACIER", 30)],
+    [("GLACIER", 30), ("GLACIER_IR", 60)],
+    [("ONEZONE_IA", 30), ("GLACIER_IR", 90)],
+    [("GLACIER", 30), ("GLACIER", 60)],
+]
+
+
+def transitions(ladder: list[tuple[str, int]]) -> list[dict[str, object]]:
+    return [{"storage_class": name, "days": days} for name, days in ladder]
+
+
+def test_storage_classes_that_get_colder_with_time_are_taken(module: Module) -> None:
+    for ladder in LADDERS:
+        assert "Error" not in module.plan(storage_transitions=transitions(ladder)), ladder
+
+
+def test_storage_classes_that_s3_would_refuse_are_refused(module: Module) -> None:
+    for ladder in REFUSED_LADDERS:
+        (message,) = messages(module.plan(storage_transitions=transitions(ladder)))
+        assert "must get colder with time" in message
+        assert f'"days":{ladder[0][1]}' in message
+
+
+def test_an_action_in_another_region_would_never_be_notified(module: Module) -> None:
+    (message,) = messages(module.plan(alarm_actions=["arn:aws:sns:eu-west-1:123456789012:pager"]))
+    assert "must be in the provider's region (eu-central-1)" in message
 
 
 @pytest.mark.parametrize(
@@ -116,24 +206,52 @@ def test_each_part_of_a_wrong_restore_drill_is_named(
 
 
 def test_a_weekly_drill_says_how_far_an_alarm_looks_back(module: Module) -> None:
-    output = " ".join(module.plan(restore_drill={"schedule_expression": "rate(7 days)"}).split())
-    assert "those of its schedule_expression: 168) and restore_drill.grace_hours (6) together must not exceed" in output
-    assert "run_interval_hours" not in output
+    said = refusal(module, restore_drill={"schedule_expression": "cron(0 15 ? * SUN *)"})
+    assert "between two drills (168) plus restore_drill.grace_hours (6) must not exceed 168" in said
 
 
 def test_a_drill_that_could_never_prove_everything_says_both_lengths(module: Module) -> None:
-    drill = {"schedule_expression": "rate(3 days)", "within_days": 2}
-    output = " ".join(module.plan(restore_drill=drill).split())
-    assert "restore_drill.within_days must not be shorter than the hours between two drills" in output
-    assert "its schedule_expression: 72): no drill would prove everything. Got: 2." in output
+    drill = {"schedule_expression": "cron(0 15 ? * MON,THU *)", "within_days": 2}
+    said = refusal(module, restore_drill=drill)
+    assert "restore_drill.within_days must not be shorter than the time between two drills (96 hours)" in said
+    assert "Got: 2." in said
+
+
+def test_a_drill_that_does_not_tell_its_interval_names_the_input_to_set(module: Module) -> None:
+    said = refusal(module, restore_drill={"schedule_expression": "cron(0 15 ? * FRI#1 *)"})
+    assert "restore_drill.interval_hours must be set" in said
+
+
+@pytest.mark.parametrize(
+    ("backup", "drill", "instead"),
+    [
+        ("cron(0 3 * * ? *)", "cron(0 3 ? * MON *)", "cron(0 15 * * ? *)"),
+        ("cron(0 3 * * ? *)", "cron(0 0/3 * * ? *)", "cron(0 15 * * ? *)"),
+        ("cron(0/20 8-18 * * ? *)", "cron(40 12 * * ? *)", "cron(20 1 * * ? *)"),
+        ("rate(1 day)", "rate(12 hours)", "cron(0 0 * * ? *)"),
+    ],
+)
+def test_a_drill_that_starts_together_with_a_run_is_refused(
+    module: Module, backup: str, drill: str, instead: str
+) -> None:
+    said = refusal(
+        module, schedule_expression=backup, restore_drill={"schedule_expression": drill, "interval_hours": 24}
+    )
+    assert f"must not start drills together with backup runs ({backup})" in said
+    assert f"use for instance {instead}" in said
+    allowed = {"schedule_expression": instead}
+    assert "Error" not in module.plan(schedule_expression=backup, restore_drill=allowed)
 
 
 def test_frozen_backups_are_refused_where_a_drill_must_read_them(module: Module) -> None:
-    frozen = [{"days": 1, "storage_class": "DEEP_ARCHIVE"}]
-    output = " ".join(module.plan(restore_drill={}, storage_transitions=frozen).split())
-    assert "up to 30 hours old, out of GLACIER and DEEP_ARCHIVE where restore_drill is on" in output
+    frozen = [{"days": 30, "storage_class": "DEEP_ARCHIVE"}]
+    said = refusal(module, restore_drill={}, storage_transitions=frozen)
+    assert "up to 30 days old out of GLACIER and DEEP_ARCHIVE when restore_drill is set" in said
     assert "Plan: " in module.plan(storage_transitions=frozen)
-    later = [{"days": 2, "storage_class": "DEEP_ARCHIVE"}, {"days": 0, "storage_class": "GLACIER_IR"}]
+    assert "Plan: " in module.plan(replica_storage_class="DEEP_ARCHIVE")
+    said = refusal(module, restore_drill={}, replica_storage_class="DEEP_ARCHIVE")
+    assert "replica_storage_class must not be GLACIER or DEEP_ARCHIVE when restore_drill is set" in said
+    later = [{"days": 31, "storage_class": "DEEP_ARCHIVE"}, {"days": 0, "storage_class": "GLACIER_IR"}]
     assert "Error" not in module.plan(restore_drill={}, storage_transitions=later)
 
 

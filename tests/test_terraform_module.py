@@ -11,7 +11,7 @@ from embedded.stack import PROJECT
 from github_s3_backup import configuration, metrics
 from github_s3_backup.backup.run import NOT_STARTED, OK, SOME_FAILED, STOPPED
 from github_s3_backup.version import TOOL_VERSION
-from terraform.module import ACCOUNT, REGION, REPLICA_REGION, Applied, Module, copy_module
+from terraform.module import ACCOUNT, REGION, REPLICA_REGION, REQUIRED, Applied, Module, copy_module
 from terraform.standin.mirror import NEWEST, OLDEST, install, serve
 
 SOURCES = {path.name: path.read_text() for path in PROJECT.glob("*.tf")}
@@ -47,7 +47,7 @@ def test_the_container_is_what_fargate_is_told(applied: Applied) -> None:
     assert container["linuxParameters"] == {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}}
     assert container["mountPoints"] == [{"sourceVolume": "scratch", "containerPath": "/scratch", "readOnly": False}]
     assert container["logConfiguration"]["options"]["awslogs-group"] == "/ecs/github-backup"
-    task = applied["aws_ecs_task_definition.backup"]
+    task = applied['aws_ecs_task_definition.task["backup"]']
     assert task["requires_compatibilities"] == ["FARGATE"]
     assert task["network_mode"] == "awsvpc"
     assert (task["cpu"], task["memory"]) == ("1024", "4096")
@@ -84,7 +84,7 @@ def test_the_repositories_in_flight_follow_the_cpus_that_are_paid_for(
 
 def test_an_option_that_is_set_reaches_the_program(module: Module) -> None:
     urls = {"api": "https://github.example.com/api/v3", "server": "https://github.example.com"}
-    options = {"github_app_installation_id": "77", "concurrency": 3, "full_backup_days": 30}
+    options: dict[str, Any] = {"github_app_installation_id": "77", "concurrency": 3, "full_backup_days": 30}
     environment = module.apply(github_urls=urls, **options).environment()
     assert environment["GITHUB_API_URL"] == urls["api"]
     assert environment["GITHUB_SERVER_URL"] == urls["server"]
@@ -107,19 +107,98 @@ def shown(applied: Applied) -> set[str]:
     return {line[1] for line in lines}
 
 
-def test_metrics_have_the_same_names_in_the_module_and_in_the_program(applied: Applied, drilled: Applied) -> None:
-    assert shown(applied) == metrics.UNITS.keys()
-    assert shown(drilled) == metrics.UNITS.keys() | metrics.RESTORE_UNITS.keys()
-    for key, name in (
-        ("backup-failure", metrics.FAILURE),
-        ("task-not-running", metrics.SUCCESS),
-        ("restore-failed", metrics.RESTORE_FAILED),
-        ("drill-not-running", metrics.RESTORE_VERIFIED),
-    ):
-        alarm = drilled[f'aws_cloudwatch_metric_alarm.backup["{key}"]']
-        assert alarm["namespace"] == metrics.NAMESPACE
-        assert alarm["metric_name"] == name
-        assert alarm["dimensions"] == {metrics.DIMENSION: "github-backup"}
+def metric_names() -> dict[str, str]:
+    """Return what the module calls each metric, by its key in local.metrics."""
+    block = re.search(r"^  metrics = \{\n(.*?)^  \}", SOURCES["main.tf"], re.MULTILINE | re.DOTALL)
+    assert block
+    return dict(re.findall(r'^    (\w+) += "(\w+)"$', block[1], re.MULTILINE))
+
+
+def test_metrics_have_the_same_names_in_the_module_and_in_the_program() -> None:
+    names = metric_names()
+    assert names.pop("namespace") == metrics.NAMESPACE
+    assert names.pop("dimension") == metrics.DIMENSION
+    assert set(names.values()) == metrics.UNITS.keys() | metrics.RESTORE_UNITS.keys()
+
+
+def test_the_dashboard_shows_every_metric_of_what_runs(applied: Applied, drilled: Applied, monthly: Applied) -> None:
+    names = metric_names()
+    of_a_drill = {names[key] for key in ("restore_verified", "restore_failed", "restore_seconds")}
+    of_a_check = {names["backup_age"]}
+    of_a_run = set(names.values()) - {names["namespace"], names["dimension"]} - of_a_drill - of_a_check
+    assert shown(applied) == of_a_run
+    assert shown(drilled) == of_a_run | of_a_drill
+    assert shown(monthly) == of_a_run | of_a_check
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "statistic", "comparison", "threshold"),
+    [
+        ("backup-failure", "BackupFailure", "Sum", "GreaterThanThreshold", 0),
+        ("run-failed", "BackupSuccess", "Sum", "LessThanThreshold", 1),
+        ("anomaly", "BackupAnomaly", "Maximum", "GreaterThanThreshold", 0),
+        ("replica-behind", "ReplicationBehind", "Maximum", "GreaterThanThreshold", 0),
+        ("restore-failed", "RestoreFailed", "Sum", "GreaterThanThreshold", 0),
+    ],
+)
+def test_an_alarm_fires_with_a_bad_run_and_ends_with_the_next_good_one(
+    drilled: Applied, key: str, name: str, statistic: str, comparison: str, threshold: int
+) -> None:
+    alarm = drilled[f'aws_cloudwatch_metric_alarm.backup["{key}"]']
+    assert alarm["alarm_name"] == f"github-backup-{key}"
+    assert (alarm["namespace"], alarm["metric_name"]) == (metrics.NAMESPACE, name)
+    assert alarm["dimensions"] == {metrics.DIMENSION: "github-backup"}
+    judged = (alarm["statistic"], alarm["comparison_operator"], alarm["threshold"])
+    assert judged == (statistic, comparison, threshold)
+    assert (alarm["period"], alarm["evaluation_periods"], alarm["datapoints_to_alarm"]) == (300, 1, 1)
+    assert alarm["treat_missing_data"] == "ignore", "between two runs the alarm keeps its state"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "hours"),
+    [
+        ("rate(1 hour)", 1),
+        ("cron(0 3 * * ? *)", 24),
+        ("cron(0 3 ? * MON-FRI *)", 72),
+        ("rate(6 days)", 144),
+    ],
+)
+def test_silence_is_told_once_interval_and_grace_are_over(module: Module, schedule: str, hours: int) -> None:
+    applied = module.apply(schedule_expression=schedule)
+    alarm = applied['aws_cloudwatch_metric_alarm.backup["task-not-running"]']
+    assert (alarm["metric_name"], alarm["statistic"], alarm["threshold"]) == ("BackupSuccess", "SampleCount", 1)
+    assert alarm["evaluation_periods"] == alarm["datapoints_to_alarm"] == hours + 6
+    assert (alarm["period"], alarm["treat_missing_data"]) == (3600, "breaching")
+    assert 'aws_ecs_task_definition.task["check"]' not in applied.resources
+    assert applied.environment()["RUN_DEADLINE_HOURS"] == str(hours)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "hours"), [("rate(7 days)", 168), ("rate(30 days)", 720), ("cron(0 3 ? * SUN *)", 168)]
+)
+def test_a_schedule_longer_than_an_alarm_looks_back_is_watched_by_a_daily_check(
+    module: Module, schedule: str, hours: int
+) -> None:
+    applied = module.apply(schedule_expression=schedule)
+    alarm = applied['aws_cloudwatch_metric_alarm.backup["task-not-running"]']
+    assert (alarm["metric_name"], alarm["statistic"]) == ("NewestBackupAge", "Maximum")
+    assert (alarm["comparison_operator"], alarm["threshold"]) == ("GreaterThanThreshold", (hours + 6) * 3600)
+    assert alarm["evaluation_periods"] == alarm["datapoints_to_alarm"] == 30, "a day and some grace for the check"
+    assert (alarm["period"], alarm["treat_missing_data"]) == (3600, "breaching")
+    assert applied['aws_cloudwatch_event_rule.task["check"]']["schedule_expression"] == "rate(1 day)"
+
+
+def test_the_check_runs_the_same_image_with_a_command_of_its_own(monthly: Applied) -> None:
+    backup, check = monthly.container("backup"), monthly.container("check")
+    for name in ("image", "essential", "readonlyRootFilesystem", "stopTimeout", "mountPoints", "linuxParameters"):
+        assert check[name] == backup[name], name
+    assert check["command"] == ["restore", "check", "--publish"]
+    assert monthly.environment("check") == {
+        name: monthly.environment()[name] for name in ("AWS_REGION", "S3_BUCKET", "S3_PREFIX", "SERVICE_NAME", "TMPDIR")
+    }
+    task = monthly['aws_ecs_task_definition.task["check"]']
+    assert (task["cpu"], task["memory"]) == ("256", "512")
+    assert task["task_role_arn"] == monthly["aws_iam_role.check[0]"]["arn"]
 
 
 def test_the_recovery_point_is_shown_without_a_drill_and_the_recovery_time_with_one(
@@ -188,7 +267,7 @@ def test_the_task_reaches_out_on_443_and_nothing_reaches_in(applied: Applied) ->
 
 
 def test_a_start_that_fails_is_tried_again_and_kept(applied: Applied) -> None:
-    target = applied["aws_cloudwatch_event_target.backup"]
+    target = applied['aws_cloudwatch_event_target.task["backup"]']
     assert target["retry_policy"] == [{"maximum_event_age_in_seconds": 3600, "maximum_retry_attempts": 20}]
     assert target["dead_letter_config"] == [{"arn": applied["aws_sqs_queue.dead_letters"]["arn"]}]
     (ecs,) = target["ecs_target"]
@@ -197,33 +276,168 @@ def test_a_start_that_fails_is_tried_again_and_kept(applied: Applied) -> None:
     assert target["arn"] == applied.outputs["ecs_cluster_arn"]
 
 
-def test_alarms_look_at_hours_and_reach_the_topic(applied: Applied) -> None:
-    alarms = {a: one for a, one in applied.resources.items() if a.startswith("aws_cloudwatch_metric_alarm.")}
-    assert len(alarms) == 7
-    for alarm in alarms.values():
-        assert alarm["period"] == 3600
-        assert alarm["evaluation_periods"] * 3600 <= 7 * 24 * 3600
-        assert [arn.split(":")[3] for arn in alarm["alarm_actions"]] == [alarm["region"]], (
-            "CloudWatch notifies its own region only"
-        )
-    lag = alarms['aws_cloudwatch_metric_alarm.backup["replication-lagging"]']
-    assert lag["region"] == REPLICA_REGION
-    assert [one["region"] for one in alarms.values()].count(REGION) == 6
-    quiet = alarms['aws_cloudwatch_metric_alarm.backup["task-not-running"]']
-    assert quiet["statistic"] == "SampleCount"
-    assert quiet["treat_missing_data"] == "breaching"
-    assert quiet["evaluation_periods"] == quiet["datapoints_to_alarm"] == 30
-    failure = alarms['aws_cloudwatch_metric_alarm.backup["backup-failure"]']
-    assert failure["datapoints_to_alarm"] == 1
-    assert failure["threshold"] == 0
-    assert failure["treat_missing_data"] == "notBreaching"
+EMAILS = ["oncall@example.com", "second@example.com"]
+TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:ours"
+ACTIONS = [f"arn:aws:sns:{REGION}:{ACCOUNT}:pager", f"arn:aws:ssm-incidents::{ACCOUNT}:response-plan/backup"]
+WAYS = [
+    (emails, topic, actions)
+    for emails in ([], EMAILS)
+    for topic in (None, TOPIC)
+    for actions in ([], ACTIONS)
+    if emails or topic or actions
+]
 
 
-def test_every_alarm_names_the_page_that_says_what_to_do(drilled: Applied) -> None:
+@pytest.mark.parametrize(("emails", "topic", "actions"), WAYS)
+def test_every_alarm_reaches_everybody(
+    module: Module, emails: list[str], topic: str | None, actions: list[str]
+) -> None:
+    """Whether by e-mail, an existing topic or further actions, and in the only region in which there are alarms."""
+    existing = {"topic": {"arn": topic}} if topic else {}
+    applied = module.apply(alarm_emails=emails, existing=existing, alarm_actions=actions, restore_drill={})
+    of_kind = {
+        kind: [values for address, values in applied.resources.items() if address.startswith(f"{kind}.")]
+        for kind in ("aws_cloudwatch_metric_alarm", "aws_sns_topic", "aws_sns_topic_subscription")
+    }
+    used = applied.outputs["sns_topic_arn"]
+    assert used == (topic or of_kind["aws_sns_topic"][0]["arn"])
+    assert [made["arn"] for made in of_kind["aws_sns_topic"]] == ([] if topic else [used])
+    assert {(to["topic_arn"], to["endpoint"]) for to in of_kind["aws_sns_topic_subscription"]} == {
+        (used, email) for email in emails
+    }
+    assert {alarm["region"] for alarm in of_kind["aws_cloudwatch_metric_alarm"]} == {REGION}
+    # ECS's own message about a failed task goes to the topic, so its alarm goes to whom that does not reach.
+    notified = {alarm["alarm_name"]: set(alarm["alarm_actions"]) for alarm in of_kind["aws_cloudwatch_metric_alarm"]}
+    assert notified.pop("github-backup-task-failed", set()) == set(actions)
+    assert applied["aws_cloudwatch_event_target.task_failed"]["arn"] == used
+    assert len(notified) == 13
+    assert set(map(frozenset, notified.values())) == {frozenset({used, *actions})}
+    for alarm in of_kind["aws_cloudwatch_metric_alarm"]:
+        assert set(alarm["ok_actions"]) == set(alarm["alarm_actions"])
+
+
+def test_a_failed_task_is_an_alarm_for_actions_that_understand_no_events(module: Module) -> None:
+    applied = module.apply(alarm_emails=[], alarm_actions=ACTIONS)
+    alarm = applied['aws_cloudwatch_metric_alarm.backup["task-failed"]']
+    assert (alarm["namespace"], alarm["metric_name"]) == ("AWS/Events", "TriggeredRules")
+    assert alarm["dimensions"] == {"RuleName": applied["aws_cloudwatch_event_rule.task_failed"]["name"]}
+    assert (alarm["statistic"], alarm["comparison_operator"], alarm["threshold"]) == ("Sum", "GreaterThanThreshold", 0)
+
+
+def test_no_alarm_looks_further_back_than_cloudwatch_does(drilled: Applied, monthly: Applied) -> None:
+    for applied in (drilled, monthly):
+        for address, alarm in applied.resources.items():
+            if address.startswith("aws_cloudwatch_metric_alarm."):
+                assert alarm["period"] * alarm["evaluation_periods"] <= 7 * 24 * 3600, address
+
+
+def test_the_topic_keeps_its_key_unless_another_is_named(module: Module) -> None:
+    logs, own = (f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{name}" for name in ("logs", "own"))
+    applied = module.apply(kms_key_arns={"logs": logs})
+    assert applied["aws_sns_topic.alarms[0]"]["kms_master_key_id"] == applied["aws_kms_key.alarms[0]"]["arn"]
+    applied = module.apply(kms_key_arns={"topic": own})
+    assert applied["aws_sns_topic.alarms[0]"]["kms_master_key_id"] == own
+    assert "aws_kms_key.alarms[0]" not in applied.resources
+
+
+def test_a_key_that_is_created_together_with_the_topic_is_used(standin: dict[str, str], tmp_path: Path) -> None:
+    """Its ARN is not known at plan, so nothing may be counted by it."""
+    (copy_module(tmp_path) / "caller").mkdir()
+    given = "\n".join(f"  {name} = {json.dumps(value)}" for name, value in REQUIRED.items())
+    (tmp_path / "caller" / "main.tf").write_text(
+        f'resource "aws_kms_key" "own" {{}}\nmodule "backup" {{\n  source = "../"\n{given}\n'
+        "  kms_key_arns = { for use in "
+        '["logs", "primary", "secret", "topic"] : use => aws_kms_key.own.arn }\n}\n'
+    )
+    caller = Module(tmp_path / "caller", standin).init()
+    planned = caller.terraform("plan", "-no-color", "-input=false", check=False)
+    assert "kms_key_arns.primary and kms_key_arns.replica must go together" in planned.replace("\n", " ")
+    main = tmp_path / "caller" / "main.tf"
+    main.write_text(main.read_text().replace('"primary", ', ""))
+    caller.terraform("apply", "-no-color", "-input=false", "-auto-approve")
+
+
+def test_tags_reach_the_tasks(drilled: Applied, module: Module) -> None:
+    for name in ("backup", "drill"):
+        (ecs,) = drilled[f'aws_cloudwatch_event_target.task["{name}"]']["ecs_target"]
+        assert (ecs["propagate_tags"], ecs["enable_ecs_managed_tags"]) == ("TASK_DEFINITION", True)
+    applied = module.apply(tags={"Team": "platform"})
+    assert applied['aws_ecs_task_definition.task["backup"]']["tags"] == {"Team": "platform", "Service": "github-backup"}
+    command = applied.outputs["run_task_command"]
+    assert " --propagate-tags TASK_DEFINITION --enable-ecs-managed-tags " in command
+
+
+def test_what_the_tasks_reach_is_what_the_network_input_says(module: Module) -> None:
+    group, prefixes = "sg-0fedcba9876543210", "pl-0123456789abcdef0"
+    egress = {
+        "proxy": {"port": 3128, "to": group},
+        "resolver": {"port": 53, "protocol": "udp", "to": "10.0.0.2/32"},
+        "lists": {"port": 8443, "to": prefixes},
+    }
+    network = {"https_cidrs": ["2001:db8::/32"], "security_group_ids": [group], "egress": egress}
+    applied = module.apply(network=network)
+    rules = [rule for address, rule in applied.resources.items() if "security_group_egress" in address]
+    places = ("cidr_ipv4", "cidr_ipv6", "referenced_security_group_id", "prefix_list_id")
+    assert {
+        (rule["ip_protocol"], rule["from_port"], rule["to_port"], *(rule[place] for place in places)) for rule in rules
+    } == {
+        ("tcp", 443, 443, None, "2001:db8::/32", None, None),
+        ("tcp", 3128, 3128, None, None, group, None),
+        ("udp", 53, 53, "10.0.0.2/32", None, None, None),
+        ("tcp", 8443, 8443, None, None, None, prefixes),
+    }
+    groups = {applied.outputs["security_group_id"], group}
+    (ecs,) = applied['aws_cloudwatch_event_target.task["backup"]']["ecs_target"]
+    assert set(ecs["network_configuration"][0]["security_groups"]) == groups
+    assert all(group in applied.outputs["run_task_command"] for group in groups)
+
+
+def test_extra_variables_reach_every_task_and_the_rest_only_the_backup(module: Module) -> None:
+    pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+    wanted = {"include": ["acme/*", "other/api"], "exclude": ["*/sandbox-*"], "skip_forks": True, "skip_archived": True}
+    proxy = {"HTTPS_PROXY": "http://proxy.internal:3128", "NO_PROXY": ".amazonaws.com"}
+    applied = module.apply(
+        extra_environment=proxy,
+        github_ca_pem=pem,
+        repositories=wanted,
+        anomaly_percent=2.5,
+        run_deadline_hours=0.5,
+        schedule_expression="rate(30 days)",
+        restore_drill={},
+    )
+    backup = applied.environment()
+    assert backup["GITHUB_CA_PEM"] == pem
+    assert backup["BACKUP_INCLUDE"] == "acme/*,other/api"
+    assert backup["BACKUP_EXCLUDE"] == "*/sandbox-*"
+    assert backup["BACKUP_SKIP_FORKS"] == backup["BACKUP_SKIP_ARCHIVED"] == "true"
+    assert (backup["ANOMALY_PERCENT"], backup["RUN_DEADLINE_HOURS"]) == ("2.5", "0.5")
+    for task in ("backup", "drill", "check"):
+        assert proxy.items() <= applied.environment(task).items()
+    assert not {*backup} & {"GITHUB_CA_PEM", "BACKUP_INCLUDE"} & {*applied.environment("drill")}
+
+
+def test_what_is_not_asked_for_is_left_to_the_program(applied: Applied) -> None:
+    environment = applied.environment()
+    assert not [name for name in environment if name.startswith("BACKUP_") and name != "BACKUP_CONCURRENCY"]
+    assert "GITHUB_CA_PEM" not in environment
+    assert environment["ANOMALY_PERCENT"] == "5"
+
+
+def test_replicas_have_the_storage_class_that_was_asked_for(module: Module, applied: Applied) -> None:
+    def storage_class(made: Applied) -> str | None:
+        (rule,) = made["aws_s3_bucket_replication_configuration.backup"]["rule"]
+        found: str | None = rule["destination"][0]["storage_class"]
+        return found
+
+    assert storage_class(applied) in (None, "")
+    assert storage_class(module.apply(replica_storage_class="GLACIER_IR")) == "GLACIER_IR"
+
+
+def test_every_alarm_names_the_page_that_says_what_to_do(drilled: Applied, monthly: Applied) -> None:
     page = (PROJECT / "docs" / "alarms.md").read_text()
     headings = set(re.findall(r"^## (\S+)$", page, re.MULTILINE))
     named = set()
-    for address, one in drilled.resources.items():
+    for address, one in (*drilled.resources.items(), *monthly.resources.items()):
         if address.startswith("aws_cloudwatch_metric_alarm."):
             assert len(one["alarm_description"]) <= 1024
             named.add(re.search(r"/docs/alarms\.md#(\S+)$", one["alarm_description"])[1])  # type: ignore[index]
@@ -244,16 +458,14 @@ def test_a_task_that_fails_or_does_not_start_is_told_at_once(applied: Applied) -
 
 
 def test_the_topics_key_lets_alarms_and_events_publish(applied: Applied) -> None:
-    for where in ("primary", "replica"):
-        topic_key = applied[f'aws_sns_topic.alarms["{where}"]']["kms_master_key_id"]
-        assert topic_key == applied[f'aws_kms_key.alarms["{where}"]']["arn"]
-    key = json.loads(applied['aws_kms_key.alarms["primary"]']["policy"])
+    assert applied["aws_sns_topic.alarms[0]"]["kms_master_key_id"] == applied["aws_kms_key.alarms[0]"]["arn"]
+    key = json.loads(applied["aws_kms_key.alarms[0]"]["policy"])
     services = [one for one in key["Statement"] if "Service" in one["Principal"]]
     assert [set(one["Principal"]["Service"]) for one in services] == [
         {"cloudwatch.amazonaws.com", "events.amazonaws.com"}
     ]
     assert set(services[0]["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
-    topic = json.loads(applied['aws_sns_topic_policy.alarms["replica"]']["policy"])
+    topic = json.loads(applied["aws_sns_topic_policy.alarms[0]"]["policy"])
     assert {one["Principal"]["Service"] for one in topic["Statement"]} == {
         "cloudwatch.amazonaws.com",
         "events.amazonaws.com",
@@ -283,7 +495,7 @@ def test_init_accepts_the_newest_provider_under_the_modules_constraint(tmp_path:
 
 
 def test_each_statement_has_a_sid_and_each_variable_a_description() -> None:
-    policies = SOURCES["iam.tf"] + SOURCES["drill.tf"]
+    policies = SOURCES["iam.tf"] + SOURCES["drill.tf"] + SOURCES["check.tf"]
     statements = re.findall(r"^( *)(?:statement|content) \{\n(.*?)^\1\}", policies, re.MULTILINE | re.DOTALL)
     bodies = [body for _, body in statements if "actions" in body]
     assert bodies

@@ -16,14 +16,35 @@ module "github_backup" {
   github_app_id                 = "Iv1.8a61f9b3a7aba766"
   github_app_installation_id    = "12345678"
   github_app_key_secret_writers = ["arn:aws:iam::${local.account}:role/admin"]
+  github_ca_pem                 = <<-EOT
+    -----BEGIN CERTIFICATE-----
+    (the private CA of github.example.com; file() reads it from a file)
+    -----END CERTIFICATE-----
+  EOT
   github_urls                   = { api = "https://github.example.com/api/v3", server = "https://github.example.com" }
 
   service_name        = "ghes-backup"
   schedule_expression = "cron(0 3 * * ? *)"
   run_interval_hours  = 24
   run_grace_hours     = 8
+  run_deadline_hours  = 12
+  anomaly_percent     = 10
 
-  subnet_ids                = ["subnet-0123456789abcdef0"]
+  repositories = {
+    include       = ["acme/*"]
+    exclude       = ["acme/sandbox-*"]
+    skip_forks    = true
+    skip_archived = false
+  }
+
+  subnet_ids = ["subnet-0123456789abcdef0"]
+  network = {
+    security_group_ids = ["sg-0123456789abcdef0"]
+    https_cidrs        = ["10.0.0.0/8"]
+    egress             = { proxy = { port = 3128, to = "10.0.0.0/24" }, resolver = { port = 53, protocol = "udp", to = "10.0.0.2/32" } }
+  }
+  extra_environment = { HTTPS_PROXY = "http://10.0.0.10:3128", NO_PROXY = "169.254.170.2,github.example.com" }
+
   image_uri                 = "${local.account}.dkr.ecr.eu-central-1.amazonaws.com/github-backup@sha256:0000000000000000000000000000000000000000000000000000000000000000"
   cpu_architecture          = "X86_64"
   task_cpu                  = 4096
@@ -33,6 +54,7 @@ module "github_backup" {
   full_backup_days          = 14
 
   s3_bucket_name        = "acme-ghes-backup"
+  replica_storage_class = "GLACIER_IR"
   replica_region        = "eu-west-1"
   backup_retention_days = 400
   object_lock           = { mode = "COMPLIANCE", days = 90 }
@@ -46,7 +68,7 @@ module "github_backup" {
     topic   = local.key.other
   }
 
-  # At three in the afternoon, when no backup run ends.
+  # Twelve hours after a backup run, which is also the default.
   restore_drill = {
     schedule_expression = "cron(0 15 * * ? *)"
     interval_hours      = 24

@@ -6,7 +6,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = "~> 6.0"
+      version = ">= 6.0"
     }
   }
 }
@@ -14,6 +14,9 @@ terraform {
 data "aws_partition" "current" {}
 
 locals {
+  # From warm to cold. S3 moves nothing between classes of the same rank, nor back.
+  storage_ranks = { STANDARD_IA = 1, INTELLIGENT_TIERING = 2, ONEZONE_IA = 3, GLACIER_IR = 3, GLACIER = 4, DEEP_ARCHIVE = 5 }
+
   arn = "arn:${data.aws_partition.current.partition}:s3:::${var.name}"
 }
 

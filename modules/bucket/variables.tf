@@ -46,10 +46,23 @@ variable "region" {
 }
 
 variable "storage_transitions" {
-  description = "Storage classes to which objects are moved after so many days."
+  description = "Storage classes to which objects move after some days."
   type        = list(object({ days = number, storage_class = string }))
   default     = []
   nullable    = false
+
+  # S3 moves objects only down this ladder, and only after 30 days out of STANDARD_IA and ONEZONE_IA.
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-transition-general-considerations.html
+  validation {
+    condition = alltrue(flatten([
+      for index, from in var.storage_transitions : [
+        for other, to in var.storage_transitions :
+        try(local.storage_ranks[from.storage_class] < local.storage_ranks[to.storage_class], true) && to.days >= from.days + (endswith(from.storage_class, "_IA") ? 30 : 1)
+        if index != other && (from.days < to.days || from.days == to.days && index < other)
+      ]
+    ]))
+    error_message = "storage_transitions must get colder with time (STANDARD_IA, INTELLIGENT_TIERING, ONEZONE_IA or GLACIER_IR, GLACIER, DEEP_ARCHIVE), on different days, and at least 30 days after STANDARD_IA or ONEZONE_IA. Got: ${jsonencode(var.storage_transitions)}."
+  }
 }
 
 variable "tags" {

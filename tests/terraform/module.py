@@ -39,10 +39,10 @@ class Applied:
 
     def environment(self, task: str = "backup") -> dict[str, str]:
         """Return the environment that a task definition gives its container."""
-        return {one["name"]: one["value"] for one in self.container(task)["environment"]}
+        return {variable["name"]: variable["value"] for variable in self.container(task)["environment"]}
 
     def container(self, task: str = "backup") -> dict[str, Any]:
-        definitions = json.loads(self.resources[f"aws_ecs_task_definition.{task}"]["container_definitions"])
+        definitions = json.loads(self.resources[f'aws_ecs_task_definition.task["{task}"]']["container_definitions"])
         container: dict[str, Any] = definitions[0]
         return container
 
