@@ -310,6 +310,19 @@ def test_the_targets_of_the_page_are_met() -> None:
         assert costs.estimate(repositories=repositories, gigabytes=gigabytes).total <= most
 
 
+def test_the_defaults_of_the_calculator_are_the_modules() -> None:
+    inputs = dict(tables.blocks("variables.tf", "variable"))
+    given = costs.options().parse_args([])
+    assert tables.argument(inputs["backup_retention_days"], "default") == str(given.retention)
+    assert tables.argument(inputs["full_backup_days"], "default") == str(given.full_backup_days)
+    cold = f'[{{ days = {given.cold_after}, storage_class = "GLACIER_IR" }}]'
+    assert tables.argument(inputs["storage_transitions"], "default") == cold
+    assert tables.argument(inputs["replica_storage_class"], "default") == f'"{given.replica}"'
+    lifecycle = (PROJECT / "modules" / "bucket" / "main.tf").read_text()
+    kept = {"max_full_backup_days": costs.MAX_FULL_BACKUP_DAYS, "noncurrent_days": costs.UNDO_DAYS}
+    assert {name: int(re.findall(rf"^  {name} += (\d+)$", lifecycle, re.MULTILINE)[0]) for name in kept} == kept
+
+
 def test_storage_is_what_the_formula_says() -> None:
     changed = {"gigabytes": 10, "changed_gigabytes": 0.1, "full_backup_days": 9}
     found = costs.estimate(**changed, retention=100)

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import io
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -21,6 +22,8 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+import tables
+from embedded.stack import PROJECT
 from github_s3_backup.backup.context import RunContext
 from github_s3_backup.backup.listing import vanished
 from github_s3_backup.backup.services import Services
@@ -36,21 +39,31 @@ from github_s3_backup.stop import Stop
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
-# The most that the module's input full_backup_days accepts.
-MAX_FULL_BACKUP_DAYS = 90
-MARGIN_DAYS = 1
+LIFECYCLE = (PROJECT / "modules" / "bucket" / "main.tf").read_text()
 # Days after which an object expires, from backup_retention_days and full_backup_days as they are now.
 Rule = Callable[[int, int], int]
 
 
+def lifecycle_local(name: str) -> str:
+    """Return a local's expression as it is written."""
+    (expression,) = re.findall(rf"^  {name} += (.+)$", LIFECYCLE, re.MULTILINE)
+    return str(expression)
+
+
+# The most that the module's input full_backup_days accepts.
+MAX_FULL_BACKUP_DAYS = int(lifecycle_local("max_full_backup_days"))
+
+
 def module_rule(retention: int, _: int) -> int:
-    """Return the days after which the module lets everything but manifests expire."""
-    return retention + MAX_FULL_BACKUP_DAYS + MARGIN_DAYS
+    """Return the days after which the module lets objects expire, by its own sum."""
+    terms = lifecycle_local("expiration_days").removeprefix("var.backup_retention_days == 0 ? null : ").split(" + ")
+    values = {"var.backup_retention_days": retention, "local.max_full_backup_days": MAX_FULL_BACKUP_DAYS}
+    return sum(values[term] if term in values else int(term) for term in terms)
 
 
 def naive_rule(retention: int, full_backup_days: int) -> int:
     """Forget that manifests were written when full_backup_days was higher."""
-    return retention + full_backup_days + MARGIN_DAYS
+    return retention + full_backup_days + 1
 
 
 # -- what happens --------------------------------------------------------------------------------
@@ -252,6 +265,11 @@ def live_some_lives(rule: Rule, max_examples: int) -> None:
         assert not found, found[0]
 
     live()
+
+
+def test_the_input_accepts_what_the_rule_allows_for() -> None:
+    body = dict(tables.blocks("variables.tf", "variable"))["full_backup_days"]
+    assert re.findall(r"var\.full_backup_days <= (\d+)", body) == [str(MAX_FULL_BACKUP_DAYS)]
 
 
 def test_no_manifest_is_stranded_whatever_happens() -> None:
