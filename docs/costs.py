@@ -177,7 +177,7 @@ def options() -> argparse.ArgumentParser:
     add("--retention", type=int, default=365, help="backup_retention_days")
     add("--full-backup-days", type=int, default=28, help="full_backup_days")
     add("--cold-after", type=int, default=30, help="days until storage_transitions moves objects; 0: never")
-    add("--replica", choices=("GLACIER_IR", "STANDARD"), default="GLACIER_IR", help="replica_storage_class")
+    add("--replica", choices=("GLACIER_IR", "STANDARD"), default="STANDARD", help="replica_storage_class")
     add("--runs-a-day", type=float, default=1.0, help="from schedule_expression")
     add("--vcpu", type=float, default=1.0, help="task_cpu / 1024")
     add("--memory", type=float, default=4.0, help="task_memory in GB")

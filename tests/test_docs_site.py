@@ -203,7 +203,7 @@ def texts(node: ast.expr) -> Iterator[str]:
 
 
 # A logger's methods, and the names under which they are passed on.
-WARNINGS = {"warning", "error", "exception", "critical", "say", "speak", "_warn"}
+WARNINGS = {"warning", "error", "exception", "critical", "say", "speak", "_warn", "log"}
 
 
 def events() -> set[str]:
@@ -317,7 +317,8 @@ def test_the_defaults_of_the_calculator_are_the_modules() -> None:
     assert tables.argument(inputs["full_backup_days"], "default") == str(given.full_backup_days)
     cold = f'[{{ days = {given.cold_after}, storage_class = "GLACIER_IR" }}]'
     assert tables.argument(inputs["storage_transitions"], "default") == cold
-    assert tables.argument(inputs["replica_storage_class"], "default") == f'"{given.replica}"'
+    # The class of the original, which is S3 Standard.
+    assert (tables.argument(inputs["replica_storage_class"], "default"), given.replica) == ("null", "STANDARD")
     lifecycle = (PROJECT / "modules" / "bucket" / "main.tf").read_text()
     kept = {"max_full_backup_days": costs.MAX_FULL_BACKUP_DAYS, "noncurrent_days": costs.UNDO_DAYS}
     assert {name: int(re.findall(rf"^  {name} += (\d+)$", lifecycle, re.MULTILINE)[0]) for name in kept} == kept
@@ -328,8 +329,10 @@ def test_storage_is_what_the_formula_says() -> None:
     found = costs.estimate(**changed, retention=100)
     assert found.written_gb == pytest.approx(2)
     assert found.held_gb == pytest.approx(2 * (100 + 91 + 7))
-    assert found.storage == pytest.approx(2 * (30 * 0.023 + 168 * 0.004 + 198 * 0.004))
-    warm = costs.estimate(**changed, retention=100, cold_after=0, replica="STANDARD")
+    assert found.storage == pytest.approx(2 * 2 * (30 * 0.023 + 168 * 0.004))
+    cold = costs.estimate(**changed, retention=100, replica="GLACIER_IR")
+    assert cold.storage == pytest.approx(2 * (30 * 0.023 + 168 * 0.004 + 198 * 0.004))
+    warm = costs.estimate(**changed, retention=100, cold_after=0)
     assert warm.storage == pytest.approx(2 * 2 * 198 * 0.023)
 
 
