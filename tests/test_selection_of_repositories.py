@@ -9,6 +9,7 @@ from github_s3_backup.repository import Repository
 from github_s3_backup.repository_filter import RepositoryFilter
 from world import World
 
+LOOK_UP = r"GET .*/repositories/\d+"
 API = Repository(1, "acme", "api", True, False, False, "main", 1, 1)
 
 
@@ -68,23 +69,27 @@ def test_a_flag_is_true_or_false(value: str) -> None:
 
 def test_a_run_backs_up_what_is_selected_and_misses_nothing_else(world: World) -> None:
     """What was selected in the last run and no longer is has not vanished, and is not looked up and stored."""
-    names = ("api", "fork", "public", "web", "old", "moved")
+    names = ("api", "fork", "public", "web", "old", "moved", "slipped")
     added = {name: world.add("empty", name=name, fork=name == "fork") for name in names}
     world.add("experiments")
     run = world.run(BACKUP_INCLUDE="acme", BACKUP_SKIP_FORKS="true", BACKUP_EXCLUDE="*/web,acme/secret-*")
     assert run.code == 0
-    assert run.repos.keys() == {"acme/api", "acme/public", "acme/old", "acme/moved"}
+    assert run.repos.keys() == {"acme/api", "acme/public", "acme/old", "acme/moved", "acme/slipped"}
     assert world.github.requests(r"/(fork|web|experiments)\.git/") == []
-    assert world.metrics()["BackupSuccess"] == [4]
+    assert world.metrics()["BackupSuccess"] == [5]
 
     world.yesterday()
     added["old"].archived, added["moved"].name = True, "secret-moved"
+    slipped = added["slipped"]  # off the pages, so that only a look-up tells its new name
+    slipped.name, slipped.unlisted = "secret-slipped", True
+    for installation in world.github.installations.values():
+        installation.miscount = -(installation.owner == slipped.owner)
     run = world.run(BACKUP_INCLUDE="acme", BACKUP_SKIP_ARCHIVED="true", BACKUP_EXCLUDE="*/web,acme/secret-*,*/public")
     assert run.code == 0
     assert run.manifest is not None
     assert run.repos.keys() == {"acme/api", "acme/fork"}
     assert run.manifest["vanished"] == []
-    assert world.github.requests(r"/repositories/\d+") == []
+    assert [request.path.rpartition("/")[2] for request in world.github.requests(LOOK_UP)] == [str(slipped.id)]
 
 
 def test_a_selection_that_leaves_nothing_is_a_problem(world: World) -> None:
