@@ -579,6 +579,18 @@ def test_diff_names_a_bundle_that_is_not_there_and_goes_on(vault: Vault) -> None
     assert [(row["full_name"], row["kind"]) for row in json.loads(run.stdout)] == [(FORK, "default branch rewritten")]
 
 
+def test_a_diff_reserves_the_disk_that_it_needs(vault: Vault) -> None:
+    vault.store(FIRST, API, FORK)
+    second = vault.store(SECOND)
+    entries = [moved(vault, name, ("commit-tree", "-m", "forced", "{tree}")) for name in (API, FORK)]
+    vault.write(SECOND, second | {"repos": [entries[0] | {"size_bytes": 10**15}, entries[1]]})
+    run = vault.restore("diff", FIRST, SECOND, "--json")
+    assert run.code == 1
+    assert "of temporary disk needed" in run.failures[API]
+    assert [row["full_name"] for row in json.loads(run.stdout)] == [FORK]
+    assert vault.restore("diff", FIRST, SECOND, "--quick").code == 0
+
+
 def test_a_day_compared_with_itself_has_no_differences(whole: Vault) -> None:
     manifest = parse_manifest(json.dumps(whole.organisation.manifest).encode())
     assert list(compare_lists(manifest, manifest)) == []

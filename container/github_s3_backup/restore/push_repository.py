@@ -27,14 +27,14 @@ MILESTONES = b"refs/tags/restore-in-progress-"
 
 @dataclass(frozen=True)
 class Push:
-    """One push as planned. `existing`: the target's repository, None if there is none; `there`: its refs."""
+    """One push as planned. `existing`: the target's repository, None if there is none; `target_refs`: its refs."""
 
     entry: Entry
     owner: str
     remote: Remote
     existing: Existing | None
     wanted: Refs
-    there: Refs
+    target_refs: Refs
 
     @property
     def default_branch(self) -> bytes:
@@ -44,12 +44,12 @@ class Push:
     @property
     def missing(self) -> list[bytes]:
         """The refs to push."""
-        return [name for name, oid in self.wanted.items() if self.there.get(name) != oid]
+        return [name for name, oid in self.wanted.items() if self.target_refs.get(name) != oid]
 
     @property
     def is_first(self) -> bool:
         """Whether the repository is empty and gets its first refs."""
-        return bool(self.wanted and not self.there)
+        return bool(self.wanted and not self.target_refs)
 
 
 class Pusher:
@@ -102,14 +102,14 @@ class Pusher:
     def _complete(self, push: Push, existing: Existing | None, steps: int, refusals: list[str]) -> None:
         """Set what the target keeps besides refs, and remove the milestones. Raises PushError if refs were refused."""
         entry, owner = push.entry, push.owner
-        there = push.remote.refs() if refusals else push.there
-        if push.default_branch in push.wanted and (not refusals or push.default_branch in there):
+        target_refs = push.remote.refs() if refusals else push.target_refs
+        if push.default_branch in push.wanted and (not refusals or push.default_branch in target_refs):
             self._target.set_default_branch(owner, entry, existing, pushed=steps > 0)
-        lacking = [name for name, oid in push.wanted.items() if refusals and there.get(name) != oid]
+        lacking = [name for name, oid in push.wanted.items() if refusals and target_refs.get(name) != oid]
         if lacking:
             shown = _shorten(lacking)
             raise PushError(f"{len(lacking)} of {len(push.wanted)} refs were refused ({shown}): {refusals[0]}")
-        if steps > 1 or _milestones(there):
+        if steps > 1 or _milestones(target_refs):
             self._delete_milestones(push)
         self._target.set_archived(owner, entry, existing)
 
@@ -148,9 +148,9 @@ class Pusher:
             steps = -(-size // self._step_size)
             shown = f"{format_bytes(size)} in about {steps} pushes" if steps > 1 else format_bytes(size)
             lines.append(f"push {', '.join(words)} ({shown})")
-        if overwritten := sorted(name for name in push.missing if name in push.there):
+        if overwritten := sorted(name for name in push.missing if name in push.target_refs):
             lines.append(f"overwrite {len(overwritten)} refs: {_shorten(overwritten)}")
-        if milestones := _milestones(push.there):
+        if milestones := _milestones(push.target_refs):
             lines.append(f"delete {len(milestones)} tags that an unfinished push left there")
         return lines
 
@@ -165,7 +165,7 @@ class Pusher:
             self._bundles.download(entry, bundle, on_bytes)
             make_mirror(self._git, bundle, entry, mirror)
             bundle.unlink()
-            steps = plan_steps(History(self._git, mirror), push.wanted, push.there, self._step_size)
+            steps = plan_steps(History(self._git, mirror), push.wanted, push.target_refs, self._step_size)
             return len(steps), self._push_steps(push, mirror, steps)
         finally:
             shutil.rmtree(mirror, ignore_errors=True)
@@ -203,14 +203,16 @@ def _refspecs(step: Step, overwrite: bool) -> list[str]:
 
 def _check_conflicts(push: Push, overwrite: bool) -> None:
     """Raise PushError if the push would replace something, or can't succeed beside what is there."""
-    there, url = push.there, push.remote.url
-    foreign = sorted({name for name in there if there[name] != push.wanted.get(name)} - set(_milestones(there)))
+    target_refs, url = push.target_refs, push.remote.url
+    foreign = sorted(
+        {name for name in target_refs if target_refs[name] != push.wanted.get(name)} - set(_milestones(target_refs))
+    )
     if foreign and not overwrite:
         raise PushError(
             f"{url} is not empty: {len(foreign)} of its refs differ from the backup ({_shorten(foreign)}). "
             "Push elsewhere with --to, or replace refs of the same name with --overwrite"
         )
-    if blocking := sorted(_blocking(there, push.wanted)):
+    if blocking := sorted(_blocking(target_refs, push.wanted)):
         raise PushError(
             f"{url} has {_shorten(blocking)}, which git can't keep beside refs of the backup: "
             "a name can't also be a folder of names. Rename or delete it there first"
@@ -223,10 +225,10 @@ def _milestones(refs: Refs) -> list[bytes]:
     return [name for name, oid in refs.items() if name == MILESTONES + oid]
 
 
-def _blocking(there: Refs, wanted: Refs) -> set[bytes]:
+def _blocking(target_refs: Refs, wanted: Refs) -> set[bytes]:
     """Return the target's refs that are a folder of a wanted ref, or have a wanted ref as their folder."""
     folders = {folder for name in wanted for folder in _folders(name)}
-    return {name for name in there if name in folders or any(folder in wanted for folder in _folders(name))}
+    return {name for name in target_refs if name in folders or any(folder in wanted for folder in _folders(name))}
 
 
 def _folders(name: bytes) -> list[bytes]:

@@ -35,14 +35,14 @@ class History:
         answer = self.git.run(f"--git-dir={self.mirror}", "cat-file", "--batch-check=%(objectname)", stdin=lines)
         return {line for line in answer.splitlines() if b" " not in line}
 
-    def size(self, wanted: Iterable[bytes], there: Iterable[bytes]) -> int:
-        """Return the size on disk of all objects reachable from `wanted` and not from `there`."""
-        revisions = b"\n".join([*wanted, *(b"^" + oid for oid in there)]) + b"\n"
+    def size(self, wanted: Iterable[bytes], on_target: Iterable[bytes]) -> int:
+        """Return the size on disk of all objects reachable from `wanted` and not from `on_target`."""
+        revisions = b"\n".join([*wanted, *(b"^" + oid for oid in on_target)]) + b"\n"
         return int(self._rev_list("--objects", "--disk-usage", stdin=revisions))
 
-    def first_parents(self, tip: bytes, there: Iterable[bytes]) -> list[bytes]:
+    def first_parents(self, tip: bytes, on_target: Iterable[bytes]) -> list[bytes]:
         """Return the missing commits from the oldest to `tip`, each the first parent of the next."""
-        revisions = b"\n".join([tip, *(b"^" + oid for oid in there)]) + b"\n"
+        revisions = b"\n".join([tip, *(b"^" + oid for oid in on_target)]) + b"\n"
         return self._rev_list("--first-parent", "--reverse", stdin=revisions).split()
 
     def other_parents(self, commit: bytes) -> list[bytes]:
@@ -53,15 +53,15 @@ class History:
         return self.git.run(f"--git-dir={self.mirror}", "rev-list", *options, "--stdin", stdin=stdin)
 
 
-def plan_steps(history: History, refs: Refs, there: Refs, limit: int) -> list[Step]:
-    """Return the pushes, in order, that bring `refs` to a server that has `there`: none larger than `limit` bytes.
+def plan_steps(history: History, refs: Refs, on_target: Refs, limit: int) -> list[Step]:
+    """Return the pushes, in order, that bring `refs` to a server that has `on_target`: none larger than `limit` bytes.
 
     A single commit above the limit is a step of its own: it can't be divided.
     """
-    missing = {name: oid for name, oid in refs.items() if there.get(name) != oid}
+    missing = {name: oid for name, oid in refs.items() if on_target.get(name) != oid}
     if not missing:
         return []
-    done = history.known(there.values())
+    done = history.known(on_target.values())
     if history.size(missing.values(), done) <= limit:
         return [Step(chunk) for chunk in _chunks(missing)]
     steps: list[Step] = []
@@ -84,9 +84,9 @@ def _chunks(refs: Refs) -> Iterator[Refs]:
         yield dict(pairs[start : start + REFS_PER_STEP])
 
 
-def _milestones(history: History, tip: bytes, there: Iterable[bytes], limit: int) -> list[bytes]:
+def _milestones(history: History, tip: bytes, on_target: Iterable[bytes], limit: int) -> list[bytes]:
     """Return commits below `tip` to push one by one, so that each push is at most `limit` bytes."""
-    done, found = set(there), list[bytes]()
+    done, found = set(on_target), list[bytes]()
     chain = history.first_parents(tip, done)
     while len(chain) > 1 and history.size([tip], done) > limit:
         fitting = _count_fitting(len(chain), lambda count: history.size([chain[count - 1]], done) <= limit)  # noqa: B023

@@ -57,19 +57,14 @@ class Bundles:
         """Write the entry's bundle to `path`; return False if it is already there, complete.
 
         An interrupted download is continued. `on_bytes` gets the number of bytes as they arrive. Raises DownloadError,
-        and OSError where the disk is full: then nothing of the bundle is kept.
+        and OSError where the disk is full.
         """
         if is_bundle_of(entry, path):
             on_bytes(entry.size_bytes)
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.part")
-        try:
-            self._from_any_version(entry, lambda version_id: self._complete(entry, version_id, part, on_bytes))
-        except OSError as error:
-            if error.errno in DISK_FULL:
-                part.unlink(missing_ok=True)
-            raise
+        self._from_any_version(entry, lambda version_id: self._complete(entry, version_id, part, on_bytes))
         part.replace(path)
         return True
 
