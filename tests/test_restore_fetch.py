@@ -566,6 +566,7 @@ def test_a_person_at_a_terminal_sees_a_bar_and_whole_lines(vault: Vault, vault_p
         (("fetch", API, "--into", "x", "--concurrency", "0"), "whole number"),
         (("list", "--date", "yesterday"), "not a date"),
         (("list", "--run", "abc"), "--date"),
+        (("list", "--bucket", "s3://backups/"), "the bare name of a bucket"),
         (("diff", FIRST), "DATE"),
         (("verify", "--within-days", "7"), "--every-hours"),
         (("verify", "--within-days", "7", "--every-hours", "24"), "--report s3://"),

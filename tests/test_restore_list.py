@@ -113,7 +113,7 @@ def test_whoever_may_only_read_sees_the_table(whole: Vault) -> None:
     assert run.code == 1
     assert run.failures.keys() == {"experiments"}
     head, *lines = run.stdout.splitlines()
-    assert head.split() == ["repository", "date", "status", "size", "refs", "default", "branch", "age"]
+    assert head.split() == ["repository", "date", "status", "size", "refs", "default", "branch", "bundle", "age"]
     assert [line.split()[0] for line in lines] == [
         f"{SECOND_OWNER}/experiments",
         "acme/ambiguous-refs",
@@ -133,9 +133,9 @@ def test_every_run_of_a_day_is_listed_and_can_be_chosen(vault: Vault) -> None:
     assert run.failures.keys() == {broken}
     rows = json.loads(run.stdout)
     assert [(row["run"], row["repositories"]) for row in rows] == [(second["run_id"], 1), (first["run_id"], 2)]
-    chosen = vault.rows("list", "--date", FIRST, "--run", first["run_id"])
+    chosen = vault.rows("list", "--run", first["run_id"])
     assert [row["repository"] for row in chosen] == [API, FORK]
-    with pytest.raises(CatalogueError, match="NoSuchKey"):
+    with pytest.raises(CatalogueError, match=f"`list --runs --date {FIRST}` shows the runs"):
         selected(vault, date=FIRST, run_id="20200230T000000Z-0")
 
 

@@ -16,7 +16,7 @@ HINTS = {
     "InvalidAccessKeyId": "check the credentials",
     "SignatureDoesNotMatch": "check the credentials",
     "ExpiredToken": "sign in again",
-    "NoSuchKey": "`list` shows what there is; a deleted object still has its versions",
+    "NoSuchKey": "the other bucket, primary or replica, may have it; a deleted object keeps its versions for some days",
     "NoSuchVersion": "`aws s3api list-object-versions` shows the versions",
     "InvalidObjectState": "it is in an archive storage class: run `aws s3api restore-object` first, which takes hours",
 }
