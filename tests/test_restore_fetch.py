@@ -507,7 +507,7 @@ def test_repositories_that_fill_the_disk_together_are_fetched_one_by_one(
     assert run.failures.keys() < {HEAVY, "acme/twin"}
     fetched = {event["full_name"] for event in run.named("fetched")}
     assert fetched | run.failures.keys() == {HEAVY, "acme/twin", API}
-    assert run.named("disk full, trying again alone")
+    assert run.named("disk full, retrying alone")
 
 
 @pytest.mark.skipif(not namespaces_work(), reason="a read-only file system needs unshare and user namespaces")

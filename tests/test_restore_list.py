@@ -84,7 +84,7 @@ def test_the_dates_are_listed_the_newest_first_and_what_they_lack_is_shown(vault
             "finished_at": f"{FIRST}T04:10:00Z",
         },
     ]
-    assert [event["date"] for event in run.named("no manifest: the run is still going or was killed")] == ["2025-11-23"]
+    assert [event["date"] for event in run.named("no manifest: the run is in progress or was killed")] == ["2025-11-23"]
     lines = vault.restore("list", "--limit", "3").stdout.splitlines()
     assert lines[0].split() == ["date", "complete", "repositories", "failed", "vanished", "size", "age"]
     assert lines[1].split()[:5] == [SECOND, "no", "1", "1", "0"]
@@ -378,7 +378,7 @@ def test_a_vanished_repository_gives_way_to_a_new_one_of_its_name(vault: Vault) 
     run = vault.restore("fetch", "--all", "--into", vault.folder / "out", "--as", "mirrors")
     assert run.code == 0, run.stderr
     assert served_refs(vault.folder / "out" / f"{API}.git") == vault.organisation.refs(PUBLIC)
-    (warning,) = run.named("name taken again, vanished repository skipped")
+    (warning,) = run.named("name reused, vanished repository skipped")
     assert (warning["full_name"], warning["last_backup"]) == (API, FIRST)
 
 

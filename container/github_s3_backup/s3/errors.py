@@ -4,7 +4,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 S3_ERRORS = (ClientError, BotoCoreError)
 ABSENT = ("NoSuchKey", "NoSuchVersion", "404")
-# A conditional write found an object under the key, or another write to it is under way.
+# A conditional write found an object under the key, or another write to it is in progress.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 KEY_TAKEN = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 
