@@ -79,7 +79,7 @@ data "aws_iam_policy_document" "task" {
     resources = [local.secret_arn]
   }
 
-  # Without it: exit code 2, "takes no objects". There is no permission to delete: a stolen task role destroys nothing.
+  # Without it: exit code 2, "accepts no objects". There is no permission to delete: a stolen task role destroys nothing.
   statement {
     sid       = "PutBundlesAndManifest"
     actions   = ["s3:PutObject"]

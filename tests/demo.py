@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,8 @@ def main() -> int:
         parser.error(f"{folder} is not a folder")
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir(parents=True)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C, so that nothing is left running
+        signal.signal(number, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="backup-demo-") as name:
             return demonstrate(Path(name), folder)
@@ -58,7 +61,8 @@ def main() -> int:
 def demonstrate(place: Path, folder: Path | None) -> int:
     """Start GitHub and S3 in `place`, back up, restore, compare, and sum up."""
     say("1  starting an embedded GitHub and an embedded S3 (SeaweedFS)")
-    with serve_stack(place / "s3") as stack, FakeGitHub() as github:
+    # Ctrl-C must not end S3 before the backup has written its manifest.
+    with serve_stack(place / "s3", new_session=True) as stack, FakeGitHub() as github:
         add_folder(github, folder.resolve()) if folder else add_organisation(github, place / "organisation")
         if not github.repositories:
             print(f"there is no git repository in {folder}", file=sys.stderr)
@@ -75,7 +79,7 @@ def demonstrate(place: Path, folder: Path | None) -> int:
         begun = time.monotonic()
         restored = restore_all(stack, github, manifest, place / "restored")
         summarise(manifest, restored, stack.aws.metrics(SERVICE), (seconds, time.monotonic() - begun))
-    return code or int(not all(one.equal for one in restored))
+    return code or int(not all(repository.equal for repository in restored))
 
 
 def say(text: str) -> None:
@@ -101,9 +105,11 @@ def add_organisation(github: FakeGitHub, place: Path) -> None:
 
 def add_folder(github: FakeGitHub, folder: Path) -> None:
     """Add every git repository in the folder, bare or not."""
-    for path in sorted(one for one in folder.iterdir() if one.is_dir()):
+    for path in sorted(path for path in folder.iterdir() if path.is_dir()):
         if directory := git_directory(path):
             add_existing(github, as_name(folder.name).lstrip("._-") or "local", as_name(path.name), directory)
+        else:
+            print(f"   {path.name} is left out: git finds no repository in it")
 
 
 def git_directory(path: Path) -> Path | None:
@@ -123,7 +129,7 @@ def as_name(text: str) -> str:
 
 
 def add_existing(github: FakeGitHub, owner: str, name: str, directory: Path) -> None:
-    size_kb = sum(one.stat().st_size for one in directory.rglob("*") if one.is_file()) // 1024
+    size_kb = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()) // 1024
     head = (directory / "HEAD").read_text().strip()
     branch = head.removeprefix("ref: refs/heads/") if head.startswith("ref: refs/heads/") else "main"
     github.add(owner, name, directory, size_kb=size_kb, default_branch=branch)
@@ -137,17 +143,23 @@ def back_up(stack: Stack, github: FakeGitHub, scratch: Path) -> int:
     scratch.mkdir()
     environment = stack.environment(github, BUCKET, scratch) | {"SERVICE_NAME": SERVICE}
     environment["GITHUB_APP_KEY_SECRET_ARN"] = stack.aws.new_secret("github-app-key", github.pem())
-    return subprocess.run(BACKUP, env=environment, check=False).returncode
+    with subprocess.Popen(BACKUP, env=environment) as backup:
+        try:
+            return backup.wait()
+        except KeyboardInterrupt:
+            backup.terminate()  # it stops git, and writes a manifest of what is stored
+            backup.wait()
+            raise
 
 
 def fetch_manifest(stack: Stack) -> dict[str, Any] | None:
     """Copy the manifest into OUTPUT and return it."""
     client = stack.s3.client()
-    for one in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
-        if one["Key"].endswith("/manifest.json"):
-            path = OUTPUT / one["Key"]
+    for item in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
+        if item["Key"].endswith("/manifest.json"):
+            path = OUTPUT / item["Key"]
             path.parent.mkdir(parents=True)
-            client.download_file(BUCKET, one["Key"], str(path))
+            client.download_file(BUCKET, item["Key"], str(path))
             manifest: dict[str, Any] = json.loads(path.read_text())
             return manifest
     return None
@@ -183,14 +195,14 @@ def summarise(
 ) -> None:
     """Print what was done, where it lies, and how to restore one repository by hand."""
     day = shown(OUTPUT / "github-backup" / manifest["date"])
-    size = sum(one.entry["size_bytes"] for one in restored)
-    wrong = sum(not one.equal for one in restored)
+    size = sum(repository.entry["size_bytes"] for repository in restored)
+    wrong = sum(not repository.equal for repository in restored)
     published = ", ".join(f"{name} {values[0]:.0f}" for name, values in sorted(metrics.items()))
-    states = [one.entry["status"] for one in restored] + ["failed"] * manifest["failure_count"]
+    states = [repository.entry["status"] for repository in restored] + ["failed"] * manifest["failure_count"]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
     rows = {
         "repositories": f"{manifest['total_repos']} listed: {counted}",
-        "refs": f"{sum(one.refs for one in restored)} restored and compared, "
+        "refs": f"{sum(repository.refs for repository in restored)} restored and compared, "
         + (f"{wrong} REPOSITORIES DIFFER" if wrong else "all equal to the source"),
         "bytes": f"{format_bytes(size)} in bundles",
         "seconds": f"{seconds[0]:.1f} to back up, {seconds[1]:.1f} to restore and compare",
@@ -203,10 +215,10 @@ def summarise(
         print(f"   {name:<14}{value}")
     for failure in manifest["failures"]:
         print(f"   failed        {failure['full_name']} ({failure['stage']}): {failure['error']}")
-    stored = [one.entry for one in restored if one.entry["s3_key"] and one.entry["sha"]]
+    stored = [repository.entry for repository in restored if repository.entry["s3_key"] and repository.entry["sha"]]
     if stored:
         print("\nThe bundles are yours to look at. Restore one by hand, with stock git and nothing else:\n")
-        example = next((one for one in stored if one["name"] == "api"), stored[0])
+        example = next((entry for entry in stored if entry["name"] == "api"), stored[0])
         print("\n".join(f"    {command}" for command in commands(example)), flush=True)
 
 

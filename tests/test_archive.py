@@ -184,7 +184,7 @@ def archive_of(world: World, who: tuple[str, str] = WRITER) -> Archive:
 
 
 def test_a_bucket_that_may_only_be_read_is_found_out_by_the_probe(world: World) -> None:
-    with pytest.raises(ArchiveError, match=r"takes no objects.*AccessDenied"):
+    with pytest.raises(ArchiveError, match=r"accepts no objects.*AccessDenied"):
         archive_of(world, READER).probe()
 
 

@@ -87,7 +87,7 @@ def test_a_clone_beyond_its_deadline_is_killed_with_its_children(
     tmp_path: Path, github: FakeGitHub, dripping: str
 ) -> None:
     before = descendants()
-    with pytest.raises(GitError, match="git clone was ended after 1 s, the deadline for this repository") as caught:
+    with pytest.raises(GitError, match="git clone was killed after 1 s, the deadline for this repository") as caught:
         clone_mirror(git_client(tmp_path, github), dripping, tmp_path / "mirror.git", "token", timeout=1)
     assert caught.value.permanent
     assert {process for process in descendants() - before if "git-remote" in process.name()} == set()
@@ -96,7 +96,7 @@ def test_a_clone_beyond_its_deadline_is_killed_with_its_children(
 
 def test_git_that_hangs_is_killed_with_what_it_started(tmp_path: Path, github: FakeGitHub) -> None:
     started = time.monotonic()
-    with pytest.raises(GitError, match="was ended after 1 s"):
+    with pytest.raises(GitError, match="was killed after 1 s"):
         git_client(tmp_path, github).run("-c", "alias.hang=!sleep 71.5", "hang", timeout=1)
     assert time.monotonic() - started < 10
     assert [process for process in descendants() if "71.5" in " ".join(process.cmdline())] == []

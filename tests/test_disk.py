@@ -48,4 +48,4 @@ def test_a_disk_that_fills_up_costs_no_other_repository(world: World) -> None:
     assert run.repos.keys() == {"acme/api", "acme/fork", "acme/public", "acme/archived"}
     assert re.search("No space left on device|Out of diskspace", run.failures["acme/big-file"]["error"])
     assert "task_ephemeral_storage_gb" in run.failures["acme/big-file"]["error"]
-    assert len(run.named("disk full, trying again alone")) >= 1
+    assert len(run.named("disk full, retrying alone")) >= 1

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -88,7 +90,9 @@ def test_the_demo_commands_back_up_restore_and_say_how_to_restore_by_hand(tmp_pa
         git("init", "--quiet", *(["--bare"] if name.endswith(".git") else []), tmp_path / "mine" / name)
     git("-C", tmp_path / "mine" / "first", "commit", "--quiet", "--allow-empty", "-m", "first")
     git("-C", tmp_path / "mine" / "first", "branch", "other")
+    (tmp_path / "mine" / "broken" / ".git").mkdir(parents=True)
     output = make(with_folder[1], with_folder[2].replace("/path/to/a/folder/of/repositories", str(tmp_path / "mine")))
+    assert "broken is left out" in output
     assert "2 listed: 1 empty, 1 stored" in output
     assert "2 restored and compared, all equal to the source" in output
 
@@ -97,6 +101,29 @@ def test_the_demo_commands_back_up_restore_and_say_how_to_restore_by_hand(tmp_pa
     shell("\n".join(by_hand), PROJECT, dict(os.environ))
     work_tree = PROJECT / by_hand[2].split()[-1]
     assert git("-C", work_tree, "rev-parse", "HEAD") == git("-C", tmp_path / "mine" / "first", "rev-parse", "HEAD")
+
+
+def test_ctrl_c_in_the_demo_stops_the_backup_as_it_stops_on_fargate(tmp_path: Path) -> None:
+    """A terminal sends the signal to every process of its group: S3 must be there until the manifest is written.
+
+    In a copy, as two demos at once would share a folder.
+    """
+    for name in ("container", "tests"):
+        shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "build"))
+    demo = subprocess.Popen(
+        [sys.executable, tmp_path / "tests" / "demo.py"],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path / 'container'}:{tmp_path / 'tests'}"},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert demo.stdout
+    next(line for line in demo.stdout if '"repositories listed"' in line)
+    os.killpg(demo.pid, signal.SIGINT)
+    *_, summary = (json.loads(line) for line in demo.stdout if line.startswith("{"))
+    assert demo.wait() == 130
+    assert summary["exit_code"] == 143
+    assert summary["manifest"].endswith(".json")
 
 
 def test_the_laptop_commands_back_up_to_any_s3(world: World) -> None:

@@ -203,7 +203,7 @@ def texts(node: ast.expr) -> Iterator[str]:
 
 
 # A logger's methods, and the names under which they are passed on.
-WARNINGS = {"warning", "error", "exception", "critical", "say", "speak", "_warn", "log"}
+WARNINGS = {"warning", "error", "exception", "critical", "log"}
 
 
 def events() -> set[str]:
@@ -302,6 +302,15 @@ def test_the_command_on_the_page_runs(page: str) -> None:
     (command,) = re.findall(r"```sh\n(python3 .*)\n```", (DOCS / page).read_text())
     output = subprocess.run(["bash", "-c", command], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     assert "per month" in output
+
+
+def test_the_first_page_names_the_costs_of_the_page_about_costs() -> None:
+    """Both say what an organisation of a size costs."""
+    page = (DOCS / "index.md").read_text()
+    for repositories, gigabytes in costs.EXAMPLES[1:]:
+        total = costs.estimate(repositories=repositories, gigabytes=gigabytes).total
+        assert f"about ${total:.0f}" in page.lower(), repositories
+        assert f"{repositories:,}" in page
 
 
 def test_the_targets_of_the_page_are_met() -> None:

@@ -507,7 +507,7 @@ def test_repositories_that_fill_the_disk_together_are_fetched_one_by_one(
     assert run.failures.keys() < {HEAVY, "acme/twin"}
     fetched = {event["full_name"] for event in run.named("fetched")}
     assert fetched | run.failures.keys() == {HEAVY, "acme/twin", API}
-    assert run.named("disk full, trying again alone")
+    assert run.named("disk full, retrying alone")
 
 
 @pytest.mark.skipif(not namespaces_work(), reason="a read-only file system needs unshare and user namespaces")
@@ -566,6 +566,7 @@ def test_a_person_at_a_terminal_sees_a_bar_and_whole_lines(vault: Vault, vault_p
         (("fetch", API, "--into", "x", "--concurrency", "0"), "whole number"),
         (("list", "--date", "yesterday"), "not a date"),
         (("list", "--run", "abc"), "--date"),
+        (("list", "--bucket", "s3://backups/"), "the bare name of a bucket"),
         (("diff", FIRST), "DATE"),
         (("verify", "--within-days", "7"), "--every-hours"),
         (("verify", "--within-days", "7", "--every-hours", "24"), "--report s3://"),

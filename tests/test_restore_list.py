@@ -84,7 +84,7 @@ def test_the_dates_are_listed_the_newest_first_and_what_they_lack_is_shown(vault
             "finished_at": f"{FIRST}T04:10:00Z",
         },
     ]
-    assert [event["date"] for event in run.named("no manifest: the run is still going or was killed")] == ["2025-11-23"]
+    assert [event["date"] for event in run.named("no manifest: the run is in progress or was killed")] == ["2025-11-23"]
     lines = vault.restore("list", "--limit", "3").stdout.splitlines()
     assert lines[0].split() == ["date", "complete", "repositories", "failed", "vanished", "size", "age"]
     assert lines[1].split()[:5] == [SECOND, "no", "1", "1", "0"]
@@ -113,7 +113,7 @@ def test_whoever_may_only_read_sees_the_table(whole: Vault) -> None:
     assert run.code == 1
     assert run.failures.keys() == {"experiments"}
     head, *lines = run.stdout.splitlines()
-    assert head.split() == ["repository", "date", "status", "size", "refs", "default", "branch", "age"]
+    assert head.split() == ["repository", "date", "status", "size", "refs", "default", "branch", "bundle", "age"]
     assert [line.split()[0] for line in lines] == [
         f"{SECOND_OWNER}/experiments",
         "acme/ambiguous-refs",
@@ -133,9 +133,9 @@ def test_every_run_of_a_day_is_listed_and_can_be_chosen(vault: Vault) -> None:
     assert run.failures.keys() == {broken}
     rows = json.loads(run.stdout)
     assert [(row["run"], row["repositories"]) for row in rows] == [(second["run_id"], 1), (first["run_id"], 2)]
-    chosen = vault.rows("list", "--date", FIRST, "--run", first["run_id"])
+    chosen = vault.rows("list", "--run", first["run_id"])
     assert [row["repository"] for row in chosen] == [API, FORK]
-    with pytest.raises(CatalogueError, match="NoSuchKey"):
+    with pytest.raises(CatalogueError, match=f"`list --runs --date {FIRST}` shows the runs"):
         selected(vault, date=FIRST, run_id="20200230T000000Z-0")
 
 
@@ -378,7 +378,7 @@ def test_a_vanished_repository_gives_way_to_a_new_one_of_its_name(vault: Vault) 
     run = vault.restore("fetch", "--all", "--into", vault.folder / "out", "--as", "mirrors")
     assert run.code == 0, run.stderr
     assert served_refs(vault.folder / "out" / f"{API}.git") == vault.organisation.refs(PUBLIC)
-    (warning,) = run.named("name taken again, vanished repository skipped")
+    (warning,) = run.named("name reused, vanished repository skipped")
     assert (warning["full_name"], warning["last_backup"]) == (API, FIRST)
 
 

@@ -96,4 +96,6 @@ def test_a_selection_that_leaves_nothing_is_a_problem(world: World) -> None:
     world.add("empty")
     run = world.run(BACKUP_EXCLUDE="*/*")
     assert run.code == 2
-    assert run.problems == ["BACKUP_INCLUDE, BACKUP_EXCLUDE and BACKUP_SKIP_* leave none of the 1 repositories listed"]
+    assert run.problems == [
+        "BACKUP_INCLUDE, BACKUP_EXCLUDE and BACKUP_SKIP_* exclude all 1 repositories that GitHub lists"
+    ]

@@ -103,7 +103,7 @@ def test_workers_wait_for_a_new_token_and_go_on_when_github_is_back(
     assert new != expired
     assert OUTAGE_PAUSE <= time.monotonic() - started < 3 * OUTAGE_PAUSE
     assert len(github.issued) == 2
-    assert len(log.named("no token, asking again")) == 1
+    assert len(log.named("no token, retrying")) == 1
 
 
 @pytest.mark.parametrize(("status", "words"), [(404, "was the App uninstalled"), (401, "check GITHUB_APP_ID")])
@@ -144,7 +144,7 @@ def test_a_rate_limit_of_the_app_is_waited_for_like_an_outage(
     message = "You have exceeded a secondary rate limit."
     github.faults = [Fault(MINT, status=403, headers={"Retry-After": "0"}, message=message, times=6)]
     assert tokens.token() == github.issued[-1]
-    (waiting,) = log.named("no token, asking again")
+    (waiting,) = log.named("no token, retrying")
     assert message in waiting["error"]
     assert "see the App's installation" not in waiting["error"]
 

@@ -123,5 +123,5 @@ def test_what_is_no_certificate_is_a_problem() -> None:
         read = EnvironmentReader({"GITHUB_CA_PEM": value})
         read.certificates("GITHUB_CA_PEM")
         (problem,) = read.problems
-        assert problem.startswith("GITHUB_CA_PEM must hold the certificates")
+        assert problem.startswith("GITHUB_CA_PEM must contain the certificates")
         assert "MIIE" not in problem

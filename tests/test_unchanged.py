@@ -203,7 +203,7 @@ def test_a_repository_renamed_since_the_listing_is_cloned_under_its_new_name(
     world.github.after_listing = rename
     run = run_today(world)
     assert statuses(run)["acme/interface"] == "stored"
-    assert "redirects" in run.named("refs not told, cloning")[0]["error"]
+    assert "redirects" in run.named("refs not available, cloning")[0]["error"]
 
 
 # -- the object of the last backup -----------------------------------------------------------------
@@ -313,7 +313,7 @@ def test_a_bucket_whose_manifests_cannot_be_listed_makes_a_full_run(
     s3_proxy.faults = [S3Fault(r"GET .*list-type=2", "deny")]
     run = run_today(world)
     assert_cloned(run, world, {f"acme/{name}" for name in yesterday if name != "empty"})
-    assert "AccessDenied" in run.named("no last backup, cloning every repository")[0]["reason"]
+    assert "AccessDenied" in run.named("no earlier backup, cloning every repository")[0]["reason"]
 
 
 def test_an_object_in_parts_is_referred_to_where_its_checksum_was_recorded(world: World) -> None:
@@ -461,7 +461,7 @@ def test_an_answer_that_tells_no_refs_leads_to_a_clone(world: World, copies: lis
     run = run_today(world)
     untold = {repository.full_name for repository in copies[:6]}
     assert_cloned(run, world, untold)
-    assert sorted(line["full_name"] for line in run.named("refs not told, cloning")) == sorted(untold)
+    assert sorted(line["full_name"] for line in run.named("refs not available, cloning")) == sorted(untold)
 
 
 def test_a_repository_that_was_taken_down_fails_as_ever(world: World, yesterday: dict[str, FakeRepository]) -> None:

@@ -90,7 +90,7 @@ def test_what_is_on_no_page_is_stored_though_the_count_agrees(world: World) -> N
     assert run.code == 0, run.output
     assert run.repos["acme/fork-3"]["status"] == "unchanged"
     assert looked_up(world) == {added[0].id, added[3].id}
-    assert [line["full_name"] for line in run.named("repository was not listed, but is there")] == ["acme/fork-3"]
+    assert [line["full_name"] for line in run.named("repository not listed, but still there")] == ["acme/fork-3"]
     # What was on the page that GitHub had already sent is gone by the time it is cloned.
     assert run.repos["acme/empty-0"]["status"] == "gone"
     assert vanished(run).keys() == {"empty-0"}

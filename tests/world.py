@@ -28,7 +28,7 @@ SUMMARIES = {
     "run finished",
     "run stopped",
     "run could not start",
-    "run stopped, and something did not answer in time",
+    "run stopped, but something did not respond in time",
     "run stopped before it listed the repositories",
 }
 

@@ -56,14 +56,14 @@ def restore_reservation(size: int) -> Reservation:
 
 @dataclass(eq=False)
 class _Holder:
-    """Somebody who waits for a reservation or has it."""
+    """A thread that waits for a reservation or holds it."""
 
     needs: Reservation
     overtaken: int = field(default=0, init=False)
 
 
 class Capacity:
-    """An amount of disk and memory, handed out to as many threads as it suffices for."""
+    """An amount of disk and memory that threads reserve parts of."""
 
     def __init__(self, total: Reservation, stop: Stop) -> None:
         self.total = total

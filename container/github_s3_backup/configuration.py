@@ -65,7 +65,7 @@ def read_configuration(environment: Mapping[str, str], region: str | None) -> Co
     """
     read = EnvironmentReader(environment)
     github = _read_github(read)
-    bucket = read.required("S3_BUCKET", "the name of the bucket that takes the backup")
+    bucket = read.required("S3_BUCKET", "the name of the bucket for the backups")
     read.matching("S3_BUCKET", bucket, BUCKET, "the bare name of a bucket (3 to 63 of a-z 0-9 . -)")
     prefix = _read_prefix(read)
     service = read.text("SERVICE_NAME") or DEFAULT_SERVICE_NAME
@@ -122,7 +122,7 @@ def _read_prefix(read: EnvironmentReader) -> str:
     prefix = (read.text("S3_PREFIX") or DEFAULT_PREFIX).strip("/")
     read.matching("S3_PREFIX", prefix, PREFIX, "a key prefix such as github-backup (letters, digits, !_.*'()-, and /)")
     if {".", ".."} & set(prefix.split("/")):
-        read.problems.append(f"S3_PREFIX must not have a part '.' or '..', not {prefix!r}")
+        read.problems.append(f"S3_PREFIX must not contain '.' or '..' between slashes: {prefix!r}")
     return prefix
 
 
@@ -142,4 +142,4 @@ def _check_machine(read: EnvironmentReader, region: str | None) -> None:
     read.folder("TMPDIR")
     read.matching("AWS_REGION", region, REGION, "the name of a region such as eu-central-1")
     if not region:
-        read.problems.append("AWS_REGION is not set: it must name the bucket's region, for instance eu-central-1")
+        read.problems.append("AWS_REGION is not set: set it to the bucket's region, for instance eu-central-1")

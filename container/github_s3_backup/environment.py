@@ -37,7 +37,7 @@ class EnvironmentReader:
 
     def required(self, name: str, meaning: str) -> str | None:
         if self.text(name) is None:
-            self.problems.append(f"{name} is not set: it must hold {meaning}")
+            self.problems.append(f"{name} is not set: set it to {meaning}")
         return self.text(name)
 
     def matching(self, name: str, value: str | None, rule: re.Pattern[str], expected: str) -> None:
@@ -54,7 +54,7 @@ class EnvironmentReader:
         if not sound or re.search(r"[\s\x00-\x1f?#]", value):
             self.problems.append(f"{name} must be a URL such as {default}, not {_shown(value)}")
         elif parts.username or parts.password:
-            self.problems.append(f"{name} must not hold a user name or a password: take them out")
+            self.problems.append(f"{name} must not contain a user name or password: remove them")
         elif parts.scheme == "http" and not LOOPBACK.fullmatch(parts.hostname or ""):
             self.problems.append(f"{name} must be an https:// URL: {_shown(value)} would send tokens unencrypted")
         scheme, _, rest = value.partition("://")
@@ -90,35 +90,35 @@ class EnvironmentReader:
         patterns = tuple((self.text(name) or "").replace(",", " ").split())
         for pattern in patterns:
             if not REPOSITORY_PATTERN.fullmatch(pattern):
-                self.problems.append(f"{name} must hold patterns such as acme/* or acme/api, not {_shown(pattern)}")
+                self.problems.append(f"{name} must contain patterns such as acme/* or acme/api, not {_shown(pattern)}")
         return patterns or default
 
     def file(self, name: str) -> None:
-        """Note a problem if the variable names something else than a file that can be read."""
+        """Note a problem unless the variable is the path of a readable file."""
         value = self.text(name)
         # os.path.isfile answers where Path.is_file raises: a pasted key is too long to be a path.
         if value is not None and not (os.path.isfile(value) and os.access(value, os.R_OK)):  # noqa: PTH113
-            self.problems.append(f"{name} names {_shown(value)}, which is not a file that can be read here")
+            self.problems.append(f"{name} is {_shown(value)}, which is not a readable file")
 
     def certificates(self, name: str) -> None:
-        """Note a problem if the variable holds something else than certificates in PEM form."""
+        """Note a problem unless the variable contains certificates in PEM form."""
         value = self.text(name)
         if value is None:
             return
         try:
             ssl.create_default_context(cadata=value)
         except (ssl.SSLError, ValueError) as error:
-            self.problems.append(f"{name} must hold the certificates of a private CA in PEM form: {error}")
+            self.problems.append(f"{name} must contain the certificates of a private CA in PEM form: {error}")
 
     def folder(self, name: str) -> None:
-        """Note a problem if the variable names something else than a folder that can be written to."""
+        """Note a problem unless the variable is the path of a writable folder."""
         value = self.text(name)
         if value is not None and not (os.path.isdir(value) and os.access(value, os.W_OK | os.X_OK)):  # noqa: PTH112
-            self.problems.append(f"{name} names {_shown(value)}, which is not a folder that can be written to")
+            self.problems.append(f"{name} is {_shown(value)}, which is not a writable folder")
 
 
 def _shown(value: str) -> str:
-    """Return a wrong value fit for a message: short, and not what may be a key or a password in the wrong place."""
+    """Return a wrong value as a message may show it: short, and nothing that may be a misplaced key or password."""
     without_login = re.sub(r"//[^/]*@", "//", value)
     if len(without_login) > MAX_SHOWN or re.search(r"[A-Za-z0-9+/=]{40}", without_login):
         return f"{len(value)} characters that begin with {value[:4]!r}"

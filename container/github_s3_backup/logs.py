@@ -36,7 +36,7 @@ class Stream(Protocol):
 
 
 class _Lines:
-    """Writes lines to a stream. A backup goes on when nobody reads its log any more."""
+    """Writes lines to a stream. A backup continues even if nobody reads its log."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream

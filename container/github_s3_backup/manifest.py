@@ -286,7 +286,7 @@ def parse_manifest(body: bytes) -> Manifest:
                 f"it has schema version {version}, and this program knows {SCHEMA_VERSION}: use a newer release"
             )
         entries, failures = _parse_entries(document["repos"])
-        vanished = [one for one in document.get("vanished", []) if _is_valid(one, Vanished)]
+        vanished = [record for record in document.get("vanished", []) if _is_valid(record, Vanished)]
         failures += [_printable(failure) for failure in document["failures"]]
         manifest = msgspec.convert(document | {"repos": [], "failures": failures, "vanished": vanished}, Manifest)
         return new_manifest(

@@ -41,12 +41,12 @@ RESTORE_UNITS = {
     RESTORE_SECONDS: "Seconds",
     BACKUP_AGE: "Seconds",
 }
-# CloudWatch must not keep a run from ending.
+# CloudWatch must not delay the end of a run.
 CLIENT = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=10)
 
 
 def publish(aws: boto3.session.Session, service_name: str, values: dict[str, float], log: FilteringBoundLogger) -> None:
-    """Publish one value per metric with the dimension Service. Where CloudWatch takes none, log that and go on."""
+    """Publish one value per metric with the dimension Service. If CloudWatch fails, log that and continue."""
     units = UNITS | RESTORE_UNITS
     dimensions = [{"Name": DIMENSION, "Value": service_name}]
     data = [

@@ -51,7 +51,7 @@ def trust_private_ca(folder: Path) -> None:
 def exit_now(code: int) -> NoReturn:
     """Exit at once with the code, whatever comes in between: a signal, or a pipe that nobody reads any more.
 
-    Python's own way out takes a quarter of a second.
+    Python's normal shutdown takes a quarter of a second.
     """
     ignore_signals()
     for stream in (sys.stdout, sys.stderr):

@@ -1,11 +1,11 @@
-"""What keeps secrets, and bytes that are no text, out of logs, manifests and error texts."""
+"""Keeps secrets and unprintable characters out of logs, manifests and errors."""
 
 import base64
 import re
 import threading
 
 HIDDEN = "***"
-# Shapes that are secrets whoever made them: GitHub's tokens, JWTs, PEM blocks, RSA keys without frame, logins in URLs.
+# What is secret by its shape: GitHub tokens, JWTs, PEM blocks, RSA keys without their PEM frame, logins in URLs.
 # https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/about-authentication-to-github
 SHAPES = (
     re.compile(r"\b(?:gh[a-z]_|github_pat_)[\w.-]+"),  # since 2026 a JWT may follow the prefix
@@ -15,7 +15,7 @@ SHAPES = (
     re.compile(r"(?<=://)[^/@\s]+@"),
     re.compile(r"(?i)(?<=authorization: )\S+ \S+"),
 )
-# A server's words may hold anything; a terminal must not obey it.
+# A server's text may contain escape sequences, which a terminal must not obey.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 

@@ -1,4 +1,4 @@
-"""A repository, and which names of one are safe in a URL, an S3 key and a path."""
+"""A repository, and which names are safe in a URL, an S3 key and a path."""
 
 import re
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ FIRST_BACKOFF, MAX_BACKOFF = 0.5, 30.0
 
 
 class RetryableError(Exception):
-    """A fault that may pass.
+    """A fault that may be transient.
 
     `wait`: seconds until the next attempt; None for exponential backoff.
     `wait_source`: who asked for that wait (the name of a header), for the log.

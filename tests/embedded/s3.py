@@ -68,15 +68,15 @@ def _client(url: str, who: tuple[str, str]) -> "S3Client":
 
 
 @contextlib.contextmanager
-def serve_s3(folder: Path) -> Iterator[EmbeddedS3]:
-    """Run SeaweedFS with its data in `folder` for this block."""
+def serve_s3(folder: Path, new_session: bool = False) -> Iterator[EmbeddedS3]:
+    """Run SeaweedFS with its data in `folder` for this block. In a new session Ctrl-C does not reach it."""
     folder.mkdir(parents=True, exist_ok=True)
     identities = [
         _identity("writer", WRITER, ["Admin", "Read", "Write", "List"]),
         _identity("reader", READER, ["Read", "List"]),
     ]
     (folder / "identities.json").write_text(json.dumps({"identities": identities}))
-    server, s3, ports = _start(folder)
+    server, s3, ports = _start(folder, new_session)
     try:
         yield s3
     finally:
@@ -87,25 +87,27 @@ def serve_s3(folder: Path) -> Iterator[EmbeddedS3]:
                 socket.unlink(missing_ok=True)
 
 
-def _start(folder: Path) -> "tuple[subprocess.Popen[bytes], EmbeddedS3, list[int]]":
+def _start(folder: Path, new_session: bool) -> "tuple[subprocess.Popen[bytes], EmbeddedS3, list[int]]":
     """Start the server; again with other ports where somebody was quicker to take one."""
     for _ in range(STARTS):
         ports = free_ports(10)
         with contextlib.suppress(EndedError):
-            return *start_once(folder, ports), ports
+            return *start_once(folder, ports, new_session), ports
     raise RuntimeError(f"SeaweedFS did not start {STARTS} times (see {folder / 'weed.log'})")
 
 
-def start_once(folder: Path, ports: list[int]) -> "tuple[subprocess.Popen[bytes], EmbeddedS3]":
+def start_once(
+    folder: Path, ports: list[int], new_session: bool = False
+) -> "tuple[subprocess.Popen[bytes], EmbeddedS3]":
     """Start the server and wait until it writes. Raises EndedError where it ends by itself."""
-    server = _popen(folder, ports)
+    server = _popen(folder, ports, new_session)
     s3 = EmbeddedS3(f"http://127.0.0.1:{ports[0]}", server.pid)
     what = f"SeaweedFS (see {folder / 'weed.log'})"
     wait_until(lambda: _write_once(s3), what, ended=lambda: server.poll() is not None)
     return server, s3
 
 
-def _popen(folder: Path, ports: list[int]) -> "subprocess.Popen[bytes]":
+def _popen(folder: Path, ports: list[int], new_session: bool) -> "subprocess.Popen[bytes]":
     names = ("s3", "master", "volume", "filer", "admin")
     options = [f"-{name}.port={port}" for name, port in zip(names, ports[:5], strict=True)]
     options += [f"-{name}.port.grpc={port}" for name, port in zip(names, ports[5:], strict=True)]
@@ -120,6 +122,7 @@ def _popen(folder: Path, ports: list[int]) -> "subprocess.Popen[bytes]":
             env=os.environ | {"WEED_S3_SSE_KEY": "embedded"},
             stdout=log,
             stderr=subprocess.STDOUT,
+            start_new_session=new_session,
         )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ class Stack:
 
 
 @contextlib.contextmanager
-def serve_stack(folder: Path) -> Iterator[Stack]:
-    """Run S3 and AWS for this block, S3's data in `folder`."""
-    with serve_s3(folder) as s3, serve_aws() as aws:
+def serve_stack(folder: Path, new_session: bool = False) -> Iterator[Stack]:
+    """Run S3 and AWS for this block, S3's data in `folder`. In a new session Ctrl-C does not reach S3."""
+    with serve_s3(folder, new_session) as s3, serve_aws() as aws:
         yield Stack(s3, aws)

@@ -1,4 +1,4 @@
-"""Work beside the main line, in threads that keep nobody from ending the process."""
+"""Work in the background, in threads that do not keep the process alive."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def in_background(action: Callable[[], T]) -> Future[T]:
-    """Start `action` in a daemon thread, which unlike a pool's is not waited for, and return its future."""
+    """Start `action` in a daemon thread and return its future. The process does not wait for it at exit."""
     future: Future[T] = Future()
 
     def act() -> None:

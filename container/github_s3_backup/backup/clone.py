@@ -16,7 +16,7 @@ from github_s3_backup.retry import retrying
 from github_s3_backup.stop import Stop
 
 ATTEMPTS = 4
-# A transfer that was too slow may be slow once more for so long: a server may need minutes to count what it sends.
+# After a transfer that was too slow, the next one may be slow for this long: a server may count for minutes first.
 PATIENT_SECONDS = 5 * SLOW_SECONDS
 # The deadline of one clone: a base, and what the size takes at a speed that a working connection exceeds.
 DEADLINE_BASE, DEADLINE_BYTES_PER_SECOND = 15 * 60.0, 250_000
@@ -36,7 +36,7 @@ class Cloner:
     def clone(self, listed: Repository, size: int, path: Path) -> tuple[Repository, Mirror]:
         """Clone a repository of about `size` bytes into `path`; return it under its present name, and its mirror.
 
-        Faults are retried with backoff or when the server says, a rejected token is replaced, a new name is followed.
+        Faults are retried with backoff or when the server says. A rejected token is replaced, a new name is followed.
         Raises RepositoryGoneError, GitHubError where GitHub blocks it or gives no token, and else GitError.
         """
         current, slow_seconds = listed, SLOW_SECONDS
@@ -63,7 +63,7 @@ class Cloner:
         url, timeout = self.github.clone_url(repository), clone_deadline(size)
         mirror = clone_mirror(self.git, url, path, token, timeout, slow_seconds)
         if not mirror.refs and (reason := self._why_not_empty(repository, token)):
-            raise GitError(f"git clone found no refs, and the server did not say that there are none: {reason}")
+            raise GitError(f"git clone found no refs, but the server did not confirm that there are none: {reason}")
         return mirror
 
     def _why_not_empty(self, repository: Repository, token: str) -> str | None:

@@ -14,7 +14,7 @@ from github_s3_backup.manifest import Entry, Failure, Vanished
 from github_s3_backup.repository import Repository
 from github_s3_backup.repository_filter import RepositoryFilter
 
-# Fewer repositories that are gone are no anomaly, whatever share they are.
+# Fewer repositories are never an anomaly, whatever their share.
 MIN_ANOMALY = 3
 
 
@@ -81,7 +81,7 @@ def _why_nothing(plan: Plan) -> list[str]:
         return [f"{failure.full_name}: {failure.error}" for failure in plan.failures]
     if plan.listed:
         count = len(plan.listed)
-        return [f"BACKUP_INCLUDE, BACKUP_EXCLUDE and BACKUP_SKIP_* leave none of the {count} repositories listed"]
+        return [f"BACKUP_INCLUDE, BACKUP_EXCLUDE and BACKUP_SKIP_* exclude all {count} repositories that GitHub lists"]
     return ["GitHub lists no repository: is the App installed, and does the installation include any?"]
 
 
@@ -99,7 +99,7 @@ def find_unlisted(
 ) -> None:
     """Look up what the last backup held and GitHub no longer lists; add each to the plan.
 
-    One that is alive is backed up, one that is gone has vanished, and one that GitHub does not tell of is a failure.
+    If it is alive, it is backed up. If it is gone, it has vanished. Without a clear answer, it is a failure.
     """
     accounted = plan.listed | {failure.id for failure in plan.failures}
     failed = failed_owners(plan.failures)
@@ -134,13 +134,13 @@ def _owner(known: Entry | Failure) -> str:
 
 
 def _may_be_selected(known: Entry | Failure, filter_: RepositoryFilter) -> bool:
-    """Return whether to look a repository up: what a failure does not tell is seen then."""
+    """Return whether to look a repository up. What a failure does not record is checked afterwards."""
     return filter_.selects(known) if isinstance(known, Entry) else filter_.selects_name(known.full_name)
 
 
 def _add(plan: Plan, result: Repository | Vanished | Failure, log: FilteringBoundLogger) -> None:
     if isinstance(result, Repository):
-        log.warning("repository was not listed, but is there", full_name=result.full_name)
+        log.warning("repository not listed, but still there", full_name=result.full_name)
         plan.repositories.append(result)
     elif isinstance(result, Vanished):
         log.warning("repository vanished", full_name=result.full_name, last_backup=result.s3_key)

@@ -29,7 +29,7 @@ from github_s3_backup.s3.archive import ArchiveError
 from github_s3_backup.s3.upload import UploadError
 from github_s3_backup.stop import Stopped
 
-# What one repository may fail with while the others go on. Anything else is a bug.
+# Errors that fail one repository and not the run. Anything else is a bug.
 EXPECTED_ERRORS = (GitError, GitHubError, BundleError, ArchiveError, UploadError, DiskFullError, OSError)
 # A bundle is made and verified while it is uploaded: its errors are not S3's.
 BUNDLE_STAGES: Mapping[type[Exception], Stage] = MappingProxyType(
@@ -69,7 +69,7 @@ def back_up(listed: Repository, services: Services) -> Outcome:
 
 
 def interrupted(listed: Repository, services: Services, in_stage: Stage = "clone") -> Failure:
-    """Return the failure of a repository that the run did not get to, or not to the end of."""
+    """Return the failure of a repository that the run did not reach or did not finish."""
     what = {"deadline": "the run's deadline (RUN_DEADLINE_HOURS) passed"}.get(
         services.context.stop.reason or "", "the run was stopped"
     )
@@ -114,7 +114,7 @@ def _store(listed: Repository, services: Services) -> Entry:
             raise
         if needs.disk >= total.disk:
             raise StageError(error.stage, DiskFullError(services.capacity.too_small(str(error)))) from None
-        services.context.log.warning("disk full, trying again alone", error=str(error))
+        services.context.log.warning("disk full, retrying alone", error=str(error))
     try:
         return _store_once(listed, size, Reservation(total.disk, needs.memory), services)
     except StageError as error:

@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def service_name() -> str:
-    """Return the metrics' dimension, the default one where the variable is wrong: that too is to raise an alarm."""
+    """Return the metrics' dimension: the default if the variable is wrong, so that the alarm still fires."""
     name = os.environ.get("SERVICE_NAME", "").strip()
     return name if SERVICE_NAME.fullmatch(name) else DEFAULT_SERVICE_NAME
 
@@ -77,7 +77,7 @@ def scratch_folder() -> Iterator[Path]:
     try:
         folder = tempfile.TemporaryDirectory(prefix="github-backup-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise StartError(f"TMPDIR: no temporary folder can be made: {error}") from None
+        raise StartError(f"TMPDIR: cannot create a temporary folder: {error}") from None
     with folder as name:
         yield Path(name)
 
@@ -126,7 +126,7 @@ def manifest_of(plan: Plan, outcomes: list[Outcome], services: Services) -> Mani
 
 
 def has_anomaly(manifest: Manifest, services: Services, percent: float) -> bool:
-    """Return whether so many repositories are lost since the last backup that the run must not pass for a good one."""
+    """Return whether so many repositories are lost since the last backup that the run must count as failed."""
     gone = [entry.id for entry in manifest.entries if entry.status == "gone"]
     lost = {*gone, *(repository.id for repository in manifest.vanished if repository.since == manifest.date)}
     before = services.last_backup.manifest
@@ -193,7 +193,7 @@ def overdue_copies(services: Services) -> int:
     try:
         services.archive.check_copy_of(services.last_backup.manifest)
     except ArchiveError as error:
-        services.context.log.warning("replication status not known", error=str(error))
+        services.context.log.warning("replication status unknown", error=str(error))
     count = services.archive.overdue_copies
     if count:
         services.context.log.warning("replica is behind", objects=count)
@@ -223,9 +223,9 @@ def give_up(scratch: Path, context: RunContext) -> None:
 
     def last_words() -> None:
         publish({metrics.FAILURE: 1}, context)
-        context.log.error("run stopped, and something did not answer in time", exit_code=STOPPED)
+        context.log.error("run stopped, but something did not respond in time", exit_code=STOPPED)
 
-    # In a thread, as what did not answer may be the log or CloudWatch.
+    # In a thread, because the log or CloudWatch may be what does not respond.
     speaker = threading.Thread(target=last_words, daemon=True)
     speaker.start()
     speaker.join(LAST_WORDS)

@@ -43,7 +43,7 @@ class StartError(Exception):
 def start(configuration: Configuration, scratch: Path, context: RunContext) -> tuple[Services, Plan]:
     """Return what the run needs and what it is to do. Raises StartError and Stopped.
 
-    Works in a thread, so that a server that does not answer keeps nobody from stopping the run.
+    Works in a thread, so that the run can be stopped even while a server does not respond.
     """
     started = in_background(lambda: _start(configuration, scratch, context))
     while context.stop.seconds() < START_GRACE:
@@ -122,7 +122,7 @@ def _reach_s3(configuration: Configuration, context: RunContext) -> tuple[Archiv
     if manifest:
         context.log.info("comparing with the last backup", date=manifest.date, run_id=manifest.run_id)
     else:
-        context.log.info("no last backup, cloning every repository", reason=reason)
+        context.log.info("no earlier backup, cloning every repository", reason=reason)
     return archive, catalogue, LastBackup(manifest, context.started_at.date(), configuration.full_backup_days)
 
 

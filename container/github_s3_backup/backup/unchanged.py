@@ -48,7 +48,7 @@ class LastBackup:
         return self._entries.get(repository_id)
 
     def must_be_cloned(self, entry: Entry) -> bool:
-        """Return whether it is this repository's turn to be cloned though it may not have changed."""
+        """Return whether the repository is due to be cloned even if it did not change."""
         return entry.s3_key is not None and is_due(entry, self._today, self._days)
 
     def size(self, repository_id: int) -> int:
@@ -58,7 +58,7 @@ class LastBackup:
 
 
 def is_due(entry: Entry, today: date, full_backup_days: int) -> bool:
-    """Return whether a repository is to be cloned though it may not have changed.
+    """Return whether a repository is due to be cloned even if it did not change.
 
     Each has its day in every `full_backup_days`, given by its id, so that the days share the work. No bundle is
     referred to for longer than that: S3 expires it so many days after the retention.
@@ -72,8 +72,8 @@ def is_due(entry: Entry, today: date, full_backup_days: int) -> bool:
 def check_unchanged(listed: Repository, services: "Services") -> Entry | None:
     """Return the entry of a repository that did not change, None for one that must be cloned.
 
-    Where GitHub's answer or the object in S3 is not as expected, that is logged and left to the clone. So is a
-    repository that had refs and now has none: the clone asks twice more.
+    If GitHub's answer or the object in S3 is unexpected, that is logged, and the repository is cloned. So is one that
+    had refs and now has none: the clone asks twice more.
     """
     known, log = services.last_backup.entry(listed.id), services.context.log
     if known is None:
@@ -91,12 +91,12 @@ def check_unchanged(listed: Repository, services: "Services") -> Entry | None:
 
 
 def _served_refs(repository: Repository, github: GitHub, log: FilteringBoundLogger) -> Refs | None:
-    """Return the refs that GitHub serves, None where it did not tell."""
+    """Return the refs that GitHub serves, None if they are not available."""
     tokens = github.tokens(repository.installation_id)
     try:
         return tokens.with_token(lambda token: github.served_refs(repository, token))
     except (GitHubError, ServedRefsError) as error:
-        log.warning("refs not told, cloning", error=str(error))
+        log.warning("refs not available, cloning", error=str(error))
         return None
 
 

@@ -17,9 +17,9 @@ from github_s3_backup.retry import RetryableError, requested_wait
 from github_s3_backup.stop import Stop, kill
 
 ASKPASS = Path(__file__).with_name("askpass.sh")
-# What git inherits from the environment; everything else of the machine stays outside.
+# The environment variables that git inherits. It gets no others.
 INHERITED = ("PATH", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
-# What it inherits besides for a server that is reached by ssh.
+# What it inherits too if the server is reached by ssh.
 INHERITED_BY_SSH = ("SSH_AUTH_SOCK", "GIT_SSH_COMMAND")
 # A transfer that averages less than this for so long is given up. Bytes per second, seconds.
 MIN_SPEED, SLOW_SECONDS = 1000, 60
@@ -31,7 +31,7 @@ SETTINGS = (
     "http.version=HTTP/1.1",
     f"http.lowSpeedLimit={MIN_SPEED}",
     f"http.lowSpeedTime={SLOW_SECONDS}",
-    # Where the remote's HEAD is unborn, ours must not come alive by pointing at some branch by chance.
+    # If the remote's HEAD is unborn, ours must not point at an existing branch by chance.
     "init.defaultBranch=HEAD-of-the-remote-is-unborn",
     "gc.auto=0",
     "maintenance.auto=false",
@@ -210,7 +210,7 @@ def _subcommand(arguments: tuple[str, ...]) -> str:
 
 
 def _timeout(arguments: tuple[str, ...], timeout: float | None) -> GitError:
-    error = GitError(f"git {_subcommand(arguments)} was ended after {timeout:.0f} s, the deadline for this repository")
+    error = GitError(f"git {_subcommand(arguments)} was killed after {timeout:.0f} s, the deadline for this repository")
     error.permanent = True
     return error
 

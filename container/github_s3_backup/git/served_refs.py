@@ -11,7 +11,7 @@ from github_s3_backup.git.refs import Refs
 CONTENT_TYPE = "application/x-git-upload-pack-advertisement"
 SERVICE = b"# service=git-upload-pack\n"
 REF = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}) (HEAD|refs/[^\x00\n]+)\n?")
-# Stands in the place of the first ref where there is none, with an impossible object id.
+# Stands in for the first ref if there are no refs, with an impossible object id.
 NO_REFS = re.compile(rb"0{40,64} capabilities\^\{\}\n?")
 
 
@@ -25,16 +25,16 @@ def parse_served_refs(content_type: str, body: bytes) -> Refs:
     Empty only where a git server says that it has none: any web page is an answer without refs. Raises ServedRefsError.
     """
     if content_type != CONTENT_TYPE:
-        raise ServedRefsError(f"it answered with {content_type}, which is not what a git server sends")
+        raise ServedRefsError(f"the response is {content_type}, which no git server sends")
     lines = list(_pkt_lines(body))
     if lines[:2] != [SERVICE, None] or lines[-1] is not None or None in lines[2:-1]:
-        raise ServedRefsError("its answer does not begin and end like a git server's")
+        raise ServedRefsError("the response does not begin and end like a git server's")
     served = [line for line in lines[2:-1] if line is not None]
     if not served:
         return {}
     first, has_capabilities, _ = served[0].partition(b"\x00")
     if not has_capabilities:
-        raise ServedRefsError("its answer names no capabilities")
+        raise ServedRefsError("the response lists no capabilities")
     if len(served) == 1 and NO_REFS.fullmatch(first):
         return {}
     return dict(_parse_ref(line) for line in (first, *served[1:]) if not line.rstrip(b"\n").endswith(b"^{}"))
@@ -43,7 +43,7 @@ def parse_served_refs(content_type: str, body: bytes) -> Refs:
 def _parse_ref(line: bytes) -> tuple[bytes, bytes]:
     match = REF.fullmatch(line)
     if not match:
-        raise ServedRefsError(f"its answer has a line that is not a ref: {line[:100]!r}")
+        raise ServedRefsError(f"the response has a line that is not a ref: {line[:100]!r}")
     return match[2], match[1]
 
 
@@ -57,7 +57,7 @@ def _pkt_lines(body: bytes) -> Iterator[bytes | None]:
             yield None
             start += 4
         elif size <= 4 or start + size > len(body):
-            raise ServedRefsError("its answer is truncated, or not a git server's")
+            raise ServedRefsError("the response is truncated, or not a git server's")
         else:
             yield body[start + 4 : start + size]
             start += size

@@ -43,7 +43,7 @@ def read_repository(answer: Any, installation_id: int) -> Repository:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} where a text was expected")
+        raise TypeError(f"{value!r} where a string was expected")
     return value
 
 

@@ -54,7 +54,7 @@ def parse_key(text: str, source: str) -> RSAPrivateKey:
         raise AppKeyError(f"{source} holds an encrypted key: store it without a passphrase") from None
     except (ValueError, UnsupportedAlgorithm):
         raise AppKeyError(
-            f"{source} holds a PEM that is damaged or no private key: store the .pem again, as GitHub gave it"
+            f"{source} holds a PEM that is damaged or not a private key: store the .pem again, as GitHub gave it"
         ) from None
     if not isinstance(key, RSAPrivateKey):
         raise AppKeyError(
@@ -66,7 +66,7 @@ def parse_key(text: str, source: str) -> RSAPrivateKey:
 def _what_it_looks_like(text: str) -> str:
     expected = "it must hold the whole .pem file, from -----BEGIN to -----END-----"
     if not text:
-        return f"it is empty, {expected}"
+        return f"it is empty; {expected}"
     if text.startswith("{"):
-        return f"it looks like JSON, {expected} and nothing around it"
+        return f"it looks like JSON; {expected}, and nothing else"
     return expected

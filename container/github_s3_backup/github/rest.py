@@ -48,7 +48,7 @@ class GitHubError(RetryableError):
 
 
 class Api:
-    """Sends requests, retries faults that may pass, and follows pages. `url`: without a slash at the end."""
+    """Sends requests, retries transient faults, and follows pages. `url`: without a slash at the end."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Api:
             next_url = answer.links.get("next", {}).get("url")
 
     def send(self, method: str, url: str, authorization: Authorization, **options: Any) -> requests.Response:
-        """Send one request, retry faults that may pass, and return the successful answer."""
+        """Send one request, retry transient faults, and return the successful answer."""
         loop = retrying(API_ATTEMPTS, self._stop, self._log)
         try:
             return loop(self.send_once, method, url, authorization, **options)

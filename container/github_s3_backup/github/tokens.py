@@ -27,7 +27,7 @@ REFRESH_AHEAD, LAST_USE = timedelta(minutes=5), timedelta(seconds=20)
 REFRESH_PAUSE = 15.0
 # Without a valid token workers wait this long for GitHub to give one, asking again this often. Seconds.
 MAX_OUTAGE, OUTAGE_PAUSE = 300.0, 10.0
-# Whoever asks within this time after that wait was in vain gets the same error. Seconds.
+# For this long after such a wait failed, every request for a token fails at once. Seconds.
 ERROR_REMEMBERED = 60.0
 # A backup needs no more, whatever the App was granted.
 READ_ONLY = MappingProxyType({"contents": "read", "metadata": "read"})
@@ -149,7 +149,7 @@ class TokenManager:
                 if error.refused or not self._minted or time.monotonic() - started > max_outage:
                     self._error, self._error_at = TokenError(str(error), error.status), time.monotonic()
                     raise self._error from None
-                self._log.warning("no token, asking again", seconds=OUTAGE_PAUSE, error=str(error))
+                self._log.warning("no token, retrying", seconds=OUTAGE_PAUSE, error=str(error))
                 self._stop.sleep(OUTAGE_PAUSE)
             else:
                 self._error, self._minted = None, True

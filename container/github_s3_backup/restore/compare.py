@@ -25,7 +25,7 @@ Kind = Literal[
 ]
 # A bundle below this share of its earlier size lost more than better packing explains.
 SHRUNK = 0.9
-# The refs of pull requests come and go by themselves.
+# GitHub adds and removes the refs of pull requests by itself.
 COUNTED = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
 
 

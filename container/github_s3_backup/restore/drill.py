@@ -49,7 +49,10 @@ class ReportError(Exception):
 def sample(
     selected: tuple[Selected, ...], history: History, now: datetime, within: timedelta, every: timedelta
 ) -> list[Selected]:
-    """Return what to verify now, so that a drill `every` interval verifies each repository `within` the other."""
+    """Return what to verify now.
+
+    `every`: the time between two drills. `within`: the time in which each repository is verified once.
+    """
     if not selected:
         return []
     drills = max(1, within // every)

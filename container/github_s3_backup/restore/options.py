@@ -16,6 +16,8 @@ STEP_SIZE = 1000
 # A restore is mostly git's work: four workers keep a CPU busy.
 WORKERS_PER_CPU = 4
 REPORT_URL = re.compile(r"s3://[^/]+/+[^/].*")
+# What the id of a run begins with: 20261123T040000Z.
+RUN_START = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T")
 OWNER = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)
 # Other servers have nested groups.
 OWNER_OR_GROUP = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
@@ -47,14 +49,23 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     for add in (_add_list, _add_check, _add_diff, _add_fetch, _add_verify, _add_push):
         add(commands)
     options = parser.parse_args(arguments)
+    options.date = options.date or _date_of(options.run)
     _check(parser, options)
     return options
+
+
+def _date_of(run_id: str | None) -> str | None:
+    """Return the day in a run's id, None if it has none."""
+    start = RUN_START.match(run_id or "")
+    return "-".join(start.groups()) if start else None
 
 
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     problems = []
     if not options.bucket:
         problems.append("name the bucket with --bucket or the variable S3_BUCKET")
+    elif "/" in options.bucket and not options.bucket.startswith("arn:"):
+        problems.append(f"--bucket must be the bare name of a bucket, not {options.bucket}")
     if options.command in ("fetch", "verify", "push"):
         sampled = options.command == "verify" and options.within_days
         if bool(options.patterns) + options.all + bool(sampled) != 1:
@@ -103,7 +114,7 @@ def _common(date: bool = True) -> argparse.ArgumentParser:
     group.add_argument("--region", help="the bucket's region; default: $AWS_REGION")
     if date:
         group.add_argument("--date", type=_date, metavar="DATE", help="a day, or latest (the default)")
-        group.add_argument("--run", metavar="ID", help="a run of that day; see list --runs")
+        group.add_argument("--run", metavar="ID", help="a single run; see list --runs")
     cpus = os.cpu_count() or 1
     workers = min(MAX_WORKERS, WORKERS_PER_CPU * cpus)
     parent.add_argument("--concurrency", type=_number, default=workers, metavar="N", help="default: %(default)s")
@@ -198,5 +209,5 @@ def _date(text: str) -> str:
 
 def _number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)

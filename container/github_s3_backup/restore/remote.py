@@ -1,4 +1,4 @@
-"""One repository on the target server, reached with git alone; a fault that may pass is tried again."""
+"""One repository on the target server, reached with git alone. Transient faults are retried."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ from github_s3_backup.stop import Stop
 ATTEMPTS = 4
 # GitHub makes the other refs it serves (refs/pull) itself, and refuses to be given them.
 PUSHED = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
-# What git says of a ref that the server, or git itself, refuses; and the refusal that may pass.
+# What git says of a ref that the server, or git itself, refuses; and the refusal that may be transient.
 REJECTED = re.compile(r"! \[(remote )?rejected\]")
 TRANSIENT = "(Internal Server Error)"
 # Answers that another attempt does not change. GitHub may answer 404 for a repository that it has just created.

@@ -240,7 +240,7 @@ def _last_backup(record: Vanished) -> Selected:
 def _refuse_duplicates(selection: Selection, log: FilteringBoundLogger) -> Selection:
     """Return the selection with one repository for each name: two would end up in the same place.
 
-    A vanished one gives way without a failure: its name was taken again.
+    A vanished repository is dropped without a failure: its name was reused.
     """
     first: dict[str, Selected] = {}
     refused = []
@@ -250,7 +250,7 @@ def _refuse_duplicates(selection: Selection, log: FilteringBoundLogger) -> Selec
         if kept is repository:
             continue
         if repository.origin == "vanished":
-            log.warning("name taken again, vanished repository skipped", full_name=entry.full_name, last_backup=date)
+            log.warning("name reused, vanished repository skipped", full_name=entry.full_name, last_backup=date)
             continue
         error = f"two repositories have this name, and only the one with id {kept.entry.id} is restored. The other one"
         refused.append(Unavailable(entry.full_name, f"{error} (id {entry.id}) is in the backup of {date}: see --date"))

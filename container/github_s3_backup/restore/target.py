@@ -178,7 +178,7 @@ class GitHubTarget:
         except GitHubError as error:
             if error.status != 404:
                 raise GitHubError(f"{error} (Actions must be off: the first push would run its workflows)") from None
-            self._log.warning("no Actions to switch off", full_name=f"{owner}/{name}", error=str(error))
+            self._log.warning("no Actions to turn off", full_name=f"{owner}/{name}", error=str(error))
 
     def _is_myself(self, owner: str) -> bool:
         try:

@@ -11,7 +11,9 @@ from tqdm import tqdm
 from github_s3_backup.redaction import printable
 from github_s3_backup.units import format_bytes
 
-TITLES = {"size_bytes": "size", "finished_at": "age", "backed_up_at": "age", "default_branch": "default branch"}
+# An unchanged repository keeps its bundle, so that this may be older than the backup.
+TITLES = {"size_bytes": "size", "finished_at": "age", "backed_up_at": "bundle age", "default_branch": "default branch"}
+AGES = ("finished_at", "backed_up_at")
 
 
 def show(rows: list[dict[str, Any]], as_json: bool, now: datetime) -> None:
@@ -26,7 +28,7 @@ def show(rows: list[dict[str, Any]], as_json: bool, now: datetime) -> None:
 def _cell(name: str, value: Any, now: datetime) -> Any:
     if name == "size_bytes":
         return format_bytes(value)
-    if TITLES.get(name) == "age":
+    if name in AGES:
         return age(datetime.fromisoformat(value), now)
     return ("yes" if value else "no") if isinstance(value, bool) else value
 

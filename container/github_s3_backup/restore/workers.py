@@ -57,7 +57,7 @@ def for_each(
         outcomes = list(_concurrently(selected, attempt, concurrency))
         out_of_disk = [outcome for outcome in outcomes if isinstance(outcome, _Failed) and outcome.disk_full]
         for failure in sorted(out_of_disk, key=lambda failure: failure.selected.entry.size_bytes):
-            log.warning("disk full, trying again alone", full_name=failure.selected.entry.full_name)
+            log.warning("disk full, retrying alone", full_name=failure.selected.entry.full_name)
             outcomes.remove(failure)
             outcomes.append(attempt(failure.selected))
     results = [outcome for outcome in outcomes if not isinstance(outcome, _Failed)]

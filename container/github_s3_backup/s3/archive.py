@@ -66,7 +66,7 @@ class Archive:
         try:
             self._uploader.probe(day_manifest_key(self._prefix, self._date))
         except UploadError as error:
-            raise ArchiveError(f"{self.url(self._prefix)} takes no objects: {error}") from None
+            raise ArchiveError(f"{self.url(self._prefix)} accepts no objects: {error}") from None
 
     # -- bundles ---------------------------------------------------------------------------------
 
@@ -102,12 +102,12 @@ class Archive:
         size, version_id = answer["ContentLength"], answer.get("VersionId")
         if (size, version_id) != (stored.size_bytes, stored.version_id):
             found, wanted = f"{size} bytes in version {version_id}", f"{stored.size_bytes} in {stored.version_id}"
-            raise ArchiveError(f"{self.url(stored.key)}: it has {found}, and the manifest says {wanted}")
+            raise ArchiveError(f"{self.url(stored.key)}: it has {found}, but the manifest says {wanted}")
         checksum = answer.get("ChecksumSHA256", "none")
         in_parts = "-" in checksum
         expected = stored.checksum if in_parts else to_base64(bytes.fromhex(stored.sha256))
         if checksum != expected:
-            raise ArchiveError(f"{self.url(stored.key)}: its SHA-256 is {checksum}, and the manifest says {expected}")
+            raise ArchiveError(f"{self.url(stored.key)}: its SHA-256 is {checksum}, but the manifest says {expected}")
 
     def _head(self, key: str, version_id: str | None = None) -> "HeadObjectOutputTypeDef":
         """Return what S3 says of an object, and note where its copy in the replica is overdue. Raises ArchiveError."""
@@ -142,7 +142,7 @@ class Archive:
         try:
             self._put_once(key, body)
             if self._get(key) != body:
-                raise ArchiveError(f"{self.url(key)}: S3 returns something else than was written")
+                raise ArchiveError(f"{self.url(key)}: S3 returned something other than what was written")
             if self._is_for_the_day(manifest):
                 self._put_json(day_manifest_key(self._prefix, self._date), body)
         except S3_ERRORS as error:

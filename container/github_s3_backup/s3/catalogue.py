@@ -77,7 +77,9 @@ class Catalogue:
         except ManifestError as error:
             raise CatalogueError(f"{url} can't be used: {error}") from None
         except S3_ERRORS as error:
-            raise CatalogueError(explain(error, url), error_code(error) in ABSENT) from None
+            if error_code(error) in ABSENT:
+                raise CatalogueError(f"there is no {url}: `list --runs --date {date}` shows the runs", True) from None
+            raise CatalogueError(explain(error, url)) from None
 
     def newest_of_day(self, date: str) -> Manifest:
         """Return the manifest of the day's newest complete run, of its newest run where none is complete.

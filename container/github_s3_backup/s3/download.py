@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 5
 # Bytes of a bundle that are read first to get its header, and at most: a million refs.
 FIRST_HEADER_SIZE, LARGEST_HEADER = 64 * 1024, 64 * 1024**2
-# What S3 answers to a version id that it never issued: a copy in another bucket has other ids.
+# What S3 answers to a version id that it never issued: a replica filled by hand has other ids.
 UNKNOWN_VERSION = (*ABSENT, "InvalidArgument", "400")
 
 OnBytes = Callable[[int], None]

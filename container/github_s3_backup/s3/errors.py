@@ -4,7 +4,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 S3_ERRORS = (ClientError, BotoCoreError)
 ABSENT = ("NoSuchKey", "NoSuchVersion", "404")
-# A conditional write found an object under the key, or another write to it is under way.
+# A conditional write found an object under the key, or another write to it is in progress.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 KEY_TAKEN = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
 
@@ -16,7 +16,7 @@ HINTS = {
     "InvalidAccessKeyId": "check the credentials",
     "SignatureDoesNotMatch": "check the credentials",
     "ExpiredToken": "sign in again",
-    "NoSuchKey": "`list` shows what there is; a deleted object still has its versions",
+    "NoSuchKey": "the other bucket, primary or replica, may have it; a deleted object keeps its versions for some days",
     "NoSuchVersion": "`aws s3api list-object-versions` shows the versions",
     "InvalidObjectState": "it is in an archive storage class: run `aws s3api restore-object` first, which takes hours",
 }

@@ -226,7 +226,7 @@ class Uploader:
             self._open_uploads.pop(upload_id, None)  # a stopped run may have aborted it in the last moment
 
     def _complete(self, key: str, upload_id: str, parts: "list[CompletedPartTypeDef]", source: Source) -> StoredObject:
-        """Have S3 put the parts together, and compare what it says of the whole."""
+        """Complete the upload, and compare S3's checksum of the whole object."""
         expected = _composite_checksum(parts)
         try:
             answer = self._client.complete_multipart_upload(
@@ -240,7 +240,7 @@ class Uploader:
             return stored
         checksum = answer.get("ChecksumSHA256")
         if checksum and checksum.partition("-")[0] != expected.partition("-")[0]:
-            raise UploadError(f"{self.url(key)}: S3 put together other parts than were sent ({checksum})")
+            raise UploadError(f"{self.url(key)}: S3 assembled other parts than the ones sent ({checksum})")
         return _stored(key, answer.get("VersionId"), source, expected)
 
     def _own_object(self, key: str, source: Source, checksum: str) -> StoredObject:
@@ -250,10 +250,10 @@ class Uploader:
         except S3_ERRORS as error:
             if error_code(error) not in ABSENT:
                 raise
-            raise KeyTakenError(f"{self.url(key)}: another write to it is under way") from None
+            raise KeyTakenError(f"{self.url(key)}: another write to it is in progress") from None
         found = str(answer.get("ChecksumSHA256", ""))
         if (answer["ContentLength"], found.partition("-")[0]) != (source.size, checksum.partition("-")[0]):
-            raise KeyTakenError(f"{self.url(key)}: another object is there already")
+            raise KeyTakenError(f"{self.url(key)}: another object already exists")
         self._log.info("already stored", key=key)
         return _stored(key, answer.get("VersionId"), source, checksum)
 

@@ -27,7 +27,7 @@ def _list_dates(session: Session) -> int:
             rows.append(_summary(manifest_of(session.catalogue, date, None, session.log)))
         except CatalogueError as error:
             if error.absent:
-                session.log.warning("no manifest: the run is still going or was killed", date=date)
+                session.log.warning("no manifest: the run is in progress or was killed", date=date)
             else:
                 unreadable.append(Unavailable(date, str(error)))
     if not rows and not unreadable:
