@@ -4,10 +4,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test terraform lint fmt docs bench checkov install lock clean
+.PHONY: help demo test terraform lint fmt docs image test-image base-digest release test-live bench checkov install lock clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## A real backup and a real restore on this machine (REPOS=folder: of the git repositories in it)
 	@PYTHONPATH=container:tests $(BIN)/python tests/demo.py $(if $(REPOS),--repositories '$(REPOS)')
@@ -26,7 +26,10 @@ lint: $(READY) ## Style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	@PYTHONPATH=container $(BIN)/lint-imports --no-logo --no-cache
-	$(BIN)/shellcheck container/github_s3_backup/git/askpass.sh .ci/run
+	$(BIN)/shellcheck container/github_s3_backup/git/askpass.sh container/*.sh .ci/run
+	$(BIN)/hadolint container/Dockerfile
+	$(BIN)/zizmor --offline --quiet --pedantic .github
+	@if command -v actionlint > /dev/null; then actionlint; else echo "actionlint: not installed, so it does not check the workflows here"; fi
 
 fmt: $(READY) ## Format the code
 	$(BIN)/ruff check --fix
@@ -38,6 +41,21 @@ docs: $(READY) ## Write the tables and the diagram, and build the site into buil
 	PYTHONPATH=container:tests $(BIN)/python tests/diagram.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The site is in build/site: open build/site/index.html"
+
+image: ## Build the image with Docker, Podman, or Buildah (IMAGE=name, PLATFORM=linux/arm64)
+	@container/build.sh $(or $(IMAGE),github-backup) $(if $(PLATFORM),--platform $(PLATFORM))
+
+test-image: $(READY) ## Build the image and run it as Fargate would, without a registry and without Docker if need be
+	@$(BIN)/pytest -n 0 -s --timeout 900 tests/image/as_fargate.py
+
+base-digest: ## Pin the image's base by the digest that its registry has today
+	@container/base_digest.sh --write
+
+release: $(READY) ## Prepare the commits and the tag of a release (VERSION=1.2.3, then with DIGEST=sha256:... too); pushes nothing
+	@PYTHONPATH=container:tests $(BIN)/python tests/release.py '$(VERSION)' $(if $(DIGEST),--digest '$(DIGEST)')
+
+test-live: $(READY) ## Deploy into a real AWS account, back up a real organization, restore, destroy (names what it needs)
+	@PYTHONPATH=container:tests $(BIN)/python tests/live.py
 
 bench: $(READY) ## Measure a run beside others and beside its lower bounds (SIZES, ROUNDS, FULL, WRITE: see CONTRIBUTING.md)
 	@PYTHONPATH=container:tests $(BIN)/python -m bench $(if $(filter-out undefined,$(origin SIZES)),--sizes '$(SIZES)') $(if $(FULL),--full) \

@@ -150,6 +150,7 @@ resource "aws_ecs_task_definition" "task" {
     # of the host, about twice as much.
     memory                 = each.value.memory
     essential              = true
+    user                   = "65532:65532"
     readonlyRootFilesystem = true
     stopTimeout            = 120
     mountPoints            = [{ sourceVolume = local.scratch.name, containerPath = local.scratch.path, readOnly = false }]

@@ -16,9 +16,12 @@ data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
-  # The same version as in container/github_s3_backup/version.py: each release of the module runs its own image.
+  # `make release` writes both: the version of container/github_s3_backup/version.py, and the digest of the image that was
+  # built from it ("" until then). A module starts the image that it was released with, and no other.
   release       = "0.1.0"
-  default_image = "public.ecr.aws/terraform-aws-github-backup/github-backup:${local.release}"
+  image_digest  = ""
+  repository    = "public.ecr.aws/terraform-aws-github-backup/github-backup"
+  default_image = local.image_digest == "" ? "${local.repository}:${local.release}" : "${local.repository}@${local.image_digest}"
   image_uri     = coalesce(var.image_uri, local.default_image)
 
   account_id = data.aws_caller_identity.current.account_id

@@ -41,7 +41,7 @@ run "the_task_runs_read_only_on_fargate" {
   }
 
   assert {
-    condition     = jsondecode(aws_ecs_task_definition.task["backup"].container_definitions)[0].image == "public.ecr.aws/terraform-aws-github-backup/github-backup:0.1.0"
+    condition     = can(regex("^public\\.ecr\\.aws/terraform-aws-github-backup/github-backup(:\\d+\\.\\d+\\.\\d+|@sha256:[0-9a-f]{64})$", jsondecode(aws_ecs_task_definition.task["backup"].container_definitions)[0].image))
     error_message = "The default image is not that of the release."
   }
 

@@ -1,9 +1,10 @@
 """`make terraform`: format, validate and `terraform test`, with the real provider where a registry can be reached.
 
 Where it can't be reached, the same files run against the stand-in provider; where terraform is missing, that is said
-and nothing is run.
+and nothing is run. AWS_PROVIDER=6.0.0 in the environment takes exactly that version of the real provider.
 """
 
+import json
 import os
 import re
 import shutil
@@ -49,6 +50,10 @@ def copy_with_tests(folder: Path) -> Path:
     shutil.copytree(PROJECT / "tests" / "mocks", folder / "tests" / "mocks")
     for name in ("examples", "modules"):
         shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns(".terraform*"))
+    if exactly := os.environ.get("AWS_PROVIDER"):
+        required = {"aws": {"source": "hashicorp/aws", "version": exactly}}
+        override = {"terraform": {"required_providers": required}}
+        (folder / "version_override.tf.json").write_text(json.dumps(override))
     return folder
 
 

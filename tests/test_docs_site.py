@@ -274,14 +274,6 @@ def test_every_role_is_on_the_security_page() -> None:
         assert re.search(rf"^\| {role}\b", page, re.MULTILINE), role
 
 
-def test_the_workflow_runs_what_ci_runs_with_pinned_actions() -> None:
-    workflow = (PROJECT / ".github" / "workflows" / "test.yml").read_text()
-    used = re.findall(r"uses: (\S+)", workflow)
-    assert used
-    assert [action for action in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action)] == []
-    assert re.findall(r"- run: (.*)", workflow) == [".ci/run"]
-
-
 # -- costs ---------------------------------------------------------------------------------------
 
 

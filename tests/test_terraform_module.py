@@ -41,7 +41,8 @@ def test_the_outputs_are_those_of_the_contract(applied: Applied) -> None:
 
 def test_the_container_is_what_fargate_is_told(applied: Applied) -> None:
     container = applied.container()
-    assert container["image"].endswith(f":{TOOL_VERSION}")
+    repository = "public.ecr.aws/terraform-aws-github-backup/github-backup"
+    assert re.fullmatch(rf"{repository}(:{re.escape(TOOL_VERSION)}|@sha256:[0-9a-f]{{64}})", container["image"])
     assert container["readonlyRootFilesystem"] is True
     assert container["stopTimeout"] == 120
     assert container["linuxParameters"] == {"initProcessEnabled": True, "capabilities": {"drop": ["ALL"]}}
