@@ -48,7 +48,7 @@ def test_a_key_is_taken_as_people_paste_it(pem: str, pasted: object) -> None:
         ("ghp_something", "does not hold a PEM private key"),
         ('{"key": "-----BEGIN"}', "looks like JSON"),
         (ENCRYPTED, "encrypted"),
-        (PUBLIC, "no private key"),
+        (PUBLIC, "not a private key"),
         (CURVE, "not RSA"),
         (PKCS1[:400], "damaged"),
         (PKCS1.replace("A", "B"), "damaged"),

@@ -70,7 +70,7 @@ def add_what_fails(world: World) -> dict[str, str]:
         "down": "clone: .*500",
         "api-down-too": "clone: git clone ended with 128: ",
         # git itself ends with 0 and an empty clone: such a page has no line that looks like a ref.
-        **dict.fromkeys(NOT_A_GIT_SERVER, "clone: .*did not say that there are none"),
+        **dict.fromkeys(NOT_A_GIT_SERVER, "clone: .*did not confirm that there are none"),
     }
 
 

@@ -98,7 +98,7 @@ def test_a_stopped_run_raises_its_alarm_though_s3_no_longer_answers(world: World
     s3_proxy.faults = [S3Fault(r"PUT .*/runs/", "hang")]
     run = stop_when(world, lambda: world.github.git_at_once)
     assert run.manifest is None
-    assert "did not answer in time" in run.events[-1]["event"]
+    assert "did not respond in time" in run.events[-1]["event"]
 
 
 def test_a_log_that_nobody_reads_does_not_keep_a_stopped_run(world: World) -> None:
