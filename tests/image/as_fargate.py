@@ -171,7 +171,7 @@ def test_a_backup_and_a_restore_run_in_it_as_on_fargate(task: Task) -> None:
     verified = task.restore("backup", "restore", "verify", "--all")
     assert verified.code == 0, verified.stderr
     assert len(verified.named("verified")) == len(run.repos)
-    drill = task.restore("drill[0]")
+    drill = task.restore("drill")
     assert drill.code == 0, drill.stderr
     assert world.metrics()["RestoreVerified"] == [len(drill.named("verified"))]
     say(f"restored and compared: {len(run.repos)} repositories; by a drill {len(drill.named('verified'))}, a sample")
