@@ -14,7 +14,7 @@ BASIC_ERROR = {"$ref": "#/components/schemas/basic-error"}
 def _as_json_schema(node: Any) -> Any:
     """Return OpenAPI 3.0's `nullable` in JSON Schema's words."""
     if isinstance(node, list):
-        return [_as_json_schema(one) for one in node]
+        return [_as_json_schema(item) for item in node]
     if not isinstance(node, dict):
         return node
     changed = {key: _as_json_schema(value) for key, value in node.items()}

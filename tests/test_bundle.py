@@ -75,8 +75,8 @@ def unpacked(mirror: Mirror, path: Path) -> Mirror:
     shutil.copytree(mirror.path, path)
     for pack in list(path.glob("objects/pack/*.pack")):
         content = pack.read_bytes()
-        for one in path.glob(f"objects/pack/{pack.stem}.*"):
-            one.unlink()
+        for item in path.glob(f"objects/pack/{pack.stem}.*"):
+            item.unlink()
         git(f"--git-dir={path}", "unpack-objects", "-q", stdin=content)
     return Mirror(path, mirror.refs, mirror.object_format)
 
@@ -116,9 +116,9 @@ def test_what_git_clones_is_one_pack(repositories: Repositories, github: FakeGit
     ],
 )
 def test_a_repository_that_is_more_than_one_pack_is_left_to_git(tmp_path: Path, name: str) -> None:
-    for one in ("objects/pack/pack-1.pack", "objects/pack/pack-1.idx", "config"):
-        (tmp_path / one).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / one).touch()
+    for item in ("objects/pack/pack-1.pack", "objects/pack/pack-1.idx", "config"):
+        (tmp_path / item).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / item).touch()
     assert only_pack(tmp_path) == tmp_path / "objects/pack/pack-1.pack"
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).touch()

@@ -50,7 +50,7 @@ def test_tokens_expire_and_see_only_their_installation(world: World) -> None:
     world.add("api")
     other = world.add("experiments")
     github.token_life = timedelta(seconds=2)
-    installation = next(one for one in github.installations.values() if one.owner == "acme")
+    installation = next(item for item in github.installations.values() if item.owner == "acme")
     path = f"/app/installations/{installation.id}/access_tokens"
     token = ask(github, "POST", path, app_jwt(github)).json()["token"]
     assert ask(github, "GET", "/installation/repositories", token).json()["total_count"] == 1
@@ -89,4 +89,6 @@ def test_answers_are_held_to_githubs_openapi_description(world: World) -> None:
     wrong = listing | {"repositories": [listing["repositories"][0] | {"private": "yes"}]}
     assert github_contract.problems("GET", "/installation/repositories", 200, wrong) != []
     del wrong["repositories"][0]["owner"]
-    assert any("owner" in one for one in github_contract.problems("GET", "/installation/repositories", 200, wrong))
+    assert any(
+        "owner" in problem for problem in github_contract.problems("GET", "/installation/repositories", 200, wrong)
+    )

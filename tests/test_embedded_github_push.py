@@ -182,7 +182,7 @@ def test_a_wrong_token_takes_no_push(target: FakeGitHub, source: Path) -> None:
 
 def test_workflow_files_need_their_own_permission(target: FakeGitHub, source: Path, tmp_path: Path) -> None:
     app = restore_app(target)
-    whole, part = (app_token(target, app, one).json()["token"] for one in (None, WRITE_CONTENTS))
+    whole, part = (app_token(target, app, item).json()["token"] for item in (None, WRITE_CONTENTS))
     repository = created(target, whole, "api")
     assert push(target, part, source, "acme/api", "main", "feature/login", "v1").code == 0
     stream = Stream()
@@ -350,7 +350,7 @@ def test_each_app_has_its_own_key_and_installations(target: FakeGitHub) -> None:
     assert ask(target, "POST", f"/app/installations/{backup['id']}/access_tokens", jwt).status_code == 404
     assert ask(target, "GET", "/app/installations", backup_jwt(target, iss=app.id)).status_code == 401
     listed = ask(target, "GET", "/app/installations", backup_jwt(target)).json()
-    assert [one["id"] for one in listed] == [backup["id"]]
+    assert [item["id"] for item in listed] == [backup["id"]]
 
 
 def test_an_app_gets_what_it_was_granted_and_no_more(target: FakeGitHub) -> None:

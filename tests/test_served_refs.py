@@ -19,7 +19,7 @@ def answer(*lines: bytes) -> bytes:
     return line(b"# service=git-upload-pack\n") + b"0000" + b"".join(map(line, lines)) + b"0000"
 
 
-@pytest.mark.parametrize("name", [one.name for one in AWKWARD])
+@pytest.mark.parametrize("name", [recipe.name for recipe in AWKWARD])
 def test_the_refs_are_those_that_git_sees(repositories: Repositories, name: str) -> None:
     path = repositories.path(RECIPES[name])
     advertised = git("upload-pack", "--stateless-rpc", "--advertise-refs", path)

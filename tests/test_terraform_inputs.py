@@ -65,7 +65,7 @@ def test_wrong_inputs_are_named_together_with_rule_and_value(module: Module, gro
     wrong = {name: WRONG[name] for name in group}
     said = messages(module.plan(**wrong))
     for name, value in wrong.items():
-        about = [one for one in said if one.startswith(name)]
+        about = [item for item in said if item.startswith(name)]
         assert about, name
         for message in about:
             assert "must" in message, message

@@ -98,7 +98,7 @@ def graphs(applied: Applied) -> dict[str, dict[str, Any]]:
     """Return the properties of the dashboard's graphs by title."""
     body = json.loads(applied["aws_cloudwatch_dashboard.backup"]["dashboard_body"])
     found = [widget["properties"] for widget in body["widgets"] if widget["type"] == "metric"]
-    return {one["title"]: one for one in found}
+    return {item["title"]: item for item in found}
 
 
 def shown(applied: Applied) -> set[str]:
@@ -215,7 +215,7 @@ def test_the_recovery_point_is_shown_without_a_drill_and_the_recovery_time_with_
 
 
 def test_the_recovery_point_is_computed_from_what_its_graph_has(applied: Applied) -> None:
-    (graph,) = (one for title, one in graphs(applied).items() if title.startswith("Recovery point"))
+    (graph,) = (item for title, item in graphs(applied).items() if title.startswith("Recovery point"))
     lines = [line[-1] for line in graph["metrics"]]
     known = {line["id"] for line in lines}
     assert all(re.fullmatch(r"[a-z]\w*", name) for name in known)
@@ -245,7 +245,7 @@ def test_each_bucket_is_hardened(applied: Applied, which: str) -> None:
     assert rules["retention"]["noncurrent_version_expiration"][0]["noncurrent_days"] == 7
     assert rules["delete-markers"]["expiration"][0]["expired_object_delete_marker"] is True
     policy = json.loads(str(of("policy")["policy"]))
-    assert {"RefusePlainHTTP", "RefuseOldTLS"} < {one["Sid"] for one in policy["Statement"]}
+    assert {"RefusePlainHTTP", "RefuseOldTLS"} < {statement["Sid"] for statement in policy["Statement"]}
 
 
 def test_replication_copies_everything_and_no_deletion(applied: Applied) -> None:
@@ -262,8 +262,10 @@ def test_the_apps_key_is_never_in_the_state(applied: Applied) -> None:
 
 
 def test_the_task_reaches_out_on_443_and_nothing_reaches_in(applied: Applied) -> None:
-    rules = [one for address, one in applied.resources.items() if address.startswith("aws_vpc_security_group")]
-    assert {(one["from_port"], one["to_port"], one["ip_protocol"]) for one in rules} == {(443, 443, "tcp")}
+    rules = [
+        resource for address, resource in applied.resources.items() if address.startswith("aws_vpc_security_group")
+    ]
+    assert {(rule["from_port"], rule["to_port"], rule["ip_protocol"]) for rule in rules} == {(443, 443, "tcp")}
     assert not any("ingress" in address for address in applied.resources)
 
 
@@ -438,10 +440,10 @@ def test_every_alarm_names_the_page_that_says_what_to_do(drilled: Applied, month
     page = (PROJECT / "docs" / "alarms.md").read_text()
     headings = set(re.findall(r"^## (\S+)$", page, re.MULTILINE))
     named = set()
-    for address, one in (*drilled.resources.items(), *monthly.resources.items()):
+    for address, resource in (*drilled.resources.items(), *monthly.resources.items()):
         if address.startswith("aws_cloudwatch_metric_alarm."):
-            assert len(one["alarm_description"]) <= 1024
-            named.add(re.search(r"/docs/alarms\.md#(\S+)$", one["alarm_description"])[1])  # type: ignore[index]
+            assert len(resource["alarm_description"]) <= 1024
+            named.add(re.search(r"/docs/alarms\.md#(\S+)$", resource["alarm_description"])[1])  # type: ignore[index]
     transformer = drilled["aws_cloudwatch_event_target.task_failed"]["input_transformer"][0]
     named.add(re.search(r"/docs/alarms\.md#([a-z-]+)", transformer["input_template"])[1])  # type: ignore[index]
     assert named == headings
@@ -461,13 +463,13 @@ def test_a_task_that_fails_or_does_not_start_is_told_at_once(applied: Applied) -
 def test_the_topics_key_lets_alarms_and_events_publish(applied: Applied) -> None:
     assert applied["aws_sns_topic.alarms[0]"]["kms_master_key_id"] == applied["aws_kms_key.alarms[0]"]["arn"]
     key = json.loads(applied["aws_kms_key.alarms[0]"]["policy"])
-    services = [one for one in key["Statement"] if "Service" in one["Principal"]]
-    assert [set(one["Principal"]["Service"]) for one in services] == [
+    services = [statement for statement in key["Statement"] if "Service" in statement["Principal"]]
+    assert [set(item["Principal"]["Service"]) for item in services] == [
         {"cloudwatch.amazonaws.com", "events.amazonaws.com"}
     ]
     assert set(services[0]["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
     topic = json.loads(applied["aws_sns_topic_policy.alarms[0]"]["policy"])
-    assert {one["Principal"]["Service"] for one in topic["Statement"]} == {
+    assert {statement["Principal"]["Service"] for statement in topic["Statement"]} == {
         "cloudwatch.amazonaws.com",
         "events.amazonaws.com",
     }

@@ -49,7 +49,7 @@ def recorded(world: World, s3_proxy: S3Proxy) -> Iterator[list[Call]]:
         world.add("api")
         assert world.run(**key).code == 0
         world.yesterday()
-        assert {one["status"] for one in world.run(**key).repos.values()} == {"unchanged"}
+        assert {entry["status"] for entry in world.run(**key).repos.values()} == {"unchanged"}
         s3_proxy.faults = [S3Fault("PUT .*partNumber=2", "deny")]
         assert world.run(FULL_BACKUP_DAYS="1", **key).code == 1
         copied = [f"GET /{source}" for source in s3_proxy.copy_sources]
@@ -291,7 +291,7 @@ ROLES = ("task", "execution", "schedule", "drill[0]", "check[0]", "replication")
 @pytest.mark.parametrize("role", ROLES)
 def test_each_statement_is_needed_and_allows_its_calls(whole: Applied, role: str) -> None:
     policy, needed = whole.policy(role), role_calls(whole)[role]
-    statements = {one["Sid"]: one for one in policy["Statement"]}
+    statements = {statement["Sid"]: statement for statement in policy["Statement"]}
     assert statements.keys() == needed.keys()
     for sid, calls in needed.items():
         for call in calls:
@@ -521,9 +521,9 @@ NOT_FOR_RESOURCES = {
 
 def test_parliament_finds_nothing_to_say_of_the_policies(whole: Applied, applied: Applied) -> None:
     documents = {**applied.resources, **whole.resources}
-    names = [one for one in documents if one.startswith("data.aws_iam_policy_document.") and "trust" not in one]
+    names = [item for item in documents if item.startswith("data.aws_iam_policy_document.") and "trust" not in item]
     assert len(names) >= 9
     for name in names:
         short = name.removeprefix("data.aws_iam_policy_document.").split("[")[0]
         found = parliament.analyze_policy_string(documents[name]["json"], ignore_private_auditors=True).findings
-        assert {(short, one.issue) for one in found} <= NOT_FOR_RESOURCES, name
+        assert {(short, item.issue) for item in found} <= NOT_FOR_RESOURCES, name

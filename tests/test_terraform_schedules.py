@@ -81,7 +81,7 @@ def schedule(tmp_path_factory: pytest.TempPathFactory) -> Module:
 def read(schedule: Module, expressions: list[str]) -> tuple[dict[str, int | None], dict[str, list[int]]]:
     """Return the hours and the starts that the module reads from each expression."""
     given = schedule.folder / "given.tfvars.json"
-    given.write_text(json.dumps({"schedules": {one: one for one in expressions}}))
+    given.write_text(json.dumps({"schedules": {item: item for item in expressions}}))
     schedule.terraform("apply", "-no-color", "-auto-approve", f"-var-file={given}", "-state=state.json")
     outputs = json.loads((schedule.folder / "state.json").read_text())["outputs"]
     return outputs["hours"]["value"], outputs["starts"]["value"]
@@ -93,7 +93,7 @@ def values(text: str, low: int, high: int, words: tuple[str, ...] = ()) -> set[i
     for part in text.split(","):
         span, _, step = part.partition("/")
         first, _, last = (low, "", high) if span in ("*", "?") else span.partition("-")
-        numbers = [words.index(one) + 1 if one in words else int(one) for one in (first, last) if one != ""]
+        numbers = [words.index(item) + 1 if item in words else int(item) for item in (first, last) if item != ""]
         end = numbers[1] if len(numbers) == 2 else high if step else numbers[0]
         found |= set(range(numbers[0], end + 1, int(step or 1)))
     return found
@@ -110,7 +110,7 @@ def lived_through(expression: str) -> tuple[int, list[int]]:
         tomorrow = today + timedelta(days=1)
         right_day = tomorrow.day == 1 if day == "L" else today.day in values(day, 1, 31)
         if today.month in months and right_day and today.isoweekday() % 7 + 1 in weekdays:
-            starts += [today.toordinal() * 1440 + one for one in minutes]
+            starts += [today.toordinal() * 1440 + item for item in minutes]
         today = tomorrow
     return math.ceil(max(later - earlier for earlier, later in pairwise(starts)) / 60), minutes
 
@@ -143,8 +143,8 @@ def test_what_an_expression_does_not_tell_is_not_guessed(schedule: Module) -> No
 
 
 def test_no_start_of_many_years_comes_later_than_the_module_reads(schedule: Module) -> None:
-    expressions = [one for one in KNOWN if one.startswith("cron")] + random_expressions(60)
+    expressions = [item for item in KNOWN if item.startswith("cron")] + random_expressions(60)
     hours, starts = read(schedule, expressions)
-    expected = {one: lived_through(one) for one in expressions}
-    assert hours == {one: longest for one, (longest, _) in expected.items()}
-    assert starts == {one: minutes for one, (_, minutes) in expected.items()}
+    expected = {item: lived_through(item) for item in expressions}
+    assert hours == {item: longest for item, (longest, _) in expected.items()}
+    assert starts == {item: minutes for item, (_, minutes) in expected.items()}

@@ -192,7 +192,11 @@ def test_a_brought_bucket_gets_the_same_statements_to_take_in(module: Module, pr
     made = module.apply(existing={"bucket": {"name": "our-backups"}})
     assert not any(address.startswith("module.primary") for address in made.resources)
     statements = json.loads(made.outputs["s3_bucket_policy"])["Statement"]
-    own = [one for one in primary.bucket_policy["Statement"] if one["Sid"] not in ("RefusePlainHTTP", "RefuseOldTLS")]
+    own = [
+        statement
+        for statement in primary.bucket_policy["Statement"]
+        if statement["Sid"] not in ("RefusePlainHTTP", "RefuseOldTLS")
+    ]
     as_brought = json.dumps(own).replace(primary.applied.outputs["s3_bucket_arn"], "arn:aws:s3:::our-backups")
     assert statements == json.loads(as_brought)
 

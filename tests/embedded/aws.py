@@ -44,7 +44,7 @@ class EmbeddedAws:
     def metrics(self, service: str) -> dict[str, list[float]]:
         """Return the values published for a service, by metric."""
         client, found = self.cloudwatch(), {}
-        names = {one["MetricName"] for one in client.list_metrics(Namespace="GitHubBackup")["Metrics"]}
+        names = {metric["MetricName"] for metric in client.list_metrics(Namespace="GitHubBackup")["Metrics"]}
         for name in names:
             answer = client.get_metric_data(
                 StartTime=datetime.now(UTC) - timedelta(hours=1),

@@ -270,9 +270,9 @@ class FakeGitHub:
         self.people.add(login)
         value = f"github_pat_{secrets.token_hex(11)}_{secrets.token_hex(29)}"
         expires_at = datetime.now(UTC) + timedelta(days=30)
-        reach = frozenset(one.lower() for one in owners)
+        reach = frozenset(item.lower() for item in owners)
         self.tokens[value] = Token(login, None, expires_at, RESTORE if permissions is None else permissions, reach)
-        self._owners |= {one.lower(): one for one in (*owners, login)}
+        self._owners |= {item.lower(): item for item in (*owners, login)}
         self.issued.append(value)
         return value
 
@@ -284,7 +284,9 @@ class FakeGitHub:
 
     def add(self, owner: str, name: str, path: Path, **about: Any) -> FakeRepository:
         """Add a repository, and the owner's installation of the backup App where there is none."""
-        if owner not in {one.owner for one in self.installations.values() if one.app is self.app}:
+        if owner not in {
+            installation.owner for installation in self.installations.values() if installation.app is self.app
+        }:
             self.install(owner)
         return self._keep(owner, name, path, about)
 
@@ -300,24 +302,28 @@ class FakeGitHub:
 
     def requests(self, pattern: str) -> list[Exchange]:
         """Return the exchanges whose `METHOD path` matches."""
-        return [one for one in self.exchanges if re.search(pattern, f"{one.method} {one.path}")]
+        return [request for request in self.exchanges if re.search(pattern, f"{request.method} {request.path}")]
 
     # -- who and what there is -------------------------------------------------------------------
 
     def account(self, login: str) -> str | None:
         """Return an owner's or person's name as it is spelled, None where there is none of that name."""
-        seen = [one.owner for one in list(self.installations.values())]
-        seen += [one.owner for one in list(self.repositories.values())]
-        return (self._owners | {one.lower(): one for one in seen}).get(login.lower())
+        seen = [row.owner for row in list(self.installations.values())]
+        seen += [repository.owner for repository in list(self.repositories.values())]
+        return (self._owners | {item.lower(): item for item in seen}).get(login.lower())
 
     def owner_type(self, login: str) -> str:
-        return "User" if login.lower() in {one.lower() for one in self.people} else "Organization"
+        return "User" if login.lower() in {item.lower() for item in self.people} else "Organization"
 
     def find(self, owner: str, name: str) -> FakeRepository | None:
         """Return the repository that has, or had, that name. Case is ignored, as GitHub does."""
-        there = [one for one in list(self.repositories.values()) if not one.gone and one.owner.lower() == owner.lower()]
-        now = [one for one in there if one.name.lower() == name.lower()]
-        once = [one for one in there if one.old_name and one.old_name.lower() == name.lower()]
+        there = [
+            repository
+            for repository in list(self.repositories.values())
+            if not repository.gone and repository.owner.lower() == owner.lower()
+        ]
+        now = [item for item in there if item.name.lower() == name.lower()]
+        once = [item for item in there if item.old_name and item.old_name.lower() == name.lower()]
         return next(iter(now + once), None)
 
     def create(self, owner: str, name: str, private: bool, settings: dict[str, Any]) -> FakeRepository | None:
@@ -399,20 +405,26 @@ class FakeGitHub:
         if match := re.fullmatch(r"/(orgs|users)/([^/]+)/installation", path):
             return self._answer_installation(app, match[1], match[2])
         # The removed ones too: they were removed a moment later.
-        everyone = [self._installation(one) for one in self.installations.values() if one.app is app]
+        everyone = [
+            self._installation(installation) for installation in self.installations.values() if installation.app is app
+        ]
         return self._page("/app/installations", everyone, query, None)
 
     def _answer_installation(self, app: FakeApp, kind: str, login: str) -> Answer:
         """Answer as documented: organisations and people have a path each."""
         template = {"orgs": "/orgs/{org}/installation", "users": "/users/{username}/installation"}[kind]
-        for one in self.installations.values():
-            same = one.app is app and one.owner.lower() == unquote(login).lower() and not one.removed
-            if same and (self.owner_type(one.owner) == "User") == (kind == "users"):
-                return Answer(template, 200, self._installation(one))
+        for installation in self.installations.values():
+            same = (
+                installation.app is app
+                and installation.owner.lower() == unquote(login).lower()
+                and not installation.removed
+            )
+            if same and (self.owner_type(installation.owner) == "User") == (kind == "users"):
+                return Answer(template, 200, self._installation(installation))
         return refusal(template, 404, "Not Found")
 
-    def _installation(self, one: FakeInstallation) -> dict[str, Any]:
-        return github_json.installation(self.api_url, one, self.owner_type(one.owner))
+    def _installation(self, item: FakeInstallation) -> dict[str, Any]:
+        return github_json.installation(self.api_url, item, self.owner_type(item.owner))
 
     def _answer_token(self, app: FakeApp, number: int, body: dict[str, Any]) -> Answer:
         template = "/app/installations/{installation_id}/access_tokens"
@@ -431,8 +443,8 @@ class FakeGitHub:
 
     def _answer_repositories(self, installation: FakeInstallation, query: dict[str, list[str]]) -> Answer:
         visible = [r for r in list(self.repositories.values()) if r.owner == installation.owner and not r.gone]
-        seen = [one for one in visible if not one.unlisted]
-        listed = [self._listed(one) for one in seen]
+        seen = [item for item in visible if not item.unlisted]
+        listed = [self._listed(item) for item in seen]
         total = len(visible) + installation.miscount
         number, size = self._page_of(query)
         if number * size >= len(listed):

@@ -84,48 +84,48 @@ def _installed_account(api: str, number: int, login: str, kind: str) -> dict[str
     return account(api, number, login, kind) | enterprise | {"created_at": MOMENT, "updated_at": MOMENT}
 
 
-def installation(api: str, one: Any, kind: str) -> dict[str, Any]:
+def installation(api: str, item: Any, kind: str) -> dict[str, Any]:
     """Return one installation (schema installation); `one` is a FakeInstallation."""
-    number, login = one.id, one.owner
+    number, login = item.id, item.owner
     return {
         "id": number,
         "account": _installed_account(api, number, login, kind),
-        "app_id": int(one.app.id),
-        "app_slug": one.app.slug,
+        "app_id": int(item.app.id),
+        "app_slug": item.app.slug,
         "target_id": number,
         "target_type": kind,
         "repository_selection": "all",
         "access_tokens_url": f"{api}/app/installations/{number}/access_tokens",
         "repositories_url": f"{api}/installation/repositories",
         "html_url": f"{api}/organizations/{quote(login)}/settings/installations/{number}",
-        "permissions": one.app.permissions,
+        "permissions": item.app.permissions,
         "events": [],
         "created_at": MOMENT,
         "updated_at": MOMENT,
         "single_file_name": None,
-        "suspended_by": account(api, 1, "admin", "User") if one.suspended else None,
-        "suspended_at": MOMENT if one.suspended else None,
+        "suspended_by": account(api, 1, "admin", "User") if item.suspended else None,
+        "suspended_at": MOMENT if item.suspended else None,
     }
 
 
-def repository(api: str, server: str, one: Any) -> dict[str, Any]:
+def repository(api: str, server: str, item: Any) -> dict[str, Any]:
     """Return a repository (schema repository); `one` is a FakeRepository."""
-    full_name = f"{one.owner}/{one.name}"
+    full_name = f"{item.owner}/{item.name}"
     quoted = quote(full_name)
     base = f"{api}/repos/{quoted}"
     return {field: base + ending for field, ending in REPOSITORY_URLS.items()} | {
-        "id": one.id,
-        "node_id": f"R_{one.id}",
-        "name": one.name,
+        "id": item.id,
+        "node_id": f"R_{item.id}",
+        "name": item.name,
         "full_name": full_name,
-        "owner": account(api, 1000, one.owner, one.owner_type),
-        "private": one.private,
-        "visibility": "private" if one.private else "public",
-        "fork": one.fork,
-        "archived": one.archived,
+        "owner": account(api, 1000, item.owner, item.owner_type),
+        "private": item.private,
+        "visibility": "private" if item.private else "public",
+        "fork": item.fork,
+        "archived": item.archived,
         "disabled": False,
-        "default_branch": one.default_branch,
-        "size": one.size_kb,
+        "default_branch": item.default_branch,
+        "size": item.size_kb,
         "url": base,
         "html_url": f"{server}/{quoted}",
         "clone_url": f"{server}/{quoted}.git",
@@ -144,13 +144,13 @@ def repository(api: str, server: str, one: Any) -> dict[str, Any]:
         **dict.fromkeys(("forks", "forks_count", "open_issues", "open_issues_count"), 0),
         **dict.fromkeys(("stargazers_count", "watchers", "watchers_count"), 0),
         **dict.fromkeys(("created_at", "updated_at", "pushed_at"), MOMENT),
-        **one.settings,
+        **item.settings,
     }
 
 
-def full_repository(api: str, server: str, one: Any, push: bool, admin: bool) -> dict[str, Any]:
+def full_repository(api: str, server: str, item: Any, push: bool, admin: bool) -> dict[str, Any]:
     """Return a repository asked for by itself (schema full-repository), with what the asker may do."""
-    answer = repository(api, server, one)
+    answer = repository(api, server, item)
     may = {"admin": admin, "maintain": admin, "push": push, "triage": push, "pull": True}
     return answer | {"network_count": 0, "subscribers_count": 0, "permissions": may}
 

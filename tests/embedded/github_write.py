@@ -37,7 +37,7 @@ def answer(fake: "FakeGitHub", token: "Token", method: str, path: str, body: dic
 def branches(repository: "FakeRepository") -> list[str]:
     """Return a repository's branches, in git's order."""
     lines = git(f"--git-dir={repository.path}", "for-each-ref", "--format=%(refname)", "refs/heads")
-    return [one.removeprefix("refs/heads/") for one in lines.decode(errors="surrogateescape").splitlines()]
+    return [line.removeprefix("refs/heads/") for line in lines.decode(errors="surrogateescape").splitlines()]
 
 
 def set_default_branch(repository: "FakeRepository", branch: str) -> None:
@@ -112,7 +112,7 @@ def _change(fake: "FakeGitHub", token: "Token", template: str, body: dict[str, A
         set_default_branch(repository, branch)
     repository.private = _private(body, repository.private)
     repository.archived = body.get("archived", repository.archived)
-    repository.settings |= {one: body[one] for one in SETTINGS & body.keys()}
+    repository.settings |= {key: body[key] for key in SETTINGS & body.keys()}
     return Answer(template, 200, _full(fake, token, repository))
 
 

@@ -188,7 +188,7 @@ def plain(number: int, owner: str = OWNER) -> list[Recipe]:
     return [Recipe(f"service-{index:03}", _plain(index), owner) for index in range(number)]
 
 
-RECIPES = {one.name: one for one in (*AWKWARD, *LARGE, *plain(30))}
+RECIPES = {item.name: item for item in (*AWKWARD, *LARGE, *plain(30))}
 
 
 def make_repository(folder: Path, recipe: Recipe) -> Path:

@@ -25,10 +25,10 @@ def free_ports(number: int) -> list[int]:
                 one.close()
             else:
                 sockets.append(one)
-        return [one.getsockname()[1] for one in sockets]
+        return [item.getsockname()[1] for item in sockets]
     finally:
-        for one in sockets:
-            one.close()
+        for item in sockets:
+            item.close()
 
 
 def wait_until(

@@ -34,12 +34,12 @@ def without_prose(node: Any, names_are_keys: bool = False) -> Any:
             k: without_prose(v, k in ("properties", "schemas", "responses") and not names_are_keys)
             for k, v in kept.items()
         }
-    return [without_prose(one) for one in node] if isinstance(node, list) else node
+    return [without_prose(item) for item in node] if isinstance(node, list) else node
 
 
 def cut(description: dict[str, Any]) -> dict[str, Any]:
     """Return the description of PATHS, with every component that they reach."""
-    paths = {path: {one: description["paths"][path][one] for one in methods} for path, methods in PATHS.items()}
+    paths = {path: {item: description["paths"][path][item] for item in methods} for path, methods in PATHS.items()}
     wanted = {"#/components/schemas/basic-error"}
     components: dict[str, Any] = {}
     found = json.dumps(without_prose(paths))

@@ -83,7 +83,7 @@ class Module:
         options = ("-no-color", "-input=false", "-auto-approve", f"-state={state}")
         self.terraform("apply", *options, *self._variables(variables))
         shown = json.loads(self.terraform("show", "-json", str(state)))["values"]
-        outputs = {name: one["value"] for name, one in shown["outputs"].items()}
+        outputs = {name: item["value"] for name, item in shown["outputs"].items()}
         return Applied(outputs, _resources(shown["root_module"]))
 
     def apply_example(self) -> Applied:
@@ -98,7 +98,7 @@ class Module:
 
 
 def _resources(module: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    found = {one["address"]: one["values"] for one in module.get("resources", [])}
+    found = {resource["address"]: resource["values"] for resource in module.get("resources", [])}
     for child in module.get("child_modules", []):
         found |= _resources(child)
     return found

@@ -23,7 +23,7 @@ class Call:
 
 def decide(policy: dict[str, Any], call: Call) -> str:
     """Return 'allow', 'deny' (said so) or 'nothing' (no statement speaks of it)."""
-    effects = {one["Effect"] for one in policy["Statement"] if applies(one, call)}
+    effects = {statement["Effect"] for statement in policy["Statement"] if applies(statement, call)}
     return "deny" if "Deny" in effects else "allow" if "Allow" in effects else "nothing"
 
 
@@ -53,7 +53,7 @@ def _wild(pattern: str, text: str) -> bool:
 def _principal(allowed: Any, principal: str) -> bool:
     if allowed == "*":
         return True
-    return any(one in ("*", principal) for values in allowed.values() for one in _list(values))
+    return any(row in ("*", principal) for values in allowed.values() for row in _list(values))
 
 
 def _condition(operator: str, values: list[str], actual: str | None) -> bool:
