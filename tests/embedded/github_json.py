@@ -85,7 +85,7 @@ def _installed_account(api: str, number: int, login: str, kind: str) -> dict[str
 
 
 def installation(api: str, item: Any, kind: str) -> dict[str, Any]:
-    """Return one installation (schema installation); `one` is a FakeInstallation."""
+    """Return one installation (schema installation); `item` is a FakeInstallation."""
     number, login = item.id, item.owner
     return {
         "id": number,
@@ -109,7 +109,7 @@ def installation(api: str, item: Any, kind: str) -> dict[str, Any]:
 
 
 def repository(api: str, server: str, item: Any) -> dict[str, Any]:
-    """Return a repository (schema repository); `one` is a FakeRepository."""
+    """Return a repository (schema repository); `item` is a FakeRepository."""
     full_name = f"{item.owner}/{item.name}"
     quoted = quote(full_name)
     base = f"{api}/repos/{quoted}"
