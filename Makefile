@@ -25,7 +25,7 @@ lint: $(READY) ## Style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	@PYTHONPATH=container $(BIN)/lint-imports --no-logo --no-cache
+	@PYTHONPATH=container $(BIN)/lint-imports --no-cache
 	$(BIN)/shellcheck container/github_s3_backup/git/askpass.sh container/*.sh .ci/run
 	$(BIN)/hadolint container/Dockerfile
 	$(BIN)/zizmor --offline --quiet --pedantic .github
