@@ -93,7 +93,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("<!-- sizes -->", "<!-- end of sizes -->"): costs.sizing_table,
     ("<!-- durations -->", "<!-- end of durations -->"): durations.table,
 }
-PAGES = tuple(PROJECT / "docs" / name for name in ("inputs.md", "costs.md", "sizing.md"))
+PAGES = tuple(PROJECT / "docs" / name for name in ("index.md", "inputs.md", "costs.md", "sizing.md"))
 SCHEMA = PROJECT / "docs" / "manifest.schema.json"
 
 
