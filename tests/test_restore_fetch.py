@@ -438,6 +438,7 @@ def ranges_asked(vault: Vault, body: bytes) -> tuple[list[tuple[int, int]], str]
         first, last = params["Range"].removeprefix("bytes=").split("-")
         asked.append((int(first), int(last)))
 
+    vault.client = vault.stack.s3.new_client()
     vault.client.meta.events.register("provide-client-params.s3.GetObject", note)
     with pytest.raises(DownloadError) as error:
         vault.bundles().header(entry)
