@@ -59,7 +59,8 @@ class Part(io.BytesIO):
 
     def checksum(self) -> str:
         """Hash the part, in the thread that sends it, while the next one is read."""
-        return to_base64(hashlib.sha256(self.getbuffer()).digest())
+        with self.getbuffer() as view:  # released here, as a part can't be closed while somebody has a view of it
+            return to_base64(hashlib.sha256(view).digest())
 
     def fill(self, data: memoryview, part_size: int) -> memoryview:
         """Take in data until the part is full, and return the rest."""
