@@ -51,8 +51,8 @@ test-image: $(READY) ## Build the image and run it as Fargate would, without a r
 base-digest: ## Pin the image's base by the digest that its registry has today
 	@container/base_digest.sh --write
 
-release: $(READY) ## Prepare the commits and the tag of a release (VERSION=1.2.3, then with DIGEST=sha256:... too); pushes nothing
-	@PYTHONPATH=container:tests $(BIN)/python tests/release.py '$(VERSION)' $(if $(DIGEST),--digest '$(DIGEST)')
+release: ## Prepare the commits and the tag of a release (VERSION=1.2.3, then with DIGEST=sha256:... too); pushes nothing
+	@$(PYTHON) tests/release.py '$(VERSION)' $(if $(DIGEST),--digest '$(DIGEST)')
 
 test-live: $(READY) ## Deploy into a real AWS account, back up a real organization, restore, destroy (names what it needs)
 	@PYTHONPATH=container:tests $(BIN)/python tests/live.py

@@ -4,7 +4,7 @@
 set -euo pipefail
 if docker info > /dev/null 2>&1; then engine=docker; else engine=podman; fi
 "$engine" create --name "contents-$$" "$1" > /dev/null
-trap '"$engine" rm "contents-$$" > /dev/null' EXIT
+trap '"$engine" rm --volumes "contents-$$" > /dev/null' EXIT
 for folder in app opt/venv; do
     "$engine" cp "contents-$$:/$folder" - | python3 -c '
 import hashlib, sys, tarfile

@@ -12,8 +12,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from embedded.stack import PROJECT
-
+PROJECT = Path(__file__).parents[1]
 # The one source of the version; everything else is written from it.
 VERSION = "container/github_s3_backup/version.py"
 MODULE = "main.tf"
