@@ -25,9 +25,10 @@ from hypothesis import strategies as st
 import tables
 from embedded.stack import PROJECT
 from github_s3_backup.backup.context import RunContext
+from github_s3_backup.backup.last_backup import LastBackup
 from github_s3_backup.backup.listing import vanished
 from github_s3_backup.backup.services import Services
-from github_s3_backup.backup.unchanged import LastBackup, check_unchanged
+from github_s3_backup.backup.unchanged import check_unchanged
 from github_s3_backup.git.refs import Refs, summarize
 from github_s3_backup.logs import new_logger
 from github_s3_backup.manifest import Entry, Failure, Manifest, StoredObject, new_entry, new_manifest, utc

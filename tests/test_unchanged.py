@@ -15,7 +15,7 @@ from embedded.github import FakeGitHub, FakeRepository, Fault
 from embedded.real_git import git
 from embedded.s3_proxy import S3Fault, S3Proxy
 from embedded.stack import Stack
-from github_s3_backup.backup.unchanged import is_due
+from github_s3_backup.backup.last_backup import is_due
 from github_s3_backup.github.rest import API_ATTEMPTS
 from github_s3_backup.manifest import Entry, RefSummary, StoredObject, new_entry
 from github_s3_backup.s3.catalogue import Catalogue

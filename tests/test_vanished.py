@@ -9,8 +9,8 @@ import pytest
 from clients import MOMENT, Log, github_client
 from embedded.github import FakeGitHub, FakeInstallation, FakeRepository, Fault
 from embedded.organisation import RECIPES
+from github_s3_backup.backup.last_backup import LastBackup
 from github_s3_backup.backup.listing import is_anomaly
-from github_s3_backup.backup.unchanged import LastBackup
 from github_s3_backup.github.client import Installation
 from github_s3_backup.manifest import new_entry, new_manifest
 from github_s3_backup.repository import Repository

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 import costs
-from github_s3_backup.backup.unchanged import is_due
+from github_s3_backup.backup.last_backup import is_due
 from github_s3_backup.configuration import DEFAULT_FULL_BACKUP_DAYS
 from github_s3_backup.manifest import Entry, RefSummary, StoredObject, new_entry, utc
 from github_s3_backup.repository import Repository

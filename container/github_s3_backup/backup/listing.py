@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.backup.unchanged import LastBackup
+from github_s3_backup.backup.last_backup import LastBackup
 from github_s3_backup.github.client import GitHub, Installation, RepositoryGoneError
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.manifest import Entry, Failure, Vanished

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from github_s3_backup.backup.context import RunContext
-from github_s3_backup.backup.unchanged import LastBackup
+from github_s3_backup.backup.last_backup import LastBackup
 from github_s3_backup.capacity import Capacity
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.client import GitHub

@@ -11,9 +11,9 @@ from botocore.exceptions import BotoCoreError
 from github_s3_backup.backup.background import in_background
 from github_s3_backup.backup.context import RunContext
 from github_s3_backup.backup.history import older_entries
+from github_s3_backup.backup.last_backup import LastBackup
 from github_s3_backup.backup.listing import NothingListedError, Plan, find_unlisted, list_repositories, without_object
 from github_s3_backup.backup.services import Services
-from github_s3_backup.backup.unchanged import LastBackup
 from github_s3_backup.capacity import machine_capacity
 from github_s3_backup.configuration import Configuration
 from github_s3_backup.git.process import Git, GitError
