@@ -70,9 +70,8 @@ def back_up(listed: Repository, services: Services) -> Outcome:
 
 def interrupted(listed: Repository, services: Services, in_stage: Stage = "clone") -> Failure:
     """Return the failure of a repository that the run did not reach or did not finish."""
-    what = {"deadline": "the run's deadline (RUN_DEADLINE_HOURS) passed"}.get(
-        services.context.stop.reason or "", "the run was stopped"
-    )
+    by_deadline = services.context.stop.reason == "deadline"
+    what = "the run's deadline (RUN_DEADLINE_HOURS) passed" if by_deadline else "the run was stopped"
     return _failure(listed, in_stage, f"{what} before this repository was stored", services)
 
 
@@ -105,22 +104,17 @@ def _failure(listed: Repository, in_stage: Stage, error: str, services: Services
 def _store(listed: Repository, services: Services) -> Entry:
     """Clone and upload; where the disk filled up, once more with all of it. Raises StageError."""
     size = max(listed.size_kb * 1024, services.last_backup.size(listed.id))
-    needs = clone_reservation(size)
-    total = services.capacity.total
-    try:
-        return _store_once(listed, size, needs, services)
-    except StageError as error:
-        if not _is_disk_full(error.cause):
-            raise
-        if needs.disk >= total.disk:
-            raise StageError(error.stage, DiskFullError(services.capacity.too_small(str(error)))) from None
-        services.context.log.warning("disk full, retrying alone", error=str(error))
-    try:
-        return _store_once(listed, size, Reservation(total.disk, needs.memory), services)
-    except StageError as error:
-        if not _is_disk_full(error.cause):
-            raise
-        raise StageError(error.stage, DiskFullError(services.capacity.too_small(str(error)))) from None
+    capacity, first = services.capacity, clone_reservation(size)
+    for needs in (first, Reservation(capacity.total.disk, first.memory)):
+        try:
+            return _store_once(listed, size, needs, services)
+        except StageError as error:
+            if not _is_disk_full(error.cause):
+                raise
+            if needs.disk >= capacity.total.disk:
+                raise StageError(error.stage, DiskFullError(capacity.too_small(str(error)))) from None
+            services.context.log.warning("disk full, retrying alone", error=str(error))
+    raise AssertionError("the second attempt had the whole disk")
 
 
 def _is_disk_full(error: Exception) -> bool:
