@@ -24,8 +24,9 @@ from embedded.stack import PROJECT
 from github_s3_backup.capacity import DISK_PER_BYTE, USABLE_DISK
 from github_s3_backup.configuration import WORKERS_PER_CPU
 from github_s3_backup.github import client as github
-from github_s3_backup.manifest import RefSummary, StoredObject, new_entry, new_manifest
+from github_s3_backup.manifest import RefSummary, new_entry, new_manifest
 from github_s3_backup.repository import Repository
+from github_s3_backup.stored_object import StoredObject
 
 DOCS = PROJECT / "docs"
 CONTAINER = PROJECT / "container"

@@ -30,13 +30,15 @@ from github_s3_backup.backup.listing import vanished
 from github_s3_backup.backup.services import Services
 from github_s3_backup.backup.unchanged import check_unchanged
 from github_s3_backup.git.refs import Refs, summarize
+from github_s3_backup.json_fields import utc
 from github_s3_backup.logs import new_logger
-from github_s3_backup.manifest import Entry, Failure, Manifest, StoredObject, new_entry, new_manifest, utc
+from github_s3_backup.manifest import Entry, Failure, Manifest, new_entry, new_manifest
 from github_s3_backup.redaction import Redactor
 from github_s3_backup.repository import Repository
 from github_s3_backup.s3.archive import Archive
 from github_s3_backup.s3.keys import bundle_key
 from github_s3_backup.stop import Stop
+from github_s3_backup.stored_object import StoredObject
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)

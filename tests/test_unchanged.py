@@ -17,8 +17,9 @@ from embedded.s3_proxy import S3Fault, S3Proxy
 from embedded.stack import Stack
 from github_s3_backup.backup.last_backup import is_due
 from github_s3_backup.github.rest import API_ATTEMPTS
-from github_s3_backup.manifest import Entry, RefSummary, StoredObject, new_entry
+from github_s3_backup.manifest import Entry, RefSummary, new_entry
 from github_s3_backup.s3.catalogue import Catalogue
+from github_s3_backup.stored_object import StoredObject
 from test_archive import REPOSITORY
 from world import Backup, Repositories, Run, World
 

@@ -12,8 +12,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from github_s3_backup.content import LfsSummary, NotRead, ReleasesSummary
+from github_s3_backup.json_fields import Count, Date, FullName, Id, Moment, Oid, Sha256, Text, Words, parse_moment, utc
 from github_s3_backup.redaction import printable
-from github_s3_backup.repository import Repository, is_safe_name
+from github_s3_backup.repository import WIKI_SUFFIX, Repository, is_safe_name
+from github_s3_backup.stored_object import StoredObject
 from github_s3_backup.version import TOOL_VERSION
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -23,34 +26,9 @@ NO_REFS_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b8
 Stage = Literal["clone", "bundle", "verify", "upload", "list"]
 Status = Literal["stored", "unchanged", "empty", "gone"]
 
-Count = Annotated[int, Meta(ge=0)]
-Date = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
-Id = Annotated[int, Meta(description="GitHub's id. It stays when the name changes")]
-# No control characters and no lone surrogates: what is shown on a terminal, or becomes a path.
-Text = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*$")]
-Words = Annotated[str, Meta(min_length=1)]
-Moment = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-Oid = Annotated[str, Meta(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
-FullName = Annotated[str, Meta(pattern=r"^[^/\x00-\x1f\x7f]+/[^/\x00-\x1f\x7f]+$")]
-
 
 class ManifestError(Exception):
     """The file is not a manifest, or one with a schema version that this program does not know."""
-
-
-class StoredObject(msgspec.Struct, frozen=True, kw_only=True):
-    """An object in S3.
-
-    `sha256` is that of its bytes, in hex. `checksum` is S3's own SHA-256 in base64: of an upload in parts that of the
-    parts' checksums, a dash, and their number.
-    """
-
-    key: str
-    version_id: str | None
-    size_bytes: int
-    sha256: str
-    checksum: str | None
 
 
 class RefSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,12 +70,23 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             "checksums, a dash, and their number"
         ),
     ] = None
+    wiki: Annotated[
+        "Entry | None",
+        Meta(description="The wiki, with an entry of its own; null where there is none, or it is not read"),
+    ] = None
+    lfs: Annotated[LfsSummary | None, Meta(description="Null where LFS objects are not looked for")] = None
+    releases: Annotated[ReleasesSummary | None, Meta(description="Null where releases are not read")] = None
+    not_read: Annotated[
+        tuple[NotRead, ...], Meta(description="What GitHub does not let the App read, in its words")
+    ] = ()
 
     def __post_init__(self) -> None:
         if self.full_name != f"{self.owner}/{self.name}" or not is_safe_name(self.owner, self.name):
             raise ValueError(f"{self.full_name!r} is not a plain owner/name")
         if self.status in STORED and not (self.s3_key and self.sha256 and self.refs_sha256 and self.size_bytes):
             raise ValueError(f"{self.full_name} is {self.status} and has no object")
+        if self.wiki and self.wiki.full_name != f"{self.full_name}{WIKI_SUFFIX}":
+            raise ValueError(f"{self.full_name} has a wiki that is called {self.wiki.full_name}")
         parse_moment(self.backed_up_at)
 
     @property
@@ -113,6 +102,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     id: Annotated[int | None, Meta(description="GitHub's id; null where it stands for an owner")]
     stage: Stage
     error: Annotated[Words, Meta(description="The words of git, GitHub or S3, credentials removed")]
+    partial: Annotated[Entry | None, Meta(description="What was stored of it all the same; null: nothing")] = None
 
 
 class Vanished(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +119,9 @@ class Vanished(msgspec.Struct, frozen=True, kw_only=True):
     ref_count: Count = 0
     refs_sha256: Sha256 | None = None
     s3_checksum_sha256: str | None = None
+    wiki: Entry | None = None
+    lfs: LfsSummary | None = None
+    releases: ReleasesSummary | None = None
 
     def __post_init__(self) -> None:
         owner, _, name = self.full_name.partition("/")
@@ -263,16 +256,6 @@ def new_entry(
     )
 
 
-def utc(moment: datetime) -> str:
-    """Return the moment as the manifest writes it: 2026-11-23T04:00:00Z."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def parse_moment(text: str) -> datetime:
-    """Return the moment that `utc` wrote. Raises ValueError."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-
-
 def parse_manifest(body: bytes) -> Manifest:
     """Return the manifest that `to_json` wrote; unknown fields are ignored.
 
@@ -337,7 +320,10 @@ def _is_valid(document: Any, kind: type) -> bool:
 
 
 def _printable(failure: dict[str, Any]) -> dict[str, Any]:
-    return {"id": None} | {key: printable(text) if isinstance(text, str) else text for key, text in failure.items()}
+    """Return a failure that can be shown, without what is broken in it."""
+    shown = {key: printable(text) if isinstance(text, str) else text for key, text in failure.items()}
+    partial = shown.get("partial")
+    return {"id": None} | shown | {"partial": partial if _is_valid(partial, Entry) else None}
 
 
 def json_schema() -> dict[str, Any]:

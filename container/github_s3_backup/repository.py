@@ -1,5 +1,6 @@
 """A repository, and which names are safe in a URL, an S3 key and a path."""
 
+import dataclasses
 import re
 from dataclasses import dataclass
 
@@ -7,7 +8,9 @@ from dataclasses import dataclass
 OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 # GitHub turns every other character of a name into "-", so that "-" and "-x-" are names too.
 # A folder .git would be taken for a repository's own, on some disks in any case.
-NAME = re.compile(r"(?!\.{1,2}\Z)(?!\.[Gg][Ii][Tt]\Z)[A-Za-z0-9._-]{1,100}")
+NAME = re.compile(r"(?!\.{1,2}\Z)(?!\.[Gg][Ii][Tt]\Z)[A-Za-z0-9._-]{1,100}(\.wiki)?")
+# GitHub keeps the wiki of a repository in another one.
+WIKI_SUFFIX = ".wiki"
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,21 @@ class Repository:
     default_branch: str
     size_kb: int
     installation_id: int
+    has_wiki: bool = False
 
     @property
     def full_name(self) -> str:
         return f"{self.owner}/{self.name}"
+
+    def renamed(self, full_name: str) -> "Repository":
+        """Return the repository under its present name."""
+        owner, _, name = full_name.partition("/")
+        return dataclasses.replace(self, owner=owner, name=name)
+
+    @property
+    def wiki(self) -> "Repository":
+        """The repository of the wiki. It has no id and no settings of its own."""
+        return dataclasses.replace(self, name=f"{self.name}{WIKI_SUFFIX}", size_kb=0, has_wiki=False)
 
 
 def is_safe_name(owner: str, name: str) -> bool:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from datetime import date
 
-from github_s3_backup.manifest import Entry, Failure, Manifest, parse_moment
+from github_s3_backup.json_fields import parse_moment
+from github_s3_backup.manifest import Entry, Failure, Manifest
 
 
 class LastBackup:

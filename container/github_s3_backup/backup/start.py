@@ -21,12 +21,12 @@ from github_s3_backup.github.app_key import AppKeyError, key_from_file, key_from
 from github_s3_backup.github.client import GitHub
 from github_s3_backup.github.rest import GitHubError, new_session
 from github_s3_backup.github.tokens import App
-from github_s3_backup.manifest import StoredObject
 from github_s3_backup.program import s3_config
 from github_s3_backup.repository import Repository
 from github_s3_backup.s3.archive import Archive, ArchiveError
 from github_s3_backup.s3.catalogue import Catalogue, CatalogueError
 from github_s3_backup.stop import Stopped
+from github_s3_backup.stored_object import StoredObject
 
 # Seconds that the start has to finish after the run was stopped.
 START_GRACE = 8.0

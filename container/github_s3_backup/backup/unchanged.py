@@ -8,9 +8,10 @@ from github_s3_backup.git.refs import Refs, refs_sha256, summarize
 from github_s3_backup.git.served_refs import ServedRefsError
 from github_s3_backup.github.client import GitHub
 from github_s3_backup.github.rest import GitHubError
-from github_s3_backup.manifest import Entry, StoredObject, new_entry
+from github_s3_backup.manifest import Entry, new_entry
 from github_s3_backup.repository import Repository
 from github_s3_backup.s3.archive import Archive, ArchiveError
+from github_s3_backup.stored_object import StoredObject
 
 
 def check_unchanged(listed: Repository, services: Services) -> Entry | None:

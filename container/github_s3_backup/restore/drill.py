@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from github_s3_backup.manifest import utc
+from github_s3_backup.json_fields import utc
 from github_s3_backup.restore.selection import Selected, Selection, Unavailable
 from github_s3_backup.restore.verify_repository import Verified
 from github_s3_backup.s3.catalogue import DATE

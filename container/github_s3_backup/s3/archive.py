@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.capacity import UPLOAD_BUFFERS, Capacity, Reservation
-from github_s3_backup.manifest import Manifest, ManifestError, StoredObject, parse_manifest
+from github_s3_backup.manifest import Manifest, ManifestError, parse_manifest
 from github_s3_backup.repository import Repository
 from github_s3_backup.s3.errors import ABSENT, KEY_TAKEN, S3_ERRORS, error_code, explain
 from github_s3_backup.s3.keys import bundle_key, day_manifest_key, run_key
 from github_s3_backup.s3.upload import KeyTakenError, Source, Uploader, UploadError, to_base64, version_parameter
 from github_s3_backup.stop import Stop
+from github_s3_backup.stored_object import StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -1,0 +1,37 @@
+"""The list of a repository's LFS objects, a JSON file beside its bundle."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from github_s3_backup.content import ListError, StoredContent
+from github_s3_backup.json_fields import Count, Sha256, Words
+
+
+class MissingObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An object that a pointer names and the LFS server does not have."""
+
+    oid: Sha256
+    size_bytes: Count
+    error: Annotated[Words, Meta(description="The server's words")]
+
+
+class LfsList(msgspec.Struct, frozen=True, kw_only=True):
+    """Every LFS object that a pointer in the repository's history names."""
+
+    schema_version: Literal[1] = 1
+    full_name: Words
+    objects: tuple[StoredContent, ...]
+    missing: tuple[MissingObject, ...]
+
+    def to_json(self) -> bytes:
+        return msgspec.json.format(msgspec.json.encode(self), indent=1)
+
+
+def parse_lfs_list(body: bytes) -> LfsList:
+    """Return the list that `to_json` wrote. Raises ListError."""
+    try:
+        return msgspec.json.decode(body, type=LfsList)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ListError(f"it is not a list of LFS objects: {error}") from None
