@@ -328,7 +328,7 @@ def _printable(failure: dict[str, Any]) -> dict[str, Any]:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a manifest."""
-    schema = msgspec.json.schema(Manifest)
+    schema = json.loads(msgspec.json.encode(msgspec.json.schema(Manifest)))
     definitions = schema["$defs"]
     definitions["Entry"] |= {
         "if": {"properties": {"status": {"enum": list(STORED)}}},

@@ -112,9 +112,10 @@ class Git:
         """
         traced = {"GIT_TRACE_CURL": str(trace), **TRACE_HEADERS_ONLY} if trace else {}
         command = [part for setting in WITH_TOKEN for part in ("-c", setting)] if token else []
+        source = subprocess.PIPE if stdin else subprocess.DEVNULL
         with (
             self._offer(token) as offer,
-            self._start((*command, *arguments), subprocess.PIPE, offer | traced, with_input=bool(stdin)) as process,
+            self._start((*command, *arguments), subprocess.PIPE, offer | traced, source) as process,
         ):
             try:
                 output, errors = process.communicate(stdin or None, timeout)
@@ -133,11 +134,11 @@ class Git:
             error.wait, error.wait_source = requested_wait(*_last_answer(trace))
             raise
 
-    def stream(self, *arguments: str) -> Generator[bytes, None, None]:
+    def stream(self, *arguments: str, stdin: IO[bytes] | None = None) -> Generator[bytes, None, None]:
         """Run git and yield its standard output in blocks; close the generator to end git early. Raises as `run`."""
         with (
             tempfile.TemporaryFile(dir=self._home) as errors,
-            self._start(arguments, errors, {}) as process,
+            self._start(arguments, errors, {}, stdin or subprocess.DEVNULL) as process,
         ):
             output = process.stdout
             assert output
@@ -156,13 +157,13 @@ class Git:
         arguments: tuple[str, ...],
         stderr: int | IO[bytes],
         environment: dict[str, str],
-        with_input: bool = False,
+        stdin: int | IO[bytes],
     ) -> Iterator["subprocess.Popen[bytes]"]:
         """Start git for this block; it is ended when the run is stopped meanwhile."""
         settings = [part for setting in SETTINGS for part in ("-c", setting)]
         process = subprocess.Popen(
             ["git", *settings, *arguments],
-            stdin=subprocess.PIPE if with_input else subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=stderr,
             env=self._environment | environment,
