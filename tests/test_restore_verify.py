@@ -27,7 +27,7 @@ def verify(vault: Vault, entry: dict[str, Any]) -> Verified:
     capacity = machine_capacity(scratch, vault.stop)
     (parsed,) = entries_of(vault.organisation.manifest | {"repos": [entry]})
     selected = Selected(parsed, FIRST)
-    result = verify_repository(selected, vault.bundles(), vault.git(), capacity, scratch, lambda _: None)
+    result = verify_repository(selected, vault.downloader(), vault.git(), capacity, scratch, lambda _: None)
     assert list(scratch.iterdir()) == []
     return result
 

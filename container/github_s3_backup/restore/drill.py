@@ -61,7 +61,7 @@ def sample(
     # Those that would be overdue before the next drill can't wait for their turn.
     since = {item.entry.id: now for item in selected} | history.waiting | history.proven
     overdue = [item for item in queue[quota:] if since[item.entry.id] + within < now + every]
-    largest = max(selected, key=lambda item: item.entry.size_bytes)
+    largest = max(selected, key=lambda item: item.size_bytes)
     return list({item.entry.id: item for item in [*queue[:quota], *overdue, largest]}.values())
 
 

@@ -14,7 +14,7 @@ from github_s3_backup.manifest import Entry
 from github_s3_backup.restore.errors import RestoreError, UnbundleError
 from github_s3_backup.restore.selection import Selected
 from github_s3_backup.restore.unbundle import check_objects, make_mirror, read_refs
-from github_s3_backup.s3.download import Bundles, DownloadError, OnBytes
+from github_s3_backup.s3.download import Downloader, DownloadError, OnBytes
 
 VerifyStage = Literal["download", "checksum", "clone", "refs", "fsck"]
 
@@ -46,7 +46,7 @@ class Verified:
 
 
 def verify_repository(
-    selected: Selected, bundles: Bundles, git: Git, capacity: Capacity, scratch: Path, on_bytes: OnBytes
+    selected: Selected, downloader: Downloader, git: Git, capacity: Capacity, scratch: Path, on_bytes: OnBytes
 ) -> Verified:
     """Restore one repository into `scratch`, remove it again, and return what came of it."""
     remarks: list[str] = []
@@ -56,19 +56,19 @@ def verify_repository(
         if selected.entry.status != "empty":
             with _stage("download"), capacity.reserve(restore_reservation(selected.entry.size_bytes)):
                 started = time.monotonic()
-                remarks = _restore(selected.entry, bundles, git, scratch, on_bytes)
+                remarks = _restore(selected.entry, downloader, git, scratch, on_bytes)
     except VerifyError as error:
         failure = error
     return _result(selected, failure, remarks, time.monotonic() - started)
 
 
-def _restore(entry: Entry, bundles: Bundles, git: Git, scratch: Path, on_bytes: OnBytes) -> list[str]:
+def _restore(entry: Entry, downloader: Downloader, git: Git, scratch: Path, on_bytes: OnBytes) -> list[str]:
     """Restore one repository and return fsck's remarks. Raises VerifyError."""
     bundle = scratch / f"{entry.id}.bundle"
     mirror = bundle.with_suffix(".git")
     try:
         with _stage("download"):
-            bundles.download(entry, bundle, on_bytes)
+            downloader.download(entry, bundle, on_bytes)
         with _stage("refs"):
             read_refs(bundle, entry)
         with _stage("clone"):

@@ -58,7 +58,15 @@ def _pusher(session: Session, git: Git, target: Target) -> Pusher:
     options, capacity = session.options, machine_capacity(session.scratch, session.stop)
     step_size = options.step_size * 1000**2
     return Pusher(
-        session.bundles, git, target, capacity, session.scratch, step_size, options.overwrite, session.stop, session.log
+        session.downloader,
+        git,
+        target,
+        capacity,
+        session.scratch,
+        step_size,
+        options.overwrite,
+        session.stop,
+        session.log,
     )
 
 

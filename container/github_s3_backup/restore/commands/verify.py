@@ -61,7 +61,7 @@ def _verify_all(
     session.log.info("verifying", repositories=len(sample), of=len(selection.selected), date=selection.manifest.date)
 
     def verify(repository: Selected, on_bytes: OnBytes) -> Verified:
-        result = verify_repository(repository, session.bundles, git, capacity, session.scratch, on_bytes)
+        result = verify_repository(repository, session.downloader, git, capacity, session.scratch, on_bytes)
         if result.status == "verified":
             session.log.info("verified", **repository.facts(), duration=result.seconds)
         return result
