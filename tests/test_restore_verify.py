@@ -28,7 +28,7 @@ def verify(vault: Vault, entry: dict[str, Any]) -> Verified:
     capacity = machine_capacity(scratch, vault.stop)
     (parsed,) = entries_of(vault.organisation.manifest | {"repos": [entry]})
     selected = Selected(parsed, FIRST)
-    verifier = Verifier(vault.downloader(), vault.git(), capacity, Pool(2, vault.stop), scratch)
+    verifier = Verifier(vault.reader(), vault.git(), capacity, Pool(2, vault.stop), scratch)
     result = verifier.verify(selected, lambda _: None)
     assert list(scratch.iterdir()) == []
     return result

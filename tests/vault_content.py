@@ -149,7 +149,7 @@ def store_lfs(
 def lfs_summary(
     vault: Vault, date: str, objects: list[dict[str, Any]], missing: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    document = {"schema_version": 1, "full_name": API, "objects": objects, "missing": missing}
+    document = {"schema_version": 1, "full_name": API, "checked_at": MOMENT, "objects": objects, "missing": missing}
     size = sum(item["size_bytes"] for item in objects)
     stored = put_list(vault, f"{PREFIX}/{date}/{API}.lfs.json", document)
     return {"objects": len(objects), "size_bytes": size, "missing": len(missing), "list": stored}

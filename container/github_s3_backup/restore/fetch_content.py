@@ -15,7 +15,7 @@ from github_s3_backup.restore.errors import FetchError
 from github_s3_backup.restore.lists import read_lfs_list, read_release_list
 from github_s3_backup.restore.pool import Pool
 from github_s3_backup.restore.release_paths import LIST, release_paths
-from github_s3_backup.s3.download import Downloader, OnBytes, Stored, is_copy_of
+from github_s3_backup.s3.download import BucketReader, OnBytes, Stored, is_copy_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def place(path: Path, final: Path) -> None:
 
 
 def stage_lfs_objects(
-    entry: Entry, objects: Path, staging: Staging, downloader: Downloader, pool: Pool, on_bytes: OnBytes
+    entry: Entry, objects: Path, staging: Staging, reader: BucketReader, pool: Pool, on_bytes: OnBytes
 ) -> None:
     """Download the repository's LFS objects that are not in the folder `objects` yet.
 
@@ -64,9 +64,9 @@ def stage_lfs_objects(
         if _is_there(content, lfs_path(objects, content.oid)):
             on_bytes(content.size_bytes)
         else:
-            downloader.download(content, staging.path(content), on_bytes)
+            reader.download(content, staging.path(content), on_bytes)
 
-    different = {content.oid: content for content in read_lfs_list(entry, downloader).objects}
+    different = {content.oid: content for content in read_lfs_list(entry, reader).objects}
     pool.each(different.values(), stage, lambda content: content.oid)
 
 
@@ -85,9 +85,7 @@ def check_out_lfs_files(git: Git, clone: Path, final: Path, log: FilteringBoundL
     git.run("-C", str(clone), "lfs", "checkout")
 
 
-def fetch_releases(
-    entry: Entry, destination: Destination, downloader: Downloader, pool: Pool, on_bytes: OnBytes
-) -> bool:
+def fetch_releases(entry: Entry, destination: Destination, reader: BucketReader, pool: Pool, on_bytes: OnBytes) -> bool:
     """Fetch the list of the repository's releases, and their files. Return False if all of it is already there.
 
     Raises ContentError, DownloadError, ListError, FetchError and OSError.
@@ -95,8 +93,8 @@ def fetch_releases(
     if entry.releases is None or entry.releases.list is None:
         return False
     folder, staging = destination.releases(entry), Staging(destination.partial(entry, ".releases"))
-    releases = read_release_list(entry, downloader)
-    fresh = _fetch_list(entry, folder, destination.partial(entry, ".releases.json"), downloader)
+    releases = read_release_list(entry, reader)
+    fresh = _fetch_list(entry, folder, destination.partial(entry, ".releases.json"), reader)
     # Releases often have the same file: it is downloaded once.
     places: dict[str, tuple[StoredContent, list[Path]]] = {}
     for path, file in release_paths(releases):
@@ -110,7 +108,7 @@ def fetch_releases(
         if not missing:
             on_bytes(content.size_bytes)
             return
-        downloader.download(content, staging.path(content), on_bytes)
+        reader.download(content, staging.path(content), on_bytes)
         _place_copies(staging.path(content), missing)
         fetched.extend(missing)
 
@@ -130,7 +128,7 @@ def _place_copies(path: Path, finals: list[Path]) -> None:
     place(path, finals[0])
 
 
-def _fetch_list(entry: Entry, folder: Path, partial: Path, downloader: Downloader) -> bool:
+def _fetch_list(entry: Entry, folder: Path, partial: Path, reader: BucketReader) -> bool:
     """Fetch the list of releases, which marks the folder as theirs. Return False if it is already there."""
     assert entry.releases
     assert entry.releases.list
@@ -139,7 +137,7 @@ def _fetch_list(entry: Entry, folder: Path, partial: Path, downloader: Downloade
         return False
     if folder.exists():
         raise FetchError(f"{folder} already exists and is not the folder of these releases: move it away")
-    downloader.download(entry.releases.list, partial, lambda _: None)
+    reader.download(entry.releases.list, partial, lambda _: None)
     place(partial, path)
     return True
 

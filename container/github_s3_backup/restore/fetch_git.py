@@ -11,7 +11,7 @@ from github_s3_backup.manifest import Entry
 from github_s3_backup.restore.destination import Destination, Form
 from github_s3_backup.restore.errors import FetchError, UnbundleError
 from github_s3_backup.restore.unbundle import make_empty, make_mirror, read_refs
-from github_s3_backup.s3.download import Downloader, OnBytes, is_copy_of
+from github_s3_backup.s3.download import BucketReader, OnBytes, is_copy_of
 
 # The refs that a clone does not fetch by itself; refs/remotes is its own.
 OTHER_REFS = ("refs/*:refs/*", "^refs/heads/*", "^refs/tags/*", "^refs/remotes/*")
@@ -21,7 +21,7 @@ Complete = Callable[[Path], None]
 
 
 def fetch_git(
-    entry: Entry, destination: Destination, downloader: Downloader, git: Git, on_bytes: OnBytes, complete: Complete
+    entry: Entry, destination: Destination, reader: BucketReader, git: Git, on_bytes: OnBytes, complete: Complete
 ) -> str:
     """Fetch one repository and return the event to log.
 
@@ -30,11 +30,11 @@ def fetch_git(
     if destination.form == "bundles" and entry.status == "empty":
         return "empty: no bundle"
     if destination.path(entry).exists():
-        _check_existing(entry, destination, downloader, git)
+        _check_existing(entry, destination, reader, git)
         on_bytes(entry.size_bytes)
         return "already there"
     try:
-        _build(entry, destination, downloader, git, on_bytes, complete)
+        _build(entry, destination, reader, git, on_bytes, complete)
     except UnbundleError:  # a bundle that is none can't be continued
         destination.remove_partial_git(entry)
         raise
@@ -42,7 +42,7 @@ def fetch_git(
 
 
 def _build(
-    entry: Entry, destination: Destination, downloader: Downloader, git: Git, on_bytes: OnBytes, complete: Complete
+    entry: Entry, destination: Destination, reader: BucketReader, git: Git, on_bytes: OnBytes, complete: Complete
 ) -> None:
     """Build the repository in the partial folder, then move it to its path."""
     path = destination.path(entry)
@@ -51,7 +51,7 @@ def _build(
     if entry.status == "empty":
         make_empty(git, entry, mirror)
     else:
-        downloader.download(entry, bundle, on_bytes)
+        reader.download(entry, bundle, on_bytes)
         read_refs(bundle, entry)
         if destination.form != "bundles":
             make_mirror(git, bundle, entry, mirror)
@@ -78,7 +78,7 @@ def _clone(entry: Entry, mirror: Path, clone: Path, server_url: str, git: Git) -
     git.run("-C", str(clone), "remote", "set-url", "origin", f"{server_url}/{entry.full_name}.git")
 
 
-def _check_existing(entry: Entry, destination: Destination, downloader: Downloader, git: Git) -> None:
+def _check_existing(entry: Entry, destination: Destination, reader: BucketReader, git: Git) -> None:
     """Raise FetchError unless what is at the path is what would be fetched."""
     path = destination.path(entry)
     if destination.form == "bundles":
@@ -86,7 +86,7 @@ def _check_existing(entry: Entry, destination: Destination, downloader: Download
             raise FetchError(f"{path} already exists and is not the bundle of this backup: move it away")
         read_refs(path, entry)
         return
-    expected = _expected_refs(entry, destination.form, downloader)
+    expected = _expected_refs(entry, destination.form, reader)
     try:
         existing = local_refs(git, path if destination.form == "mirrors" else path / ".git")
     except GitError as error:
@@ -99,11 +99,11 @@ def _check_existing(entry: Entry, destination: Destination, downloader: Download
         raise FetchError(f"{path} already exists and is another repository ({names}): move it away")
 
 
-def _expected_refs(entry: Entry, form: Form, downloader: Downloader) -> Refs:
+def _expected_refs(entry: Entry, form: Form, reader: BucketReader) -> Refs:
     """Return the refs of a finished repository, from the bundle's header alone."""
     if entry.status == "empty":
         return {}
-    refs = {name: oid for name, oid in downloader.header(entry).refs.items() if name != b"HEAD"}
+    refs = {name: oid for name, oid in reader.header(entry).refs.items() if name != b"HEAD"}
     if form != "clones":
         return refs
     head, remote = b"refs/heads/", b"refs/remotes/origin/"

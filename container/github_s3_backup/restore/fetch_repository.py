@@ -11,16 +11,16 @@ from github_s3_backup.restore.errors import EXPECTED_ERRORS, Parts, is_disk_full
 from github_s3_backup.restore.fetch_content import Staging, check_out_lfs_files, fetch_releases, stage_lfs_objects
 from github_s3_backup.restore.fetch_git import Complete, fetch_git
 from github_s3_backup.restore.pool import Pool
-from github_s3_backup.s3.download import Downloader, OnBytes
+from github_s3_backup.s3.download import BucketReader, OnBytes
 
 
 class Fetcher:
     """Fetches repositories into one folder."""
 
     def __init__(
-        self, destination: Destination, downloader: Downloader, git: Git, pool: Pool, log: FilteringBoundLogger
+        self, destination: Destination, reader: BucketReader, git: Git, pool: Pool, log: FilteringBoundLogger
     ) -> None:
-        self._destination, self._downloader, self._git = destination, downloader, git
+        self._destination, self._reader, self._git = destination, reader, git
         self._pool, self._log = pool, log
 
     def fetch(self, entry: Entry, on_bytes: OnBytes) -> str:
@@ -41,7 +41,7 @@ class Fetcher:
         with parts.part():
             events.append(self._fetch_with_lfs(entry, parts, on_bytes))
         with parts.part("releases"):
-            if fetch_releases(entry, self._destination, self._downloader, self._pool, on_bytes):
+            if fetch_releases(entry, self._destination, self._reader, self._pool, on_bytes):
                 events.append("fetched")
         with parts.part("wiki"):
             if entry.wiki and entry.wiki.status != "gone":
@@ -56,7 +56,7 @@ class Fetcher:
         destination, staging = self._destination, Staging(self._destination.partial(entry, ".lfs"))
         objects = destination.lfs_objects(entry)
         with parts.part("Git LFS"):
-            stage_lfs_objects(entry, objects, staging, self._downloader, self._pool, on_bytes)
+            stage_lfs_objects(entry, objects, staging, self._reader, self._pool, on_bytes)
         if destination.form == "bundles":
             moved = staging.move_lfs_objects(objects)
             event = self._fetch_git(entry, on_bytes, lambda _: None)
@@ -79,4 +79,4 @@ class Fetcher:
             check_out_lfs_files(self._git, git_dir.parent, self._destination.path(entry), self._log)
 
     def _fetch_git(self, entry: Entry, on_bytes: OnBytes, complete: Complete) -> str:
-        return fetch_git(entry, self._destination, self._downloader, self._git, on_bytes, complete)
+        return fetch_git(entry, self._destination, self._reader, self._git, on_bytes, complete)

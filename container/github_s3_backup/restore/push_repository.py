@@ -16,7 +16,7 @@ from github_s3_backup.restore.push_steps import History, Step, plan_steps
 from github_s3_backup.restore.remote import PUSHED, Remote, is_rejected
 from github_s3_backup.restore.target import Existing, Target
 from github_s3_backup.restore.unbundle import make_mirror
-from github_s3_backup.s3.download import Downloader, OnBytes
+from github_s3_backup.s3.download import BucketReader, OnBytes
 from github_s3_backup.stop import Stop
 from github_s3_backup.units import format_bytes
 
@@ -57,7 +57,7 @@ class Pusher:
 
     def __init__(
         self,
-        downloader: Downloader,
+        reader: BucketReader,
         git: Git,
         target: Target,
         capacity: Capacity,
@@ -67,7 +67,7 @@ class Pusher:
         stop: Stop,
         log: FilteringBoundLogger,
     ) -> None:
-        self._downloader, self._git, self._target = downloader, git, target
+        self._reader, self._git, self._target = reader, git, target
         self._capacity, self._scratch, self._step_size = capacity, scratch, step_size
         self._overwrite, self._stop, self._log = overwrite, stop, log
 
@@ -129,7 +129,7 @@ class Pusher:
         """Return the refs that can be pushed, the default branch first."""
         if entry.s3_key is None:
             return {}
-        header = self._downloader.header(entry)
+        header = self._reader.header(entry)
         if header.object_format not in self._target.object_formats:
             raise PushError(
                 f"this is a {header.object_format} repository, which the server does not support: "
@@ -162,7 +162,7 @@ class Pusher:
         bundle = self._scratch / f"{entry.id}.bundle"
         mirror = bundle.with_suffix(".git")
         try:
-            self._downloader.download(entry, bundle, on_bytes)
+            self._reader.download(entry, bundle, on_bytes)
             make_mirror(self._git, bundle, entry, mirror)
             bundle.unlink()
             steps = plan_steps(History(self._git, mirror), push.wanted, push.target_refs, self._step_size)

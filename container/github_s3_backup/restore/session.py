@@ -17,7 +17,7 @@ from github_s3_backup.redaction import Redactor
 from github_s3_backup.restore.pool import Pool
 from github_s3_backup.restore.selection import LATEST, Selection, select
 from github_s3_backup.s3.catalogue import Catalogue
-from github_s3_backup.s3.download import Downloader
+from github_s3_backup.s3.download import BucketReader
 from github_s3_backup.stop import Stop
 
 EVERYTHING = ["*/*"]
@@ -32,7 +32,7 @@ class Session:
     options: argparse.Namespace
     aws: boto3.session.Session
     catalogue: Catalogue
-    downloader: Downloader
+    reader: BucketReader
     pool: Pool
     scratch: Path
     redactor: Redactor
@@ -74,6 +74,6 @@ def open_session(
     files_at_once = FILES_PER_WORKER * options.concurrency
     client = aws.client("s3", region_name=region, config=s3_config(options.concurrency + files_at_once))
     catalogue = Catalogue(client, options.bucket, options.prefix)
-    downloader = Downloader(client, options.bucket, stop, log)
+    reader = BucketReader(client, options.bucket, stop, log)
     pool = Pool(files_at_once, stop)
-    return Session(options, aws, catalogue, downloader, pool, scratch, redactor, stop, log, datetime.now(UTC))
+    return Session(options, aws, catalogue, reader, pool, scratch, redactor, stop, log, datetime.now(UTC))

@@ -10,7 +10,7 @@ from github_s3_backup.restore.errors import ContentError
 from github_s3_backup.restore.lists import read_lfs_list, read_release_list
 from github_s3_backup.restore.pool import Pool
 from github_s3_backup.restore.release_paths import release_paths
-from github_s3_backup.s3.download import Downloader, OnBytes
+from github_s3_backup.s3.download import BucketReader, OnBytes
 
 # LFS objects that are named in an error.
 SHOWN = 5
@@ -36,7 +36,7 @@ class Proven:
 
 
 def verify_lfs_objects(
-    entry: Entry, pointers: Set[str] | None, downloader: Downloader, pool: Pool, on_bytes: OnBytes, proven: Proven
+    entry: Entry, pointers: Set[str] | None, reader: BucketReader, pool: Pool, on_bytes: OnBytes, proven: Proven
 ) -> None:
     """Read every LFS object. `pointers`: the objects that the restored history names, None where it is not known.
 
@@ -46,10 +46,10 @@ def verify_lfs_objects(
         return
 
     def prove(content: StoredContent) -> None:
-        downloader.prove(content, on_bytes)
+        reader.prove(content, on_bytes)
         proven.add(content.size_bytes, lfs_objects=1)
 
-    listed = read_lfs_list(entry, downloader)
+    listed = read_lfs_list(entry, reader)
     different = {content.oid: content for content in listed.objects}
     known = different.keys() | {item.oid for item in listed.missing}
     unknown = sorted((pointers or set()) - known)
@@ -59,16 +59,16 @@ def verify_lfs_objects(
     pool.each(different.values(), prove, lambda content: content.oid)
 
 
-def verify_releases(entry: Entry, downloader: Downloader, pool: Pool, on_bytes: OnBytes, proven: Proven) -> None:
+def verify_releases(entry: Entry, reader: BucketReader, pool: Pool, on_bytes: OnBytes, proven: Proven) -> None:
     """Read every file of every release. Raises ContentError, DownloadError and ListError."""
 
     def prove(item: tuple[StoredContent, list[str]]) -> None:
         content, names = item
-        downloader.prove(content, on_bytes)
+        reader.prove(content, on_bytes)
         proven.add(content.size_bytes, release_files=len(names))
 
     different: dict[str, tuple[StoredContent, list[str]]] = {}
-    for path, file in release_paths(read_release_list(entry, downloader)):
+    for path, file in release_paths(read_release_list(entry, reader)):
         if file.content:
             different.setdefault(file.content.oid, (file.content, []))[1].append(str(path))
     pool.each(different.values(), prove, lambda item: item[1][0])

@@ -17,7 +17,7 @@ from github_s3_backup.restore.pool import Pool
 from github_s3_backup.restore.selection import Selected
 from github_s3_backup.restore.unbundle import check_objects, make_mirror, read_refs
 from github_s3_backup.restore.verify_content import Proven, verify_lfs_objects, verify_releases
-from github_s3_backup.s3.download import Downloader, DownloadError, OnBytes
+from github_s3_backup.s3.download import BucketReader, DownloadError, OnBytes
 
 VerifyStage = Literal["download", "checksum", "clone", "refs", "fsck", "lfs", "releases", "wiki"]
 
@@ -59,8 +59,8 @@ class Verified:
 class Verifier:
     """Restores repositories into `scratch`, and removes them again."""
 
-    def __init__(self, downloader: Downloader, git: Git, capacity: Capacity, pool: Pool, scratch: Path) -> None:
-        self._downloader, self._git, self._capacity = downloader, git, capacity
+    def __init__(self, reader: BucketReader, git: Git, capacity: Capacity, pool: Pool, scratch: Path) -> None:
+        self._reader, self._git, self._capacity = reader, git, capacity
         self._pool, self._scratch = pool, scratch
 
     def verify(self, selected: Selected, on_bytes: OnBytes) -> Verified:
@@ -71,9 +71,9 @@ class Verifier:
             pointers = self._restore(entry, on_bytes, verification.remarks)
         with verification.timed():
             with verification.part(), _stage("lfs"):
-                verify_lfs_objects(entry, pointers, self._downloader, self._pool, on_bytes, proven)
+                verify_lfs_objects(entry, pointers, self._reader, self._pool, on_bytes, proven)
             with verification.part(), _stage("releases"):
-                verify_releases(entry, self._downloader, self._pool, on_bytes, proven)
+                verify_releases(entry, self._reader, self._pool, on_bytes, proven)
         if entry.wiki and entry.wiki.status != "gone":
             with verification.part(), _stage("wiki"), self._reserve(entry.wiki), verification.timed():
                 self._restore(entry.wiki, on_bytes, verification.remarks)
@@ -95,7 +95,7 @@ class Verifier:
         mirror = bundle.with_suffix(".git")
         try:
             with _stage("download"):
-                self._downloader.download(entry, bundle, on_bytes)
+                self._reader.download(entry, bundle, on_bytes)
             with _stage("refs"):
                 read_refs(bundle, entry)
             with _stage("clone"):

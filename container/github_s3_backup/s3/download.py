@@ -76,7 +76,7 @@ class Body:
         return self._open_blocks()
 
 
-class Downloader:
+class BucketReader:
     """What is in a bucket, primary or replica."""
 
     def __init__(self, client: "S3Client", bucket: str, stop: Stop, log: FilteringBoundLogger) -> None:

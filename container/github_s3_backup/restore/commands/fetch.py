@@ -19,7 +19,7 @@ def run(session: Session) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     server_url = os.environ.get("GITHUB_SERVER_URL", "").strip().rstrip("/") or DEFAULT_SERVER_URL
     destination = Destination(folder, options.form, server_url)
-    fetcher = Fetcher(destination, session.downloader, session.git(), session.pool, session.log)
+    fetcher = Fetcher(destination, session.reader, session.git(), session.pool, session.log)
     selection = session.select()
 
     def fetch(repository: Selected, on_bytes: OnBytes) -> None:

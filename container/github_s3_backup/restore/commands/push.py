@@ -58,7 +58,7 @@ def _pusher(session: Session, git: Git, target: Target) -> Pusher:
     options, capacity = session.options, machine_capacity(session.scratch, session.stop)
     step_size = options.step_size * 1000**2
     return Pusher(
-        session.downloader,
+        session.reader,
         git,
         target,
         capacity,

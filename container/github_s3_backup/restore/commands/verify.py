@@ -58,7 +58,7 @@ def _verify_all(
     session: Session, selection: Selection, sample: list[Selected]
 ) -> tuple[list[Verified], list[Unavailable]]:
     capacity = machine_capacity(session.scratch, session.stop)
-    verifier = Verifier(session.downloader, session.git(), capacity, session.pool, session.scratch)
+    verifier = Verifier(session.reader, session.git(), capacity, session.pool, session.scratch)
     session.log.info("verifying", repositories=len(sample), of=len(selection.selected), date=selection.manifest.date)
 
     def verify(repository: Selected, on_bytes: OnBytes) -> Verified:
