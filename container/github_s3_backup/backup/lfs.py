@@ -1,18 +1,14 @@
 """The Git LFS objects of a repository: every object that its history points at, stored once by its content."""
 
-import bisect
 import contextlib
-import threading
 from collections.abc import Iterator
-from itertools import islice
 
 from github_s3_backup.backup.errors import IncompleteError
 from github_s3_backup.backup.git_data import GitData
+from github_s3_backup.backup.lfs_links import AbsentError, LfsLinks
 from github_s3_backup.backup.services import Services
 from github_s3_backup.content import LfsSummary, ListError, StoredContent
-from github_s3_backup.github.client import GitHub
-from github_s3_backup.github.lfs import BATCH_SIZE, LfsAnswer
-from github_s3_backup.github.links import Link, LinkError
+from github_s3_backup.github.links import LinkError
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.json_fields import utc
 from github_s3_backup.lfs_list import LfsList, MissingObject, parse_lfs_list
@@ -27,10 +23,6 @@ from github_s3_backup.s3.upload import UploadError
 ATTEMPTS = 2
 NO_OBJECTS = LfsSummary(objects=0, size_bytes=0, missing=0, list=None)
 GONE = (404, 410)
-
-
-class AbsentError(Exception):
-    """The LFS server does not have the object."""
 
 
 def back_up_lfs(data: GitData, last: Entry | None, services: Services) -> LfsSummary | None:
@@ -71,12 +63,15 @@ class _LfsBackup:
         self._checked_at = self._now if last is None or is_due else last.checked_at
         # What need not be looked up in S3: the last list names it, and it does not expire soon.
         self._trusted = {} if is_due else {o: c for o, c in self._last.items() if not self._store.is_old(c)}
-        self._links = _Links(repository, pointers, services.github)
+        wanted = {oid: size for oid, size in pointers.items() if oid not in self._trusted}
+        self._links = LfsLinks(repository, wanted, services.github)
 
     def run(self) -> LfsSummary:
         results = self._services.content.transfers.map(self._back_up, sorted(self._pointers))
         stored = [result for result in results if isinstance(result, StoredContent)]
         lost = [result for result in results if isinstance(result, _Lost)]
+        if self._links.error and not stored:  # whether it is a refusal, and what that means, is decided elsewhere
+            raise self._links.error
         summary = self._put_list(stored, lost)
         if failed := [item for item in lost if item.stage or item.missing.oid in self._last]:
             first = failed[0].missing
@@ -107,16 +102,15 @@ class _LfsBackup:
     def _back_up(self, oid: str) -> "StoredContent | _Lost":
         """Return the object as it is stored, or why it is not."""
         size = self._pointers[oid]
-        trusted = self._trusted.get(oid)
-        if trusted and trusted.size_bytes == size:
-            return trusted
+        if oid in self._trusted:
+            return self._trusted[oid]
         try:
             return self._store.find(self._repository.owner, oid, size) or self._download(oid, size)
         except AbsentError as error:
             return self._lost(oid, None, error)
         except UploadError as error:
             return self._lost(oid, "upload", error)
-        except (LinkError, WrongContentError) as error:
+        except (LinkError, WrongContentError, GitHubError) as error:
             return self._lost(oid, "clone", error)
 
     def _lost(self, oid: str, stage: Stage | None, error: Exception) -> "_Lost":
@@ -139,8 +133,8 @@ class _LfsBackup:
 
     @contextlib.contextmanager
     def _open(self, oid: str, size: int) -> Iterator[Iterator[bytes]]:
-        links = iter(self._links.links(oid))
-        with contextlib.closing(self._services.github.downloader.blocks(size, lambda: next(links))) as blocks:
+        blocks = self._services.github.downloader.blocks(size, lambda: self._links.link(oid))
+        with contextlib.closing(blocks):
             yield blocks
 
 
@@ -149,48 +143,3 @@ class _Lost:
 
     def __init__(self, missing: MissingObject, stage: Stage | None) -> None:
         self.missing, self.stage = missing, stage
-
-
-class _Links:
-    """Links to a repository's objects, asked for in batches as they are needed."""
-
-    def __init__(self, repository: Repository, pointers: dict[str, int], github: GitHub) -> None:
-        self._repository, self._pointers, self._github = repository, pointers, github
-        self._waiting = sorted(pointers)
-        self._answers: dict[str, LfsAnswer] = {}
-        self._lock = threading.Lock()
-        self._error: GitHubError | None = None
-
-    def links(self, oid: str) -> Iterator[Link]:
-        """Yield links to an object, each a new one. Raises AbsentError, LinkError and GitHubError."""
-        yield self._link(self._first_answer(oid))
-        while True:
-            yield self._link(self._ask([oid])[oid])
-
-    def _first_answer(self, oid: str) -> LfsAnswer:
-        """Return the server's answer about an object; the first one to ask asks for the objects after it too."""
-        with self._lock:
-            if self._error:
-                raise self._error
-            if oid not in self._answers:
-                start = bisect.bisect_left(self._waiting, oid)
-                try:
-                    self._answers |= self._ask(list(islice(self._waiting, start, start + BATCH_SIZE)))
-                except GitHubError as error:
-                    self._error = error
-                    raise
-            return self._answers.pop(oid)
-
-    def _ask(self, oids: list[str]) -> dict[str, LfsAnswer]:
-        return self._github.lfs_links(self._repository, {oid: self._pointers[oid] for oid in oids})
-
-    def _link(self, answer: LfsAnswer) -> Link:
-        if answer.is_absent:
-            raise AbsentError(f"the LFS server answered {answer.code}: {answer.message}")
-        if answer.code:
-            error = LinkError(f"the LFS server answered {answer.code}: {answer.message}", answer.code)
-            error.permanent = answer.code < 500 and answer.code != 429
-            raise error
-        if "download" not in answer.links:
-            raise AbsentError("the LFS server gave no link to it")
-        return answer.links["download"]
