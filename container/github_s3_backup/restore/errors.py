@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from github_s3_backup.capacity import DiskFullError
 from github_s3_backup.content import ListError
 from github_s3_backup.git.process import GitError
+from github_s3_backup.github.links import LinkError
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.s3.download import DISK_FULL, DownloadError
 
@@ -35,7 +36,7 @@ class PartsError(RestoreError):
 
 
 # What may go wrong with one repository. Anything else is a bug.
-EXPECTED_ERRORS = (DownloadError, ListError, RestoreError, GitError, GitHubError, DiskFullError, OSError)
+EXPECTED_ERRORS = (DownloadError, ListError, RestoreError, GitError, GitHubError, LinkError, DiskFullError, OSError)
 
 
 class Parts:
