@@ -115,9 +115,7 @@ def test_two_runs_at_the_same_time_write_two_true_manifests(world: World) -> Non
     assert len(manifests) == 2
     for manifest in manifests:
         assert {entry["status"] for entry in manifest["repos"]} == {"stored"}
-        world._check_manifest(manifest)
-        for entry in manifest["repos"]:
-            world._check_entry(entry)
+        world.check_manifest(manifest)
     assert world.read_manifest() in manifests
     assert_nothing_overwritten(world)
     assert world.stack.s3.client().list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
