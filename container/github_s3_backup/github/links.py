@@ -82,10 +82,10 @@ class Downloader:
                     headers = {}
                 url = target
         except (requests.RequestException, OSError) as error:
-            raise LinkError(f"{link.host} can't be reached: {_without_query(root_cause(error))}") from None
+            raise LinkError(f"{link.host} can't be reached: {without_query(root_cause(error))}") from None
         if answer.status_code not in (OK, PARTIAL_CONTENT):
             with answer:
-                raise _refusal(answer, link.host)
+                raise refusal(answer, link.host)
         return answer
 
     def _get(self, url: str, headers: dict[str, str], position: int) -> requests.Response:
@@ -112,7 +112,7 @@ class Downloader:
                     yield block[to_skip:]
                 to_skip = max(0, to_skip - len(block))
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise LinkError(f"{host} broke off: {_without_query(root_cause(error))}") from None
+            raise LinkError(f"{host} broke off: {without_query(root_cause(error))}") from None
 
 
 def _first_byte(answer: requests.Response) -> int:
@@ -122,7 +122,7 @@ def _first_byte(answer: requests.Response) -> int:
     return int(match[1]) if match else -1
 
 
-def _refusal(answer: requests.Response, host: str) -> LinkError:
+def refusal(answer: requests.Response, host: str) -> LinkError:
     fault = LinkError(f"{host} answered {answer.status_code} {answer.reason}", answer.status_code)
     fault.wait, fault.wait_source = requested_wait(answer.status_code, answer.headers)
     fault.permanent = answer.status_code < 500 and answer.status_code not in (*EXPIRED, 408, 429)
@@ -136,6 +136,6 @@ def _check_deadline(deadline: float, position: int, size: int, host: str) -> Non
         raise fault
 
 
-def _without_query(words: str) -> str:
+def without_query(words: str) -> str:
     """Return an error's words without what signs a link."""
     return re.sub(r"\?\S+", "", words)
