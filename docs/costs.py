@@ -18,6 +18,9 @@ DAYS_A_MONTH, HOURS_A_MONTH = 30, 730
 # Of the lifecycle rule: the most that full_backup_days may be, a margin, and the days for which S3 keeps what expired
 # or was replaced.
 MAX_FULL_BACKUP_DAYS, MARGIN_DAYS, UNDO_DAYS = 90, 1, 7
+# LFS objects and release files: the most days by which one is older than a manifest that names it, and the days after
+# which one that is still in use is written again, which is noticed on the day of the full backup.
+MAX_CONTENT_DAYS, WRITTEN_AGAIN_DAYS = 365, 275
 PART_MB = 16.8  # an upload's parts
 ENTRY_BYTES = 870  # of one repository in a manifest
 LOG_BYTES = 900  # lines of one repository in one run
@@ -76,6 +79,7 @@ class Costs:
     manifests_gb: float
     run_hours: float
     storage: float
+    content: float
     manifests: float
     requests: float
     transfer: float
@@ -86,8 +90,8 @@ class Costs:
 
     @property
     def total(self) -> float:
-        parts = (self.storage, self.manifests, self.requests, self.transfer, self.task, self.logs, self.monitoring)
-        return sum(parts)
+        stored = self.storage + self.content + self.manifests
+        return stored + self.requests + self.transfer + self.task + self.logs + self.monitoring
 
 
 def a_day(given: argparse.Namespace) -> Day:
@@ -109,20 +113,28 @@ def costs(given: argparse.Namespace) -> Costs:
     # Of a run's two copies of its manifest, one is replaced by the next run of the day.
     replaced = day.manifests / 2 * max(0.0, 1 - 1 / day.runs)
     kept = day.manifests - replaced
+    content, content_days = content_per_day(given), given.retention + MAX_CONTENT_DAYS + MARGIN_DAYS + UNDO_DAYS
     return Costs(
         written_gb=day.bundles,
         held_gb=day.bundles * days,
         manifests_gb=kept * days + replaced * UNDO_DAYS,
         run_hours=run_hours,
         storage=day.bundles * both_buckets(days, given),
+        content=content * both_buckets(content_days, given),
         manifests=kept * both_buckets(days, given) + replaced * both_buckets(UNDO_DAYS, given),
         requests=DAYS_A_MONTH * requests(day, given),
-        transfer=DAYS_A_MONTH * (day.bundles + day.manifests) * given.price_transfer,
+        transfer=DAYS_A_MONTH * (day.bundles + day.manifests + content) * given.price_transfer,
         task=month * run_hours * task_hour(given),
         logs=month * given.repositories * LOG_BYTES / 1e9 * given.price_logs,
         monitoring=given.price_fixed + METRICS * given.price_metric * min(1.0, day.runs * ceil(run_hours) / 24),
         nat=HOURS_A_MONTH * given.price_nat_hour + nat_gb * given.price_nat,
     )
+
+
+def content_per_day(given: argparse.Namespace) -> float:
+    """Return the GB of LFS objects and release files that a day writes: new ones, and old ones still in use."""
+    again = given.content_gigabytes / (WRITTEN_AGAIN_DAYS + given.full_backup_days / 2)
+    return float(given.content_gigabytes * given.content_growth / DAYS_A_MONTH + again)
 
 
 def both_buckets(days: float, given: argparse.Namespace) -> float:
@@ -174,6 +186,8 @@ def options() -> argparse.ArgumentParser:
     add("--changed-repositories", type=float, default=0.05, help="share of the repositories that change on a day")
     add("--changed-gigabytes", type=float, default=0.1, help="share of the GB that are in these repositories")
     add("--pushes", type=float, default=6.0, help="pushes a day to a repository that changes, within 8 hours")
+    add("--content-gigabytes", type=float, default=0.0, help="LFS objects and release files")
+    add("--content-growth", type=float, default=0.02, help="share of them that is added in a month")
     add("--retention", type=int, default=365, help="backup_retention_days")
     add("--full-backup-days", type=int, default=28, help="full_backup_days")
     add("--cold-after", type=int, default=30, help="days until storage_transitions moves objects; 0: never")
@@ -208,6 +222,7 @@ def printed(given: argparse.Namespace) -> str:
     found = costs(given)
     rows = {
         "bundles, both buckets": found.storage,
+        "LFS and releases": found.content,
         "manifests, both buckets": found.manifests,
         "requests": found.requests,
         "replication": found.transfer,
@@ -271,6 +286,18 @@ def first_year_gb(repositories: int, gigabytes: float, days: int = 365) -> float
     """Return the GB of bundles that a first day and the days after it leave in a bucket."""
     given = options().parse_args([f"--repositories={repositories}", f"--gigabytes={gigabytes}"])
     return gigabytes + a_day(given).bundles * (days - 1)
+
+
+def content_table() -> str:
+    """Return what LFS objects and release files add per month."""
+    rows = ["| LFS objects and release files | 30 days kept | 365 days kept |", "|---|---:|---:|"]
+    for gigabytes in (10, 100, 1000):
+        added = [
+            estimate(content_gigabytes=gigabytes, retention=days).total - estimate(retention=days).total
+            for days in (30, 365)
+        ]
+        rows.append(f"| {gigabytes:,} GB | {dollars(added[0])} | **{dollars(added[1])}** |")
+    return "\n".join(rows)
 
 
 def recovery_table() -> str:

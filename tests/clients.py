@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from structlog.typing import FilteringBoundLogger
+
 from embedded.github import FakeGitHub
 from embedded.s3 import EmbeddedS3
+from github_s3_backup.capacity import UPLOAD_BUFFERS, Capacity, Reservation
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.client import GitHub
 from github_s3_backup.github.rest import new_session
@@ -15,6 +18,7 @@ from github_s3_backup.github.tokens import App
 from github_s3_backup.logs import new_logger
 from github_s3_backup.redaction import Redactor
 from github_s3_backup.s3.archive import Archive
+from github_s3_backup.s3.upload import Uploader
 from github_s3_backup.stop import Stop
 from world import World, events_of
 
@@ -50,4 +54,14 @@ def git_client(scratch: Path, github: FakeGitHub, stop: Stop | None = None) -> G
 def archive_at(world: World, url: str, log: Log) -> Archive:
     """Return the world's bucket as a run of MOMENT sees it through this URL."""
     client = EmbeddedS3(url).client()
-    return Archive(client, world.bucket, "github-backup", MOMENT, Stop(), log.logger)
+    return new_archive(client, world.bucket, log.logger)
+
+
+def new_archive(client: Any, bucket: str, log: FilteringBoundLogger) -> Archive:
+    """Return a bucket as a run of MOMENT sees it."""
+    return Archive(client, bucket, "github-backup", MOMENT, new_uploader(client, bucket, log))
+
+
+def new_uploader(client: Any, bucket: str, log: FilteringBoundLogger) -> Uploader:
+    stop = Stop()
+    return Uploader(client, bucket, Capacity(Reservation(0, UPLOAD_BUFFERS), stop), stop, log)

@@ -31,10 +31,11 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> Repositories:
 
 @pytest.fixture
 def github() -> Iterator[FakeGitHub]:
-    """An embedded GitHub, each of whose answers is held to GitHub's OpenAPI description."""
+    """An embedded GitHub, each of whose answers is held to GitHub's OpenAPI description and git-lfs' schemas."""
     differences: list[str] = []
     with FakeGitHub() as github:
         github.on_answer = lambda *answer: differences.extend(github_contract.problems(*answer))
+        github.on_request = lambda *request: differences.extend(github_contract.request_problems(*request))
         yield github
     assert github.listed_as or differences == []
 

@@ -1,4 +1,4 @@
-"""GitHub's OpenAPI description as a judge of the embedded GitHub's answers."""
+"""GitHub's OpenAPI description, and git-lfs' schemas, as judges of the embedded GitHub's answers."""
 
 import json
 from functools import cache
@@ -7,8 +7,18 @@ from typing import Any
 
 import jsonschema_rs
 
-DESCRIPTION = json.loads((Path(__file__).parent / "openapi" / "github.json").read_text())
+FOLDER = Path(__file__).parent / "openapi"
+DESCRIPTION = json.loads((FOLDER / "github.json").read_text())
 BASIC_ERROR = {"$ref": "#/components/schemas/basic-error"}
+NO_BODY = {"type": "null"}
+LFS_BATCH = "/{owner}/{repo}.git/info/lfs/objects/batch"
+# git-lfs' docs/api/batch.md, "Response Errors"; it has no schema of it.
+LFS_ERROR = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("message", "request_id", "documentation_url")},
+    "required": ["message"],
+    "additionalProperties": False,
+}
 
 
 def _as_json_schema(node: Any) -> Any:
@@ -26,7 +36,15 @@ def _as_json_schema(node: Any) -> Any:
 COMPONENTS = _as_json_schema(DESCRIPTION["components"])
 
 
+def _lfs_schema(kind: str) -> Any:
+    return json.loads((FOLDER / "lfs" / f"http-batch-{kind}-schema.json").read_text())
+
+
 def _response_schema(method: str, template: str, status: int) -> Any:
+    if "/info/lfs/" in template:
+        return _lfs_schema("response") if status == 200 else LFS_ERROR
+    if status == 304:  # which the description leaves out of most paths
+        return NO_BODY
     operation = DESCRIPTION["paths"].get(template, {}).get(method.lower(), {"responses": {}})
     response = operation["responses"].get(str(status))
     if response is None:  # a status that the description leaves out: GitHub's form of an error
@@ -34,13 +52,15 @@ def _response_schema(method: str, template: str, status: int) -> Any:
     if "$ref" in response:
         response = DESCRIPTION["components"]["responses"][response["$ref"].rpartition("/")[2]]
     if "content" not in response:
-        return {"type": "null"}
+        return NO_BODY
     return _as_json_schema(response["content"]["application/json"]["schema"])
 
 
 @cache
 def _validator(method: str, template: str, status: int) -> jsonschema_rs.Draft7Validator:
-    schema = {"allOf": [_response_schema(method, template, status)], "components": COMPONENTS}
+    schema = _response_schema(method, template, status)
+    if "definitions" not in schema:
+        schema = {"allOf": [schema], "components": COMPONENTS}
     return jsonschema_rs.Draft7Validator(schema)
 
 
@@ -48,3 +68,14 @@ def problems(method: str, template: str, status: int, body: Any) -> list[str]:
     """Return how an answer differs from what GitHub's description says of that path and status."""
     errors = _validator(method, template, status).iter_errors(body)
     return [f"{method} {template} {status}: {error.instance_path}: {error.message}" for error in errors]
+
+
+@cache
+def _lfs_request_validator() -> jsonschema_rs.Draft4Validator:
+    return jsonschema_rs.Draft4Validator(_lfs_schema("request"))
+
+
+def request_problems(method: str, template: str, body: Any) -> list[str]:
+    """Return how a request to Git LFS' API differs from what git-lfs' documents say."""
+    errors = _lfs_request_validator().iter_errors(body) if template == LFS_BATCH else ()
+    return [f"{method} {template}: {error.instance_path}: {error.message}" for error in errors]

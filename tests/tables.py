@@ -88,6 +88,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("<!-- vault -->", "<!-- end of vault -->"): vault,
     ("<!-- costs -->", "<!-- end of costs -->"): costs.table,
     ("<!-- year -->", "<!-- end of year -->"): costs.year_table,
+    ("<!-- content -->", "<!-- end of content -->"): costs.content_table,
     ("<!-- recovery -->", "<!-- end of recovery -->"): costs.recovery_table,
     ("<!-- prices -->", "<!-- end of prices -->"): costs.price_table,
     ("<!-- sizes -->", "<!-- end of sizes -->"): costs.sizing_table,

@@ -12,6 +12,7 @@ from typing import Literal
 
 import pytest
 
+from clients import new_archive
 from embedded.s3 import READER, WRITER
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.backup.background import in_background
@@ -187,7 +188,7 @@ def test_no_upload_has_more_parts_than_s3_takes(world: World, gigabytes: int) ->
 
 def archive_of(world: World, who: tuple[str, str] = WRITER) -> Archive:
     log = new_logger(sys.stdout, Redactor())
-    return Archive(world.stack.s3.client(who), world.bucket, "github-backup", MOMENT, Stop(), log)
+    return new_archive(world.stack.s3.client(who), world.bucket, log)
 
 
 def test_a_bucket_that_may_only_be_read_is_found_out_by_the_probe(world: World) -> None:

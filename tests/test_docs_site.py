@@ -26,6 +26,7 @@ from github_s3_backup.configuration import WORKERS_PER_CPU
 from github_s3_backup.github import client as github
 from github_s3_backup.manifest import RefSummary, new_entry, new_manifest
 from github_s3_backup.repository import Repository
+from github_s3_backup.s3.content_store import MAX_AGE_IN_LIST, MAX_CONTENT_DAYS
 from github_s3_backup.stored_object import StoredObject
 
 DOCS = PROJECT / "docs"
@@ -314,7 +315,16 @@ def test_the_defaults_of_the_calculator_are_the_modules() -> None:
     assert (tables.argument(inputs["replica_storage_class"], "default"), given.replica) == ("null", "STANDARD")
     lifecycle = (PROJECT / "modules" / "bucket" / "main.tf").read_text()
     kept = {"max_full_backup_days": costs.MAX_FULL_BACKUP_DAYS, "noncurrent_days": costs.UNDO_DAYS}
+    kept["max_content_days"] = costs.MAX_CONTENT_DAYS
     assert {name: int(re.findall(rf"^  {name} += (\d+)$", lifecycle, re.MULTILINE)[0]) for name in kept} == kept
+    assert (costs.MAX_CONTENT_DAYS, costs.WRITTEN_AGAIN_DAYS) == (MAX_CONTENT_DAYS, MAX_AGE_IN_LIST)
+
+
+def test_content_costs_what_the_formula_says() -> None:
+    given = {"content_gigabytes": 289, "content_growth": 0.3, "retention": 100}
+    added = costs.estimate(**given).content
+    assert added == pytest.approx((2.89 + 1) * 2 * (30 * 0.023 + (100 + 366 + 7 - 30) * 0.004))
+    assert costs.estimate().content == 0
 
 
 def test_storage_is_what_the_formula_says() -> None:

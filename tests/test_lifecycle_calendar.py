@@ -27,8 +27,9 @@ from embedded.stack import PROJECT
 from github_s3_backup.backup.context import RunContext
 from github_s3_backup.backup.last_backup import LastBackup
 from github_s3_backup.backup.listing import vanished
-from github_s3_backup.backup.services import Services
+from github_s3_backup.backup.services import Content, Services
 from github_s3_backup.backup.unchanged import check_unchanged
+from github_s3_backup.capacity import UPLOAD_BUFFERS, Capacity, Reservation
 from github_s3_backup.git.refs import Refs, summarize
 from github_s3_backup.json_fields import utc
 from github_s3_backup.logs import new_logger
@@ -37,6 +38,7 @@ from github_s3_backup.redaction import Redactor
 from github_s3_backup.repository import Repository
 from github_s3_backup.s3.archive import Archive
 from github_s3_backup.s3.keys import bundle_key
+from github_s3_backup.s3.upload import Uploader
 from github_s3_backup.stop import Stop
 from github_s3_backup.stored_object import StoredObject
 
@@ -174,10 +176,19 @@ class World:
         """Back up what is there, as the program does, in up to a day."""
         complete = [manifest for written, manifest in self.manifests if written <= started and manifest.complete]
         last = LastBackup(complete[-1] if complete else None, started.date(), spell.full_backup_days)
-        archive = Archive(cast("Any", self.bucket), "bucket", "backup", started, CONTEXT.stop, CONTEXT.log)
+        client = cast("Any", self.bucket)
+        uploader = Uploader(client, "bucket", Capacity(Reservation(0, UPLOAD_BUFFERS), Stop()), Stop(), CONTEXT.log)
         services = Services(
-            *(cast("Any", GitHub(self.heads)), cast("Any", None), "2", archive, last),
-            *(cast("Any", None), Path(), CONTEXT),
+            github=cast("Any", GitHub(self.heads)),
+            git=cast("Any", None),
+            git_version="2",
+            archive=Archive(client, "bucket", "backup", started, uploader),
+            uploader=uploader,
+            content=Content(frozenset(), cast("Any", None), cast("Any", None), cast("Any", None)),
+            last_backup=last,
+            capacity=cast("Any", None),
+            scratch=Path(),
+            context=CONTEXT,
         )
         results = [self.back_up(number, started, services, spell) for number in self.heads]
         lost = [entry for entry in last.entries if entry.id not in self.heads]
@@ -200,7 +211,8 @@ class World:
         listed = Repository(number, "acme", f"r{number}", False, False, False, "main", 1, 1)
         if self.happens(spell.failed):
             return Failure(full_name=listed.full_name, id=number, stage="clone", error="failed")
-        return check_unchanged(listed, services) or self.store(listed, started)
+        unchanged = check_unchanged(listed, services.last_backup.entry(number), services)
+        return unchanged.entry if unchanged else self.store(listed, started)
 
     def store(self, listed: Repository, started: datetime) -> Entry:
         """Write a bundle, whose age S3 counts from the beginning of the upload."""

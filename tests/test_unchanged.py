@@ -4,11 +4,9 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import msgspec
 import pytest
 
 from embedded.github import FakeGitHub, FakeRepository, Fault
@@ -17,10 +15,7 @@ from embedded.s3_proxy import S3Fault, S3Proxy
 from embedded.stack import Stack
 from github_s3_backup.backup.last_backup import is_due
 from github_s3_backup.github.rest import API_ATTEMPTS
-from github_s3_backup.manifest import Entry, RefSummary, new_entry
 from github_s3_backup.s3.catalogue import Catalogue
-from github_s3_backup.stored_object import StoredObject
-from test_archive import REPOSITORY
 from world import Backup, Repositories, Run, World
 
 NAMES = ("api", "public", "empty")
@@ -373,20 +368,17 @@ TODAY = date(2026, 11, 23)
 )
 def test_when_a_full_backup_is_due(days: int, age: int, offset: int, due: bool) -> None:
     number = days * 1000 - TODAY.toordinal() % days + offset
-    assert is_due(known(number, TODAY - timedelta(age)), TODAY, days) == due
+    assert is_due(utc_day(TODAY - timedelta(age)), number, TODAY, days) == due
 
 
-def known(number: int, backed_up_on: date) -> Entry:
-    """Return a repository's entry in a manifest."""
-    stored = StoredObject(key="github-backup/x.bundle", version_id="v", size_bytes=1, sha256="0" * 64, checksum=None)
-    refs = RefSummary(ref_count=1, refs_sha256="0" * 64, sha=None)
-    entry = new_entry(replace(REPOSITORY, id=number), "stored", stored, refs, 0.0)
-    return msgspec.structs.replace(entry, backed_up_at=f"{backed_up_on}T23:59:59Z")
+def utc_day(day: date) -> str:
+    """Return the last second of a day, as a manifest has it."""
+    return f"{day}T23:59:59Z"
 
 
 def test_within_the_days_each_repository_has_one_day() -> None:
     days = [TODAY + timedelta(number) for number in range(7)]
-    due = [sum(is_due(known(number, day - timedelta(1)), day, 7) for day in days) for number in range(7)]
+    due = [sum(is_due(utc_day(day - timedelta(1)), number, day, 7) for day in days) for number in range(7)]
     assert due == [1] * 7
 
 

@@ -115,9 +115,7 @@ def test_two_runs_at_the_same_time_write_two_true_manifests(world: World) -> Non
     assert len(manifests) == 2
     for manifest in manifests:
         assert {entry["status"] for entry in manifest["repos"]} == {"stored"}
-        world._check_manifest(manifest)
-        for entry in manifest["repos"]:
-            world._check_entry(entry)
+        world.check_manifest(manifest)
     assert world.read_manifest() in manifests
     assert_nothing_overwritten(world)
     assert world.stack.s3.client().list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
@@ -231,7 +229,7 @@ def test_an_upload_whose_answer_is_lost_counts_as_stored(
 ) -> None:
     s3_proxy.faults = [S3Fault(match, kind, times=1)]
     content = Content(size)
-    stored = archive.put_bundle(REPOSITORY, content.open)
+    stored = archive.put_bundle(REPOSITORY.full_name, content.open)
     assert s3_proxy.faults[0].times == 0
     assert stored.key == KEY
     assert read(world, stored.key, stored.version_id) == content.content
@@ -248,7 +246,7 @@ def test_an_object_that_somebody_else_put_there_is_left_alone(world: World, arch
     client = world.stack.s3.client()
     client.put_object(Bucket=world.bucket, Key=KEY, Body=b"somebody else's")
     content = Content(size)
-    stored = archive.put_bundle(REPOSITORY, content.open)
+    stored = archive.put_bundle(REPOSITORY.full_name, content.open)
     assert stored.key == TIMED_KEY
     assert read(world, stored.key, stored.version_id) == content.content
     assert client.get_object(Bucket=world.bucket, Key=KEY)["Body"].read() == b"somebody else's"
@@ -265,10 +263,10 @@ def test_an_object_that_is_put_there_during_the_upload_is_left_alone(
     faster = archive_at(world, world.stack.s3.url, Log())
     s3_proxy.before = {  # as late as can be
         r"(PUT .*/api\.bundle(\?x-id=PutObject)?$|POST .*/api\.bundle\?uploadId)": lambda: faster.put_bundle(
-            REPOSITORY, (content if same else other).open
+            REPOSITORY.full_name, (content if same else other).open
         )
     }
-    stored = archive.put_bundle(REPOSITORY, content.open)
+    stored = archive.put_bundle(REPOSITORY.full_name, content.open)
     assert stored.key == (KEY if same else TIMED_KEY)
     assert read(world, stored.key, stored.version_id) == content.content
     assert set(versions(world).values()) == {1}

@@ -225,14 +225,15 @@ class World:
             manifest["repos"] = [entry for entry in manifest["repos"] if entry["id"] in self.github.repositories]
             names = [self.github.repositories[entry["id"]].full_name for entry in manifest["repos"]]
             assert names == [entry["full_name"] for entry in manifest["repos"]]
+        dated = [item for entry in manifest["repos"] for item in (entry, entry["wiki"], entry["releases"]) if item]
         for where, name in [(manifest, "started_at"), (manifest, "finished_at")] + [
-            (entry, "backed_up_at") for entry in manifest["repos"]
+            (item, "backed_up_at") for item in dated
         ]:
             moment = datetime.fromisoformat(where[name]) - age
             where[name] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-        for entry in manifest["repos"]:
-            if entry["s3_key"] and manifest["date"] in entry["s3_key"]:
-                self._copy(backup.bucket, entry, entry["s3_key"].replace(manifest["date"], then.isoformat()))
+        for stored in [place for entry in manifest["repos"] for place in stored_in(entry)]:
+            if manifest["date"] in stored["s3_key"]:
+                self._copy(backup.bucket, stored, stored["s3_key"].replace(manifest["date"], then.isoformat()))
         manifest["date"] = then.isoformat()
         manifest["run_id"] = f"{then:%Y%m%d}{manifest['run_id'][8:]}"
         self.put_manifest(manifest)
@@ -269,16 +270,26 @@ class World:
         assert list(self.scratch.iterdir()) == []
         self.check_no_secret(run.output)
         if run.manifest and run.code != 2:
-            self._check_manifest(run.manifest)
-            for entry in run.manifest["repos"]:
-                self._check_entry(entry)
+            self.check_manifest(run.manifest)
+
+    def check_manifest(self, manifest: dict[str, Any]) -> None:
+        """Assert that a manifest is right, and that everything it names can be restored."""
+        self._check_counts(manifest)
+        for entry in [*manifest["repos"], *partial(manifest)]:
+            repository = self.github.repositories[entry["id"]]
+            self._check_entry(entry, repository.path)
+            if entry["wiki"]:
+                assert repository.wiki
+                self._check_entry(entry["wiki"], repository.wiki)
+            self._check_lfs(entry)
+            self._check_releases(entry)
 
     def check_no_secret(self, text: str) -> None:
         """Assert that no App's key and no token is in the text."""
         for secret in self.github.secrets():
             assert secret not in text
 
-    def _check_manifest(self, manifest: dict[str, Any]) -> None:
+    def _check_counts(self, manifest: dict[str, Any]) -> None:
         VALIDATOR.validate(manifest)
         states = [entry["status"] for entry in manifest["repos"]]
         gone, failed = states.count("gone"), len(manifest["failures"])
@@ -288,10 +299,10 @@ class World:
         assert manifest["total_repos"] == len(states) + failed
         self.check_no_secret(json.dumps(manifest))
 
-    def _check_entry(self, entry: dict[str, Any]) -> None:
+    def _check_entry(self, entry: dict[str, Any], path: Path) -> None:
         if entry["status"] == "gone":
             return
-        source = served_refs(self.github.repositories[entry["id"]].path)
+        source = served_refs(path)
         lines = sorted(f"{oid} {name}\n".encode(errors="surrogateescape") for name, oid in source.items())
         assert entry["refs_sha256"] == hashlib.sha256(b"".join(lines)).hexdigest(), entry
         assert entry["ref_count"] == len(source.keys() - {"HEAD"}), entry
@@ -300,6 +311,51 @@ class World:
             assert source == {}
         else:
             self._check_bundle(entry, source)
+
+    def _check_lfs(self, entry: dict[str, Any]) -> None:
+        """Assert that the list names every object, and that each is in S3 under its SHA-256, with these bytes."""
+        lfs = entry["lfs"]
+        if not lfs or not lfs["list"]:
+            return
+        document = self.read_list(lfs["list"])
+        objects = document["objects"]
+        assert (len(objects), len(document["missing"])) == (lfs["objects"], lfs["missing"])
+        assert sum(item["size_bytes"] for item in objects) == lfs["size_bytes"]
+        for item in objects:
+            self._check_content(item, f"github-backup-lfs/{entry['owner']}/{item['oid'][:2]}/{item['oid']}")
+
+    def _check_releases(self, entry: dict[str, Any]) -> None:
+        """Assert that the list has GitHub's releases, and that their files are in S3."""
+        releases = entry["releases"]
+        if not releases or not releases["list"]:
+            return
+        document = self.read_list(releases["list"])
+        contents = [file["content"] for release in document["releases"] for file in release["files"] if file["content"]]
+        assert (len(document["releases"]), len(contents)) == (releases["count"], releases["files"])
+        for item in contents:
+            self._check_content(item, f"github-backup-releases/{entry['owner']}/{item['oid'][:2]}/{item['oid']}")
+
+    def _check_content(self, item: dict[str, Any], key: str) -> None:
+        assert item["s3_key"].startswith(key)
+        place = f"{self.bucket}/{item['s3_key']}/{item['version_id']}"
+        if place in CONTENT:
+            return
+        request = {"Bucket": self.bucket, "Key": item["s3_key"], "VersionId": item["version_id"]}
+        digest = hashlib.sha256()
+        for block in self.stack.s3.client().get_object(**request)["Body"].iter_chunks(2**20):
+            digest.update(block)
+        assert digest.hexdigest() == item["oid"]
+        CONTENT.add(place)
+
+    def read_list(self, stored: dict[str, Any]) -> dict[str, Any]:
+        """Return a list that an entry names, compared with its SHA-256."""
+        answer = self.stack.s3.client().get_object(
+            Bucket=self.bucket, Key=stored["s3_key"], VersionId=stored["version_id"]
+        )
+        body = answer["Body"].read()
+        assert (hashlib.sha256(body).hexdigest(), len(body)) == (stored["sha256"], stored["size_bytes"])
+        document: dict[str, Any] = json.loads(body)
+        return document
 
     def _check_bundle(self, entry: dict[str, Any], source: dict[str, str]) -> None:
         place = self.folder / f"restore-{entry['id']}-{time.monotonic_ns()}"
@@ -315,8 +371,21 @@ class World:
         assert RESTORED[digest] == (source, {name: oid for name, oid in source.items() if name != "HEAD"})
 
 
+# Content that was read and found to be what its key says: bucket, key and version.
+CONTENT: set[str] = set()
 # What stock git made of a bundle, by its SHA-256: the same bytes restore to the same.
 RESTORED: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
+
+
+def stored_in(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what an entry names in the folders of days: bundles and lists."""
+    lists = [entry[part]["list"] for part in ("lfs", "releases") if entry[part]]
+    return [item for item in (entry, entry["wiki"], *lists) if item and item["s3_key"]]
+
+
+def partial(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what was stored of the repositories that failed."""
+    return [failure["partial"] for failure in manifest["failures"] if failure.get("partial")]
 
 
 def events_of(output: str) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from github_s3_backup.content import Kind
 from github_s3_backup.environment import NUMBER, ConfigurationError, EnvironmentReader
 from github_s3_backup.repository_filter import RepositoryFilter
 
@@ -56,6 +57,7 @@ class Configuration:
     deadline_hours: float | None
     anomaly_percent: float
     repository_filter: RepositoryFilter
+    content: frozenset[Kind]
 
 
 def read_configuration(environment: Mapping[str, str], region: str | None) -> Configuration:
@@ -81,6 +83,7 @@ def read_configuration(environment: Mapping[str, str], region: str | None) -> Co
         deadline_hours=read.decimal("RUN_DEADLINE_HOURS", None, MIN_DEADLINE_HOURS, MAX_DEADLINE_HOURS),
         anomaly_percent=read.decimal("ANOMALY_PERCENT", DEFAULT_ANOMALY_PERCENT, 0, 100),
         repository_filter=_read_repository_filter(read),
+        content=_read_content(read),
     )
     _check_machine(read, region)
     if read.problems:
@@ -133,6 +136,12 @@ def _read_repository_filter(read: EnvironmentReader) -> RepositoryFilter:
         skip_forks=read.flag("BACKUP_SKIP_FORKS"),
         skip_archived=read.flag("BACKUP_SKIP_ARCHIVED"),
     )
+
+
+def _read_content(read: EnvironmentReader) -> frozenset[Kind]:
+    """Return what is backed up beside git."""
+    flags: dict[Kind, str] = {"wiki": "BACKUP_WIKIS", "lfs": "BACKUP_LFS", "releases": "BACKUP_RELEASES"}
+    return frozenset([kind for kind, name in flags.items() if read.flag(name, default=True)])
 
 
 def _check_machine(read: EnvironmentReader, region: str | None) -> None:

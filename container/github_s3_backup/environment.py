@@ -79,11 +79,11 @@ class EnvironmentReader:
             return default
         return float(value)
 
-    def flag(self, name: str) -> bool:
+    def flag(self, name: str, default: bool = False) -> bool:
         value = self.text(name)
         if value not in (None, "true", "false"):
             self.problems.append(f"{name} must be true or false, not {_shown(value)}")
-        return value == "true"
+        return default if value is None else value == "true"
 
     def patterns(self, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
         """Return globs of repositories, separated by commas or blanks."""

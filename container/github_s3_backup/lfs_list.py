@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from github_s3_backup.content import ListError, StoredContent
-from github_s3_backup.json_fields import Count, Sha256, Words
+from github_s3_backup.json_fields import Count, Moment, Sha256, Words
 
 
 class MissingObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +22,7 @@ class LfsList(msgspec.Struct, frozen=True, kw_only=True):
 
     schema_version: Literal[1] = 1
     full_name: Words
+    checked_at: Annotated[Moment, Meta(description="When S3 was last asked for each of the objects")]
     objects: tuple[StoredContent, ...]
     missing: tuple[MissingObject, ...]
 

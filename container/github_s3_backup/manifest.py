@@ -181,10 +181,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename={"entries": "re
         return sum(entry.status == "unchanged" for entry in self.entries)
 
     @property
-    def bytes_uploaded(self) -> int:
-        return sum(entry.size_bytes for entry in self.entries if entry.status == "stored")
-
-    @property
     def ref_count(self) -> int:
         return sum(entry.ref_count for entry in self.entries)
 

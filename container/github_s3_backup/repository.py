@@ -27,20 +27,19 @@ class Repository:
     size_kb: int
     installation_id: int
     has_wiki: bool = False
+    is_wiki: bool = False
 
     @property
     def full_name(self) -> str:
         return f"{self.owner}/{self.name}"
 
-    def renamed(self, full_name: str) -> "Repository":
-        """Return the repository under its present name."""
-        owner, _, name = full_name.partition("/")
-        return dataclasses.replace(self, owner=owner, name=name)
-
     @property
     def wiki(self) -> "Repository":
         """The repository of the wiki. It has no id and no settings of its own."""
-        return dataclasses.replace(self, name=f"{self.name}{WIKI_SUFFIX}", size_kb=0, has_wiki=False)
+        return dataclasses.replace(self, name=f"{self.name}{WIKI_SUFFIX}", size_kb=0, has_wiki=False, is_wiki=True)
+
+    def with_default_branch(self, branch: str) -> "Repository":
+        return dataclasses.replace(self, default_branch=branch)
 
 
 def is_safe_name(owner: str, name: str) -> bool:

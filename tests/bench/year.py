@@ -49,7 +49,11 @@ def a_year(
         moment = BEGINNING + timedelta(days=day)
         for number, size in enumerate(sizes):
             known = entries.get(number)
-            if known and luck.random() >= rates[number] and not is_due(known, moment.date(), full_backup_days):
+            if (
+                known
+                and luck.random() >= rates[number]
+                and not is_due(known.backed_up_at, number, moment.date(), full_backup_days)
+            ):
                 continue
             entries[number] = stored(number, moment)
             written, objects = written + size, objects + 1

@@ -107,7 +107,13 @@ def request_body(handler: BaseHTTPRequestHandler) -> Iterator[bytes]:
             handler.rfile.readline()
         handler.rfile.readline()
     else:
-        yield handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        left = int(handler.headers.get("Content-Length", 0))
+        while left:
+            block = handler.rfile.read(min(left, BLOCK))
+            if not block:
+                raise ConnectionAbortedError("the request ended early")
+            left -= len(block)
+            yield block
 
 
 def _copy_request(handler: BaseHTTPRequestHandler, to: IO[bytes]) -> None:

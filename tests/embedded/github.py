@@ -1,197 +1,42 @@
-"""An embedded GitHub: the App's REST API and smart HTTP git on one port of this machine.
+"""An embedded GitHub: the App's REST API, smart HTTP git and Git LFS on one port of this machine, files on a second.
 
 It checks what GitHub checks (the JWT's signature, times and issuer; the token of every request) and
 answers in GitHub's form and words. Faults are put in by tests, as GitHub would have them.
 
 It can be written to, as a restore does (github_write.py; git_http.py for pushes): repositories that were
 created through the API, or added with `writable=True` and a path of the test's own.
+
+What it knows is in github_model.py; wikis are beside git (github_access.py), Git LFS in github_lfs.py, releases in
+github_releases.py, and the port from which LFS objects and releases' files come in github_files.py.
 """
 
-import base64
 import contextlib
-import functools
-import io
 import itertools
-import json
 import re
 import secrets
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 import jwt
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
-from embedded import github_json, github_write
-from embedded.git_http import Push, request_body, serve_git
-from embedded.github_answer import Answer, refusal
+from embedded import github_json, github_releases, github_write
+from embedded.github_answer import Answer, Request, blocked, refusal
+from embedded.github_files import FileServer
+from embedded.github_http import Exchange, Fault, new_server
+from embedded.github_model import READ, RESTORE, FakeApp, FakeInstallation, FakeRepository, Token, covers
+from embedded.github_server import API, UPLOADS, GitHubHandler
 from embedded.real_git import git
 
-API = "/api/v3"
-GIT_PATH = re.compile(r"/([^/]+)/([^/]+)\.git/(info/refs|git-upload-pack|git-receive-pack|HEAD|objects/.*)")
-READ = {"contents": "read", "metadata": "read"}
-RESTORE = {"contents": "write", "administration": "write", "workflows": "write", "metadata": "read"}
-LEVELS = ("none", "read", "write", "admin")
+__all__ = ["API", "FakeApp", "FakeGitHub", "FakeInstallation", "FakeRepository", "Fault"]
+
 PUSH_LIMIT = 2 * 1024**3
-
-
-@dataclass
-class FakeRepository:
-    """A repository as GitHub knows it; `path` is the git directory that is served."""
-
-    id: int
-    owner: str
-    name: str
-    path: Path
-    private: bool = True
-    archived: bool = False
-    fork: bool = False
-    default_branch: str = "main"
-    size_kb: int = 1
-    gone: bool = False
-    # 451 is a takedown by law, 403 by GitHub's staff.
-    blocked: int | None = None
-    old_name: str | None = None
-    # Counted, and left out of listings.
-    unlisted: bool = False
-    owner_type: str = "Organization"
-    # May be pushed to and changed: its path is nobody else's.
-    writable: bool = False
-    actions_enabled: bool = True
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.owner}/{self.name}"
-
-
-@functools.cache
-def _app_key(_: str) -> rsa.RSAPrivateKey:
-    """Return an App's key: one a process, it takes a while to make."""
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-@dataclass(frozen=True)
-class FakeApp:
-    """A GitHub App and the permissions that it was granted."""
-
-    id: str
-    slug: str
-    permissions: dict[str, str]
-
-    @property
-    def key(self) -> rsa.RSAPrivateKey:
-        return _app_key(self.id)
-
-    def pem(self, style: serialization.PrivateFormat = serialization.PrivateFormat.TraditionalOpenSSL) -> str:
-        """Return the App's private key: PKCS#1 as GitHub gives it, or PKCS#8."""
-        return self.key.private_bytes(serialization.Encoding.PEM, style, serialization.NoEncryption()).decode()
-
-
-@dataclass
-class FakeInstallation:
-    """One installation of an App: the repositories of one owner."""
-
-    id: int
-    owner: str
-    app: FakeApp
-    suspended: bool = False
-    removed: bool = False
-    # Added to the true count in every listing, or in the first one only.
-    miscount: int = 0
-    miscount_once: bool = False
-
-
-@dataclass
-class Fault:
-    """What happens instead of the answer to the requests whose `METHOD path` matches, `times` times."""
-
-    match: str
-    status: int = 500
-    headers: dict[str, str] = field(default_factory=dict)
-    message: str = "Server Error"
-    times: int = 1
-    # Let so many matching requests through before the fault begins.
-    after: int = 0
-    # Seconds to wait first; with status 0 the true answer follows.
-    delay: float = 0.0
-    # With status 0: close the connection after so many bytes of git's answer.
-    cut_after: int | None = None
-    # The API does what it was asked all the same: it is the answer that got lost.
-    after_all: bool = False
-    # A body that is not GitHub's.
-    raw: str | None = None
-    # Seconds between two bytes of the answer's body.
-    drip: float = 0.0
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """One request and the status of its answer."""
-
-    method: str
-    path: str
-    status: int
-    headers: dict[str, str]
-    body: Any
-    at: float
-    # Of the connection that it came over.
-    port: int
-
-
-@dataclass(frozen=True)
-class Token:
-    """An installation's token, or a person's with `owners` (in lower case) and no installation."""
-
-    login: str
-    installation: int | None
-    expires_at: datetime
-    permissions: dict[str, str]
-    owners: frozenset[str] = frozenset()
-
-    def may(self, what: str, level: str) -> bool:
-        return _covers(self.permissions, what, level)
-
-
-def _covers(permissions: dict[str, str], what: str, level: str) -> bool:
-    return LEVELS.index(permissions.get(what, "none")) >= LEVELS.index(level)
-
-
-class Dripping(io.BufferedIOBase):
-    """A connection over which the body of an answer comes byte by byte, so many seconds apart."""
-
-    def __init__(self, connection: Any, seconds: float) -> None:
-        self._connection, self._seconds = connection, seconds
-
-    def write(self, data: Any, /) -> int:
-        if bytes(data[:5]) == b"HTTP/":  # status and headers
-            self._connection.write(data)
-            return len(data)
-        for byte in bytes(data):
-            time.sleep(self._seconds)
-            self._connection.write(bytes([byte]))
-        return len(data)
-
-
-class Server(ThreadingHTTPServer):
-    """An HTTP server in threads; over TLS it takes its leave, as git takes anything else for a cut answer."""
-
-    daemon_threads = True
-
-    def shutdown_request(self, request: Any) -> None:
-        if isinstance(request, ssl.SSLSocket):
-            with contextlib.suppress(OSError, ValueError):
-                request.settimeout(2)
-                request.unwrap()
-        super().shutdown_request(request)
 
 
 class FakeGitHub:
@@ -217,6 +62,12 @@ class FakeGitHub:
         # How many git requests wait for their answer, and the most there ever were at once.
         self.git_at_once, self.most_git_at_once = 0, 0
         self.token_life = timedelta(hours=1)
+        # How long a link to the second port is good for.
+        self.link_life = timedelta(minutes=15)
+        # An ETag is the same for every token; False: each token has its own, as on GitHub.
+        self.stable_etags = True
+        # Files of releases are uploaded to the second port, as on github.com; False: below the API's URL, as on GHES.
+        self.uploads_elsewhere = False
         # Called when the last page of a listing has been asked for, before it is sent.
         self.after_listing: Callable[[], None] = lambda: None
         # The most repositories on a page, and what is called with a page's number before it is sent.
@@ -229,22 +80,31 @@ class FakeGitHub:
         # Fields that a repository is listed with in place of its own, by its id.
         self.listed_as: dict[int, dict[str, Any]] = {}
         self.on_answer: Callable[[str, str, int, Any], None] = lambda *_: None
+        # Sees the body of every request to Git LFS' API.
+        self.on_request: Callable[[str, str, Any], None] = lambda *_: None
         self._owners: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self._server = Server(("127.0.0.1", 0), self._handler())
-        if tls:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self._server = new_server(GitHubHandler, self, tls)
         self.server_url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_port}"
         self.api_url = self.server_url + API
+        # The second port: LFS objects and releases' files.
+        self.files = FileServer(self, tls)
 
     def __enter__(self) -> "FakeGitHub":
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        for server in (self._server, self.files.server):
+            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        for server in (self._server, self.files.server):
+            server.shutdown()
+            server.server_close()
+
+    @property
+    def uploads_url(self) -> str:
+        """Return the URL below which releases get their files."""
+        return self.files.url if self.uploads_elsewhere else self.server_url + UPLOADS
 
     # -- what a test or the demo puts in ---------------------------------------------------------
 
@@ -253,9 +113,9 @@ class FakeGitHub:
         return self.app.pem(style)
 
     def secrets(self) -> list[str]:
-        """Return what nothing may ever write: the lines of every App's key, and every token."""
+        """Return what nothing may ever write: the lines of every App's key, every token, and what signs links."""
         lines = [line for app in self.apps.values() for line in app.pem().splitlines()[1:-1]]
-        return lines + self.issued
+        return lines + self.issued + self.files.signatures()
 
     def add_app(self, app_id: str, slug: str = "restore", permissions: dict[str, str] | None = None) -> FakeApp:
         """Register a second App, with what a restore needs unless told otherwise."""
@@ -296,6 +156,10 @@ class FakeGitHub:
         self.repositories[repository.id] = repository
         return repository
 
+    def expire_links(self) -> None:
+        """Make every link that was given so far too old."""
+        self.files.expire_links()
+
     def revoke_tokens(self) -> None:
         """Make every token invalid before its time."""
         self.tokens.clear()
@@ -335,7 +199,7 @@ class FakeGitHub:
                 return None
             path = self.new_repositories / owner / f"{name}.git"
             git("init", "--quiet", "--bare", "--template=", "--initial-branch=main", path)
-            about = {"private": private, "settings": settings, "size_kb": 0, "writable": True}
+            about = {"private": private, "settings": settings, "size_kb": 0, "writable": True, "has_wiki": True}
             return self._keep(owner, name, path, about)
 
     # -- the Apps --------------------------------------------------------------------------------
@@ -374,20 +238,22 @@ class FakeGitHub:
         self.issued.append(value)
         return value, token
 
-    def _token(self, value: str) -> Token | None:
+    def token(self, value: str) -> Token | None:
+        """Return what a token is for, None where it is unknown or too old."""
         token = self.tokens.get(value)
         return token if token and token.expires_at > datetime.now(UTC) else None
 
     # -- answers ---------------------------------------------------------------------------------
 
-    def _answer(self, method: str, path: str, query: dict[str, list[str]], headers: Any, body: Any) -> Answer:
+    def answer(self, method: str, path: str, query: dict[str, list[str]], headers: Any, body: Any) -> Answer:
+        """Answer a request to the REST API."""
         authorization = headers.get("Authorization", "")
         if re.match(r"/app/installations(/|$)|/(orgs|users)/[^/]+/installation$", path):
             app = self._app(authorization)
             if not isinstance(app, FakeApp):
                 return refusal(path, *app)
             return self._answer_app(app, path, query, body or {})
-        token = self._token(authorization.removeprefix("Bearer "))
+        token = self.token(authorization.removeprefix("Bearer "))
         if token is None:
             return refusal(path, 401, "Bad credentials")
         if path == "/installation/repositories":
@@ -397,7 +263,12 @@ class FakeGitHub:
             return self._answer_repositories(self.installations[token.installation], query)
         if match := re.fullmatch(r"/repositories/(\d+)", path):
             return self._answer_repository(token, int(match[1]))
-        return github_write.answer(self, token, method, path, body or {}) or refusal(path, 404, "Not Found")
+        asked = Request(method, path, query, headers, body or {})
+        return (
+            github_releases.answer(self, token, asked)
+            or github_write.answer(self, token, method, path, body or {})
+            or refusal(path, 404, "Not Found")
+        )
 
     def _answer_app(self, app: FakeApp, path: str, query: dict[str, list[str]], body: dict[str, Any]) -> Answer:
         if match := re.fullmatch(r"/app/installations/(\d+)/access_tokens", path):
@@ -408,7 +279,7 @@ class FakeGitHub:
         everyone = [
             self._installation(installation) for installation in self.installations.values() if installation.app is app
         ]
-        return self._page("/app/installations", everyone, query, None)
+        return self.page("/app/installations", everyone, query, None)
 
     def _answer_installation(self, app: FakeApp, kind: str, login: str) -> Answer:
         """Answer as documented: organisations and people have a path each."""
@@ -434,7 +305,7 @@ class FakeGitHub:
         if installation.suspended:
             return refusal(template, 403, "This installation has been suspended")
         permissions = body.get("permissions", app.permissions)
-        if not all(_covers(app.permissions, what, level) for what, level in permissions.items()):
+        if not all(covers(app.permissions, what, level) for what, level in permissions.items()):
             return refusal(template, 422, "The permissions requested are not granted to this installation.")
         value, token = self._new_token(installation, permissions)
         expires_at = token.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -452,7 +323,7 @@ class FakeGitHub:
             if installation.miscount_once:
                 installation.miscount = 0
         self.after_page(number)
-        return self._page("/installation/repositories", listed, query, total)
+        return self.page("/installation/repositories", listed, query, total)
 
     def _listed(self, repository: FakeRepository) -> dict[str, Any]:
         answer = github_json.repository(self.api_url, self.server_url, repository)
@@ -464,7 +335,8 @@ class FakeGitHub:
         """Return the number of the page that is asked for, and how many items are on it."""
         return int(query.get("page", ["1"])[0]), min(self.page_size, int(query.get("per_page", ["30"])[0]))
 
-    def _page(self, path: str, items: list[Any], query: dict[str, list[str]], total: int | None) -> Answer:
+    def page(self, path: str, items: list[Any], query: dict[str, list[str]], total: int | None) -> Answer:
+        """Answer with one page of a listing."""
         number, size = self._page_of(query)
         page = items[(number - 1) * size : number * size]
         links = {}
@@ -486,13 +358,7 @@ class FakeGitHub:
         """Answer with one repository. By id it is the same answer, which is not in the description."""
         template = github_write.REPOSITORY
         if repository.blocked:
-            reason = {451: "dmca", 403: "tos"}[repository.blocked]
-            block = {"reason": reason, "created_at": github_json.MOMENT, "html_url": f"https://github.com/{reason}"}
-            return Answer(
-                template,
-                repository.blocked,
-                github_json.error(repository.blocked, "Repository access blocked", block=block),
-            )
+            return blocked(template, repository.blocked)
         near = self.reaches(token, repository.owner)
         push, admin = (near and token.may(what, "write") for what in ("contents", "administration"))
         return Answer(
@@ -505,53 +371,10 @@ class FakeGitHub:
             return owner.lower() in token.owners
         return self.installations[token.installation].owner.lower() == owner.lower()
 
-    # -- git -------------------------------------------------------------------------------------
-
-    def _git_token(self, headers: Any) -> Token | None:
-        """Return the token that git gives as the password; the user's name does not matter."""
-        basic = headers.get("Authorization", "").removeprefix("Basic ")
-        return self._token(base64.b64decode(basic).decode(errors="replace").partition(":")[2])
-
-    def _git_refusal(
-        self, owner: str, name: str, headers: Any, pushing: bool
-    ) -> tuple[FakeRepository | None, int, str]:
-        """Return the repository, or None with the status and words of GitHub's git server."""
-        found = self.find(owner, name)
-        token = self._git_token(headers)
-        if not headers.get("User-Agent", "").startswith("git/"):
-            return None, 404, "Not Found"  # https://github.com/jelmer/dulwich/issues/562
-        if found and not found.private and not headers.get("Authorization") and not pushing:
-            pass
-        elif token is None:
-            return None, 401, "Invalid username or token."
-        elif not found or not self.reaches(token, found.owner):
-            return None, 404, "Repository not found."
-        elif pushing and (refused := self._push_refusal(found, token)):
-            return None, *refused
-        if found.blocked:
-            words = {
-                451: "Repository unavailable due to DMCA takedown.",
-                403: "Access to this repository has been disabled.",
-            }
-            return None, found.blocked, words[found.blocked]
-        return found, 200, ""
-
-    def _push_refusal(self, repository: FakeRepository, token: Token) -> tuple[int, str] | None:
-        if not token.may("contents", "write"):
-            return 403, f"Permission to {repository.full_name}.git denied to {token.login}."
-        if repository.archived:
-            return 403, "This repository was archived so it is read-only."
-        if not repository.writable:
-            return 501, "This repository is shared by tests, which only read it."
-        return None
-
-    def _push(self, repository: FakeRepository, token: Token) -> Push:
-        follow = functools.partial(github_write.follow_push, repository)
-        return Push(token.login, self.push_limit, token.may("workflows", "write"), follow)
-
     # -- HTTP ------------------------------------------------------------------------------------
 
-    def _fault(self, what: str) -> Fault | None:
+    def next_fault(self, what: str) -> Fault | None:
+        """Return the fault that befalls a request, and count it."""
         with self._lock:
             for fault in self.faults:
                 if fault.times > 0 and re.search(fault.match, what):
@@ -563,109 +386,13 @@ class FakeGitHub:
         return None
 
     @contextlib.contextmanager
-    def counting(self, is_git: bool) -> Iterator[None]:
+    def counting(self) -> Iterator[None]:
         """Count a git request while it waits for its answer: who has the answer may already ask for more."""
         with self._lock:
-            self.git_at_once += is_git
+            self.git_at_once += 1
             self.most_git_at_once = max(self.most_git_at_once, self.git_at_once)
         try:
             yield
         finally:
             with self._lock:
-                self.git_at_once -= is_git
-
-    def _handler(fake) -> type[BaseHTTPRequestHandler]:  # noqa: N805  (`self` is the request's, below)
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-            body: Any = None
-
-            def handle_one_request(self) -> None:
-                try:
-                    super().handle_one_request()
-                except (ConnectionError, BrokenPipeError):
-                    self.close_connection = True
-
-            def do_GET(self) -> None:
-                with fake.counting(GIT_PATH.fullmatch(urlsplit(self.path).path) is not None):
-                    time.sleep(fake.latency)
-                    fault = fake._fault(f"{self.command} {self.path}")
-                    time.sleep(fault.delay if fault else 0)
-                if fault and fault.drip:
-                    self.wfile = Dripping(self.wfile, fault.drip)
-                    self.close_connection = True
-                self.respond(fault)
-
-            def respond(self, fault: Fault | None) -> None:
-                if fault:
-                    if fault.raw is not None:
-                        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                        self.send(fault.status, fault.raw.encode(), {"Content-Type": "text/html"} | fault.headers)
-                        return
-                    if fault.status and not fault.after_all:
-                        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                        words = fault.message + (self.headers.get("Authorization", "") if fake.echo_token else "")
-                        self.answer(Answer("", fault.status, github_json.error(fault.status, words), fault.headers))
-                        return
-                parts = urlsplit(self.path)
-                if parts.path.startswith(API + "/"):
-                    length = int(self.headers.get("Content-Length", 0))
-                    self.body = json.loads(self.rfile.read(length)) if length else None
-                    path = parts.path.removeprefix(API)
-                    answer = fake._answer(self.command, path, parse_qs(parts.query), self.headers, self.body)
-                    self.answer(refusal("", fault.status, fault.message) if fault and fault.after_all else answer)
-                elif match := GIT_PATH.fullmatch(parts.path):
-                    self.git(match[1], match[2], match[3], parts.query, fault.cut_after if fault else None)
-                else:
-                    self.answer(refusal("", 404, "Not Found"))
-
-            do_POST = do_PATCH = do_PUT = do_GET  # noqa: N815
-
-            def git(self, owner: str, name: str, rest: str, query: str, cut_after: int | None) -> None:
-                pushing = "git-receive-pack" in (rest, query.removeprefix("service="))
-                repository, status, words = fake._git_refusal(owner, name, self.headers, pushing)
-                # A push to a former name goes through (docs.github.com "Renaming a repository").
-                if repository and repository.name.lower() != name.lower() and not pushing:
-                    self.text(
-                        301, "Moved", {"Location": f"{fake.server_url}/{repository.full_name}.git/{rest}?{query}"}
-                    )
-                elif repository:
-                    self.record(200)
-                    token = fake._git_token(self.headers) if pushing else None
-                    push = fake._push(repository, token) if token else None
-                    serve_git(self, repository.path, rest, query, cut_after, push)
-                else:
-                    for _ in request_body(self):
-                        pass
-                    self.text(status, words, {"WWW-Authenticate": 'Basic realm="GitHub"'} if status == 401 else {})
-
-            def answer(self, answer: Answer) -> None:
-                fake.on_answer(self.command, answer.template, answer.status, answer.body)
-                headers = {"Content-Type": "application/json; charset=utf-8"} | answer.headers
-                self.send(answer.status, b"" if answer.body is None else json.dumps(answer.body).encode(), headers)
-
-            def text(self, status: int, words: str, headers: dict[str, str]) -> None:
-                # Said, as otherwise the client may take the connection once more while it is being closed.
-                self.send(status, words.encode(), {"Content-Type": "text/plain", "Connection": "close"} | headers)
-                self.close_connection = True
-
-            def send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-                self.record(status)
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def record(self, status: int) -> None:
-                headers = dict(self.headers.items())
-                fake.exchanges.append(
-                    Exchange(
-                        self.command, self.path, status, headers, self.body, time.monotonic(), self.client_address[1]
-                    )
-                )
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        return Handler
+                self.git_at_once -= 1

@@ -16,7 +16,8 @@ from embedded.github_answer import Answer, invalid, refusal
 from embedded.real_git import git
 
 if TYPE_CHECKING:
-    from embedded.github import FakeGitHub, FakeRepository, Token
+    from embedded.github import FakeGitHub
+    from embedded.github_model import FakeRepository, Token
 
 REPOSITORY = "/repos/{owner}/{repo}"
 # Kept and given back, with no effect here.

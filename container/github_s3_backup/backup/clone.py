@@ -84,6 +84,7 @@ class Cloner:
                 raise
             error.permanent = True  # GitHub was asked often enough to know that it is down
             raise error from None
+        found = found.wiki if repository.is_wiki else found
         if found.full_name != repository.full_name:
             error.wait = 0
             self.log.warning("repository was renamed", new_name=found.full_name)

@@ -16,6 +16,8 @@ class LastBackup:
         self.manifest, self._today, self._days = manifest, today, full_backup_days
         entries = (*older, *(manifest.entries if manifest else ()))
         self._entries = {entry.id: entry for entry in entries if entry.status != "gone"}
+        failures = manifest.failures if manifest else ()
+        self._partial = {failure.partial.id: failure.partial for failure in failures if failure.partial}
 
     def with_older(self, entries: Iterable[Entry]) -> "LastBackup":
         """Return the same backup, with older entries of what it failed to store."""
@@ -35,23 +37,26 @@ class LastBackup:
         """Return what is known of the repository."""
         return self._entries.get(repository_id)
 
+    def partial(self, repository_id: int) -> Entry | None:
+        """Return what was stored of a repository that failed."""
+        return self._partial.get(repository_id)
+
     def must_be_cloned(self, entry: Entry) -> bool:
         """Return whether the repository is due to be cloned even if it did not change."""
-        return entry.s3_key is not None and is_due(entry, self._today, self._days)
+        return entry.s3_key is not None and self.is_due(entry.backed_up_at, entry.id)
 
-    def size(self, repository_id: int) -> int:
-        """Return the bytes of the repository's last bundle, 0 where there is none."""
-        entry = self.entry(repository_id)
-        return entry.size_bytes if entry else 0
+    def is_due(self, made_at: str, repository_id: int) -> bool:
+        """Return whether what was made then of a repository is due to be made afresh."""
+        return is_due(made_at, repository_id, self._today, self._days)
 
 
-def is_due(entry: Entry, today: date, full_backup_days: int) -> bool:
-    """Return whether a repository is due to be cloned even if it did not change.
+def is_due(made_at: str, repository_id: int, today: date, full_backup_days: int) -> bool:
+    """Return whether what was made then of a repository is due to be made afresh, even if it did not change.
 
     Each has its day in every `full_backup_days`, given by its id, so that the days share the work. No bundle is
     referred to for longer than that: S3 expires it so many days after the retention.
     """
-    age = (today - parse_moment(entry.backed_up_at).date()).days
+    age = (today - parse_moment(made_at).date()).days
     if full_backup_days == 1 or not 0 <= age < full_backup_days:
         return True
-    return age > 0 and (today.toordinal() + entry.id) % full_backup_days == 0
+    return age > 0 and (today.toordinal() + repository_id) % full_backup_days == 0

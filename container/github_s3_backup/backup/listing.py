@@ -163,13 +163,24 @@ def vanished(entry: Entry, today: str) -> Vanished:
         ref_count=entry.ref_count,
         refs_sha256=entry.refs_sha256,
         s3_checksum_sha256=entry.s3_checksum_sha256,
+        wiki=entry.wiki,
+        lfs=entry.lfs,
+        releases=entry.releases,
     )
 
 
 def without_object(known: Vanished) -> Vanished:
     """Return the record of a repository whose last bundle has expired."""
     return msgspec.structs.replace(
-        known, s3_key=None, version_id=None, size_bytes=0, sha256=None, s3_checksum_sha256=None
+        known,
+        s3_key=None,
+        version_id=None,
+        size_bytes=0,
+        sha256=None,
+        s3_checksum_sha256=None,
+        wiki=None,
+        lfs=None,
+        releases=None,
     )
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from github_s3_backup import metrics
 from github_s3_backup.backup.context import RunContext
 from github_s3_backup.backup.listing import Plan, is_anomaly, vanished
@@ -117,7 +119,7 @@ def manifest_of(plan: Plan, outcomes: list[Outcome], services: Services) -> Mani
         git_version=services.git_version,
         entries=entries,
         failures=[
-            Failure(full_name=f.full_name, id=f.id, stage=f.stage, error=context.redactor.clean(f.error))
+            msgspec.structs.replace(f, error=context.redactor.clean(f.error))
             for f in (*plan.failures, *results)
             if isinstance(f, Failure)
         ],
@@ -144,7 +146,7 @@ def has_anomaly(manifest: Manifest, services: Services, percent: float) -> bool:
 def finish(manifest: Manifest, anomaly: bool, services: Services) -> int:
     """Write the manifest, publish the metrics, log the summary, and return the exit code."""
     context, archive = services.context, services.archive
-    archive.abort_open_uploads()
+    services.uploader.abort_open_uploads()
     url: str | None = archive.manifest_url(manifest.run_id)
     try:
         archive.put_manifest(manifest)
@@ -155,7 +157,7 @@ def finish(manifest: Manifest, anomaly: bool, services: Services) -> int:
     values: dict[str, float] = {
         metrics.SUCCESS: manifest.success_count,
         metrics.FAILURE: manifest.failure_count or int(code != OK),
-        metrics.BYTES: manifest.bytes_uploaded,
+        metrics.BYTES: services.uploader.bytes_uploaded,
         metrics.UNCHANGED: manifest.unchanged_count,
         metrics.VANISHED: len(manifest.vanished),
         metrics.ANOMALY: int(anomaly),
@@ -172,7 +174,7 @@ def finish(manifest: Manifest, anomaly: bool, services: Services) -> int:
         gone=manifest.gone_count,
         vanished=len(manifest.vanished),
         refs=manifest.ref_count,
-        size_bytes=manifest.bytes_uploaded,
+        size_bytes=services.uploader.bytes_uploaded,
         duration=round(context.seconds(), 3),
         manifest=url,
     )

@@ -5,10 +5,24 @@ from pathlib import Path
 
 from github_s3_backup.backup.context import RunContext
 from github_s3_backup.backup.last_backup import LastBackup
+from github_s3_backup.backup.transfers import Transfers
 from github_s3_backup.capacity import Capacity
+from github_s3_backup.content import Kind
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.client import GitHub
 from github_s3_backup.s3.archive import Archive
+from github_s3_backup.s3.content_store import ContentStore
+from github_s3_backup.s3.upload import Uploader
+
+
+@dataclass(frozen=True)
+class Content:
+    """What it takes to store content beside git, and which kinds of it are wanted."""
+
+    wanted: frozenset[Kind]
+    lfs: ContentStore
+    releases: ContentStore
+    transfers: Transfers
 
 
 @dataclass(frozen=True)
@@ -19,6 +33,8 @@ class Services:
     git: Git
     git_version: str
     archive: Archive
+    uploader: Uploader
+    content: Content
     last_backup: LastBackup
     capacity: Capacity
     scratch: Path

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
+from dataclasses import dataclass
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError
@@ -13,8 +14,9 @@ from github_s3_backup.backup.context import RunContext
 from github_s3_backup.backup.history import older_entries
 from github_s3_backup.backup.last_backup import LastBackup
 from github_s3_backup.backup.listing import NothingListedError, Plan, find_unlisted, list_repositories, without_object
-from github_s3_backup.backup.services import Services
-from github_s3_backup.capacity import machine_capacity
+from github_s3_backup.backup.services import Content, Services
+from github_s3_backup.backup.transfers import AT_ONCE, Transfers
+from github_s3_backup.capacity import UPLOAD_BUFFERS, Capacity, Reservation, machine_capacity
 from github_s3_backup.configuration import Configuration
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.github.app_key import AppKeyError, key_from_file, key_from_secret
@@ -25,6 +27,9 @@ from github_s3_backup.program import s3_config
 from github_s3_backup.repository import Repository
 from github_s3_backup.s3.archive import Archive, ArchiveError
 from github_s3_backup.s3.catalogue import Catalogue, CatalogueError
+from github_s3_backup.s3.content_store import ContentStore
+from github_s3_backup.s3.keys import lfs_root, releases_root
+from github_s3_backup.s3.upload import Uploader
 from github_s3_backup.stop import Stopped
 from github_s3_backup.stored_object import StoredObject
 
@@ -66,7 +71,7 @@ def _start(configuration: Configuration, scratch: Path, context: RunContext) -> 
             lambda: list_repositories(github, configuration.github.installation_id, configuration.repository_filter)
         )
     with _collecting(problems, "S3"):
-        archive, catalogue, last_backup = _reach_s3(configuration, context)
+        bucket, last_backup = _reach_s3(configuration, context)
     with _collecting(problems, "git"):
         git_version = git.version()
     if listing is not None:
@@ -75,9 +80,19 @@ def _start(configuration: Configuration, scratch: Path, context: RunContext) -> 
     if problems:
         raise StartError(*problems)
     if last_backup.manifest:
-        last_backup = last_backup.with_older(older_entries(plan, last_backup.manifest, catalogue))
-    capacity = machine_capacity(scratch, context.stop)
-    services = Services(github, git, git_version, archive, last_backup, capacity, scratch, context)
+        last_backup = last_backup.with_older(older_entries(plan, last_backup.manifest, bucket.catalogue))
+    services = Services(
+        github=github,
+        git=git,
+        git_version=git_version,
+        archive=bucket.archive,
+        uploader=bucket.uploader,
+        content=bucket.content,
+        last_backup=last_backup,
+        capacity=machine_capacity(scratch, context.stop),
+        scratch=scratch,
+        context=context,
+    )
     _add_unlisted(plan, configuration, services)
     return services, plan
 
@@ -102,20 +117,27 @@ def _reach_github(configuration: Configuration, context: RunContext) -> GitHub:
         key = key_from_secret(context.aws.client("secretsmanager"), settings.key_secret_arn)
     else:
         key = key_from_file(Path(str(settings.key_file)))
-    session = new_session(os.environ.get("SSL_CERT_FILE"), configuration.concurrency + 2)
+    session = new_session(os.environ.get("SSL_CERT_FILE"), configuration.concurrency + AT_ONCE + 2)
     app = App(settings.app_id, key, settings.api_url, settings.server_url)
     return GitHub(app, session, context.redactor, context.stop, context.log)
 
 
-def _reach_s3(configuration: Configuration, context: RunContext) -> tuple[Archive, Catalogue, LastBackup]:
+@dataclass(frozen=True)
+class _Bucket:
+    """What a run writes to, and what it reads."""
+
+    archive: Archive
+    uploader: Uploader
+    content: Content
+    catalogue: Catalogue
+
+
+def _reach_s3(configuration: Configuration, context: RunContext) -> tuple[_Bucket, LastBackup]:
     """Return the bucket, and what the newest complete manifest in it says. Raises ArchiveError."""
-    s3 = context.aws.client("s3", config=s3_config(configuration.concurrency))
-    bucket, prefix = configuration.bucket, configuration.prefix
-    archive = Archive(s3, bucket, prefix, context.started_at, context.stop, context.log)
-    catalogue = Catalogue(s3, bucket, prefix)
-    archive.probe()
+    bucket = _open_bucket(configuration, context)
+    bucket.archive.probe()
     try:
-        manifest = catalogue.newest_complete(f"{context.started_at:%Y-%m-%d}")
+        manifest = bucket.catalogue.newest_complete(f"{context.started_at:%Y-%m-%d}")
         reason = "there is no complete manifest"
     except CatalogueError as error:
         manifest, reason = None, str(error)
@@ -123,7 +145,23 @@ def _reach_s3(configuration: Configuration, context: RunContext) -> tuple[Archiv
         context.log.info("comparing with the last backup", date=manifest.date, run_id=manifest.run_id)
     else:
         context.log.info("no earlier backup, cloning every repository", reason=reason)
-    return archive, catalogue, LastBackup(manifest, context.started_at.date(), configuration.full_backup_days)
+    return bucket, LastBackup(manifest, context.started_at.date(), configuration.full_backup_days)
+
+
+def _open_bucket(configuration: Configuration, context: RunContext) -> _Bucket:
+    client = context.aws.client("s3", config=s3_config(configuration.concurrency + AT_ONCE))
+    name, prefix, log, stop = configuration.bucket, configuration.prefix, context.log, context.stop
+    uploader = Uploader(client, name, Capacity(Reservation(0, UPLOAD_BUFFERS), stop), stop, log)
+    lfs, releases = (
+        ContentStore(client, name, root(prefix), context.started_at, uploader, log)
+        for root in (lfs_root, releases_root)
+    )
+    return _Bucket(
+        Archive(client, name, prefix, context.started_at, uploader),
+        uploader,
+        Content(configuration.content, lfs, releases, Transfers(stop)),
+        Catalogue(client, name, prefix),
+    )
 
 
 def _add_unlisted(plan: Plan, configuration: Configuration, services: Services) -> None:

@@ -3,6 +3,7 @@
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
+from github_s3_backup.backup.git_data import GitData
 from github_s3_backup.backup.services import Services
 from github_s3_backup.git.refs import Refs, refs_sha256, summarize
 from github_s3_backup.git.served_refs import ServedRefsError
@@ -10,29 +11,44 @@ from github_s3_backup.github.client import GitHub
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.manifest import Entry, new_entry
 from github_s3_backup.repository import Repository
-from github_s3_backup.s3.archive import Archive, ArchiveError
+from github_s3_backup.s3.archive import ArchiveError
 from github_s3_backup.stored_object import StoredObject
 
 
-def check_unchanged(listed: Repository, services: Services) -> Entry | None:
-    """Return the entry of a repository that did not change, None for one that must be cloned.
+def check_unchanged(listed: Repository, known: Entry | None, services: Services) -> GitData | None:
+    """Return the git data of a repository that did not change, None for one that must be cloned.
 
-    If GitHub's answer or the object in S3 is unexpected, that is logged, and the repository is cloned. So is one that
-    had refs and now has none: the clone asks twice more.
+    `known`: what the last backup holds of it. If GitHub's answer or an object in S3 is unexpected, that is logged, and
+    the repository is cloned. So is one that had refs and now has none: the clone asks twice more.
     """
-    known, log = services.last_backup.entry(listed.id), services.context.log
     if known is None:
         return None
     # Asked first, and of every repository: the answer also tells whether the replica has the bundle.
-    is_stored = known.object is None or _is_stored(known.object, services.archive, log)
-    if not is_stored or services.last_backup.must_be_cloned(known):
+    if not are_stored(known, services) or services.last_backup.must_be_cloned(known) or _lacks_lfs(known, services):
         return None
-    refs = _served_refs(listed, services.github, log)
-    if not refs and refs is not None and known.object is None:
-        return new_entry(listed, "empty", None, None, 0.0)
+    refs = _served_refs(listed, services.github, services.context.log)
+    return unchanged_data(listed, known, refs) if refs is not None else None
+
+
+def unchanged_data(listed: Repository, known: Entry, refs: Refs) -> GitData | None:
+    """Return the git data where these refs are those of the last backup, else None."""
+    if not refs and known.object is None:
+        return GitData(listed, new_entry(listed, "empty", None, None, 0.0), known=known)
     if not refs or refs_sha256(refs) != known.refs_sha256:
         return None
-    return _unchanged_entry(listed, known, refs)
+    return GitData(listed, _unchanged_entry(listed, known, refs), refs, known=known)
+
+
+def are_stored(known: Entry, services: Services) -> bool:
+    """Return whether S3 holds the bundle, and the list of LFS objects, that today's entry would refer to."""
+    lists = [known.lfs.list] if known.lfs else []
+    return all(_is_stored(stored, services) for stored in (known.object, *lists) if stored)
+
+
+def _lacks_lfs(known: Entry, services: Services) -> bool:
+    """Return whether the last backup did not look for LFS objects, and this one is to."""
+    refused = any(refusal.content == "lfs" for refusal in known.not_read)
+    return "lfs" in services.content.wanted and known.lfs is None and not refused
 
 
 def _served_refs(repository: Repository, github: GitHub, log: FilteringBoundLogger) -> Refs | None:
@@ -45,12 +61,12 @@ def _served_refs(repository: Repository, github: GitHub, log: FilteringBoundLogg
         return None
 
 
-def _is_stored(stored: StoredObject, archive: Archive, log: FilteringBoundLogger) -> bool:
-    """Return whether S3 holds the bundle that the last manifest names."""
+def _is_stored(stored: StoredObject, services: Services) -> bool:
+    """Return whether S3 holds an object that the last manifest names."""
     try:
-        archive.check(stored)
+        services.archive.check(stored)
     except ArchiveError as error:
-        log.warning("last bundle not usable, cloning", error=str(error))
+        services.context.log.warning("last bundle not usable, cloning", error=str(error))
         return False
     return True
 

@@ -43,3 +43,8 @@ def clone_mirror(
 def local_refs(git: Git, path: Path) -> Refs:
     """Return the refs of a repository on this disk, without HEAD. Raises GitError."""
     return parse_refs(git.run(f"--git-dir={path}", "for-each-ref", "--format=%(objectname) %(refname)"))
+
+
+def head_branch(git: Git, path: Path) -> str:
+    """Return the branch that HEAD points at. Raises GitError."""
+    return git.run(f"--git-dir={path}", "symbolic-ref", "--short", "HEAD").decode(errors="replace").strip()

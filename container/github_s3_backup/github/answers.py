@@ -30,6 +30,7 @@ def read_repository(answer: Any, installation_id: int) -> Repository:
             default_branch=printable(_text(answer.get("default_branch") or "main")),
             size_kb=max(0, int(answer.get("size") or 0)),
             installation_id=installation_id,
+            has_wiki=bool(answer.get("has_wiki", False)),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"GitHub's answer is not a repository: {type(error).__name__} {error}"

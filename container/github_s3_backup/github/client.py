@@ -1,7 +1,7 @@
 """GitHub as an App sees it: installations, their repositories, and what its git server serves."""
 
-import base64
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,8 +12,20 @@ from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.refs import Refs
 from github_s3_backup.git.served_refs import parse_served_refs
+from github_s3_backup.github import lfs
 from github_s3_backup.github.answers import InvalidRepositoryError, read_repository
-from github_s3_backup.github.rest import Api, GitHubError, as_documented
+from github_s3_backup.github.lfs import LfsAnswer
+from github_s3_backup.github.links import Downloader, Link
+from github_s3_backup.github.releases import Releases, read_releases
+from github_s3_backup.github.rest import (
+    API_VERSION,
+    NOT_MODIFIED,
+    USER_AGENT,
+    Api,
+    GitHubError,
+    as_documented,
+    basic_authorization,
+)
 from github_s3_backup.github.tokens import App, Token, TokenError, TokenManager
 from github_s3_backup.redaction import Redactor, printable
 from github_s3_backup.repository import Repository
@@ -72,6 +84,7 @@ class GitHub:
     ) -> None:
         self._app, self._redactor, self._stop, self._log = app, redactor, stop, log
         self._api = Api(app.api_url, session, stop, log)
+        self.downloader = Downloader(session, stop, log)
         self._managers: dict[int, TokenManager] = {}
         self._lock = threading.Lock()
 
@@ -166,11 +179,49 @@ class GitHub:
         """
         send = self._api.send_once if once else self._api.send
         url = f"{self.clone_url(repository)}/info/refs?service=git-upload-pack"
-        basic = "Basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()
-        answer = send("GET", url, lambda: basic, headers=GIT_HEADERS)
+        answer = send("GET", url, lambda: basic_authorization(token), headers=GIT_HEADERS)
         if urlsplit(answer.url).path != urlsplit(url).path:
             raise GitHubError(f"GitHub redirects {urlsplit(url).path} to {answer.url}", answer.status_code)
         return parse_served_refs(answer.headers.get("Content-Type", "no type"), answer.content)
+
+    # -- what is beside git ----------------------------------------------------------------------
+
+    def lfs_links(self, repository: Repository, objects: Mapping[str, int]) -> dict[str, LfsAnswer]:
+        """Return where to download LFS objects (sizes in bytes, by OID), as many as fit in one batch.
+
+        Raises GitHubError.
+        """
+        url = self.clone_url(repository)
+        tokens = self.tokens(repository.installation_id)
+        return tokens.with_token(lambda token: lfs.ask(self._api, url, token, "download", objects))
+
+    def releases(self, repository: Repository, etag: str | None) -> Releases | None:
+        """Return a repository's releases, None where nothing changed since the answer with this ETag.
+
+        Raises GitHubError.
+        """
+        url = f"{self._repository_url(repository)}/releases?per_page={PAGE_SIZE}"
+        headers = {"If-None-Match": etag} if etag else {}
+        first = self._get(url, repository.installation_id, headers=headers)
+        if first.status_code == NOT_MODIFIED:
+            return None
+        get = lambda page: first if page == url else self._get(page, repository.installation_id)  # noqa: E731
+        with as_documented(url):
+            return read_releases(list(self._api.pages(url, get)), first.headers.get("ETag"))
+
+    def release_file_link(self, repository: Repository, number: int) -> Link:
+        """Return where to download a release's file, by the file's id. Raises TokenError."""
+        token = self.tokens(repository.installation_id).token()
+        headers = {
+            "Accept": "application/octet-stream",
+            "Authorization": f"Bearer {token}",
+            "User-Agent": USER_AGENT,
+            "X-GitHub-Api-Version": API_VERSION,
+        }
+        return Link(f"{self._repository_url(repository)}/releases/assets/{number}", headers)
+
+    def _repository_url(self, repository: Repository) -> str:
+        return f"{self._api.url}/repos/{repository.full_name}"
 
     # -- authorization ---------------------------------------------------------------------------
 
@@ -185,7 +236,7 @@ class GitHub:
             hint = HINTS[error.status].format(variables=self._app.variables, permissions=wanted)
             raise GitHubError(f"{error} ({hint})", error.status) from None
 
-    def _get(self, url: str, installation_id: int) -> requests.Response:
+    def _get(self, url: str, installation_id: int, **options: Any) -> requests.Response:
         """Get with the installation's token."""
         tokens = self.tokens(installation_id)
-        return tokens.with_token(lambda token: self._api.send("GET", url, lambda: f"Bearer {token}"))
+        return tokens.with_token(lambda token: self._api.send("GET", url, lambda: f"Bearer {token}", **options))

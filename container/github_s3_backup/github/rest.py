@@ -3,6 +3,7 @@
 https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api
 """
 
+import base64
 import contextlib
 import io
 import time
@@ -23,12 +24,14 @@ API_ATTEMPTS = 6
 TIMEOUT = (10, 60)  # seconds to connect, seconds between two bytes
 ANSWER_SECONDS = 120  # for a whole answer: a server that sends a byte now and then never times out otherwise
 BLOCK_SIZE = 64 * 1024
-NO_CONTENT = 204
+NO_CONTENT, NOT_MODIFIED = 204, 304
 MAX_PAGES, MAX_REDIRECTS = 10_000, 5
 # What GitHub's documentation asks for where a secondary rate limit comes without a header. Seconds.
 SECONDARY_LIMIT_WAIT = 60.0
 
-Authorization = Callable[[], str]
+USER_AGENT, API_VERSION = f"terraform-aws-github-backup/{TOOL_VERSION}", "2022-11-28"
+
+Authorization = Callable[[], str | None]
 
 
 class GitHubError(RetryableError):
@@ -89,19 +92,19 @@ class Api:
         headers = {
             "Accept": "application/vnd.github+json",
             "Authorization": authorization(),
-            "User-Agent": f"terraform-aws-github-backup/{TOOL_VERSION}",
-            "X-GitHub-Api-Version": "2022-11-28",
+            "User-Agent": USER_AGENT,
+            "X-GitHub-Api-Version": API_VERSION,
         } | options.pop("headers", {})
         request = f"{method} {urlsplit(url).path}"
         try:
             answer = self._follow_redirects(method, url, headers, options)
         except (requests.RequestException, OSError) as error:
-            fault = GitHubError(f"{self.url} can't be reached ({request}): {_root_cause(error)}")
+            fault = GitHubError(f"{self.url} can't be reached ({request}): {root_cause(error)}")
             fault.permanent = False
             raise fault from None
-        if answer.status_code >= 300:
+        if answer.status_code >= 300 and answer.status_code != NOT_MODIFIED:
             raise _refusal(answer, request)
-        if url.startswith(self.url) and answer.status_code != NO_CONTENT:
+        if url.startswith(self.url) and answer.status_code not in (NO_CONTENT, NOT_MODIFIED):
             _require_json(answer, request)
         return answer
 
@@ -126,6 +129,11 @@ class Api:
                 break
             url = target
         return answer
+
+
+def basic_authorization(token: str) -> str:
+    """Return the Authorization header with which GitHub's git and LFS servers take a token."""
+    return "Basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()
 
 
 def new_session(ca_file: str | None, connections: int) -> requests.Session:
@@ -175,7 +183,7 @@ def _require_json(answer: requests.Response, request: str) -> None:
         raise fault from None
 
 
-def _root_cause(error: BaseException) -> str:
+def root_cause(error: BaseException) -> str:
     """Return the innermost reason of a failed request: the outer ones repeat it in Python's words."""
     reason = error
     while (inner := getattr(reason, "reason", None) or (reason.args and reason.args[0])) and isinstance(

@@ -3,21 +3,25 @@
 An object is written once, and later runs refer to it. Only `manifest.json` is ever written twice.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from structlog.typing import FilteringBoundLogger
-
-from github_s3_backup.capacity import UPLOAD_BUFFERS, Capacity, Reservation
 from github_s3_backup.manifest import Manifest, ManifestError, parse_manifest
-from github_s3_backup.repository import Repository
 from github_s3_backup.s3.errors import ABSENT, KEY_TAKEN, S3_ERRORS, error_code, explain
-from github_s3_backup.s3.keys import bundle_key, day_manifest_key, run_key
-from github_s3_backup.s3.upload import KeyTakenError, Source, Uploader, UploadError, to_base64, version_parameter
-from github_s3_backup.stop import Stop
+from github_s3_backup.s3.keys import BUNDLE, day_manifest_key, repository_key, run_key
+from github_s3_backup.s3.upload import (
+    BytesSource,
+    KeyTakenError,
+    Source,
+    Uploader,
+    UploadError,
+    to_base64,
+    version_parameter,
+)
 from github_s3_backup.stored_object import StoredObject
 
 if TYPE_CHECKING:
@@ -41,13 +45,11 @@ class Archive:
         bucket: str,
         prefix: str,
         started_at: datetime,
-        stop: Stop,
-        log: FilteringBoundLogger,
+        uploader: Uploader,
     ) -> None:
-        self._client, self._bucket = client, bucket
+        self._client, self._bucket, self._uploader = client, bucket, uploader
         self._prefix, self._date, self._time = prefix, f"{started_at:%Y-%m-%d}", f"{started_at:%H%M%S}Z"
         self._overdue: set[str] = set()
-        self._uploader = Uploader(client, bucket, Capacity(Reservation(0, UPLOAD_BUFFERS), stop), stop, log)
 
     def url(self, key: str) -> str:
         return f"s3://{self._bucket}/{key}"
@@ -69,24 +71,41 @@ class Archive:
         except UploadError as error:
             raise ArchiveError(f"{self.url(self._prefix)} accepts no objects: {error}") from None
 
-    # -- bundles ---------------------------------------------------------------------------------
+    # -- bundles and lists -----------------------------------------------------------------------
 
-    def put_bundle(
-        self, repository: Repository, open_source: Callable[[], AbstractContextManager[Source]]
+    def put_bundle(self, full_name: str, open_source: Callable[[], AbstractContextManager[Source]]) -> StoredObject:
+        """Upload a bundle. Raises UploadError with S3's own words, and what reading the source raises."""
+        return self._put(full_name, BUNDLE, open_source)
+
+    def put_list(self, full_name: str, suffix: str, body: bytes) -> StoredObject:
+        """Upload a list that belongs to a bundle. Raises UploadError."""
+        return self._put(full_name, suffix, lambda: contextlib.nullcontext(BytesSource(body)))
+
+    def _put(
+        self, full_name: str, suffix: str, open_source: Callable[[], AbstractContextManager[Source]]
     ) -> StoredObject:
-        """Upload a bundle to the day's key of the repository, or where that is taken to one with the run's time.
-
-        Raises UploadError with S3's own words, and what reading the source raises.
-        """
-        key = bundle_key(self._prefix, self._date, repository.full_name)
+        """Upload to the day's key of the repository, or where that is taken to one with the run's time."""
+        key = repository_key(self._prefix, self._date, full_name, suffix)
         if not self._exists(key):
             try:
                 with open_source() as source:
                     return self._uploader.put(key, source)
             except KeyTakenError:  # by a run beside this one
                 pass
+        key = repository_key(self._prefix, self._date, full_name, suffix, self._time)
         with open_source() as source:
-            return self._uploader.put(bundle_key(self._prefix, self._date, repository.full_name, self._time), source)
+            return self._uploader.put(key, source)
+
+    def read(self, stored: StoredObject) -> bytes:
+        """Return the bytes of an object that a manifest names. Raises ArchiveError."""
+        try:
+            parameters = version_parameter(stored.version_id)
+            body = self._client.get_object(Bucket=self._bucket, Key=stored.key, **parameters)["Body"].read()
+        except S3_ERRORS as error:
+            raise ArchiveError(explain(error, self.url(stored.key))) from None
+        if hashlib.sha256(body).hexdigest() != stored.sha256:
+            raise ArchiveError(f"{self.url(stored.key)}: its SHA-256 does not match the manifest")
+        return body
 
     def _exists(self, key: str) -> bool:
         try:
@@ -180,10 +199,6 @@ class Archive:
         except ManifestError:
             return True
         return (manifest.complete, manifest.started_at) >= (shown.complete, shown.started_at)
-
-    def abort_open_uploads(self) -> None:
-        """Abort what threads that no longer answer have left open."""
-        self._uploader.abort_open_uploads()
 
 
 def _is_overdue(status: str | None, written_at: datetime) -> bool:

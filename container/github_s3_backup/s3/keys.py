@@ -1,4 +1,6 @@
-"""Where things are in the bucket: keys under a prefix, by UTC day."""
+"""Where things are in the bucket: keys under a prefix, by UTC day; what is stored once by its content, beside it."""
+
+BUNDLE, LFS_LIST, RELEASE_LIST = ".bundle", ".lfs.json", ".releases.json"
 
 
 def run_key(prefix: str, date: str, run_id: str) -> str:
@@ -16,6 +18,26 @@ def day_manifest_key(prefix: str, date: str) -> str:
     return f"{prefix}/{date}/manifest.json"
 
 
+def repository_key(prefix: str, date: str, full_name: str, suffix: str, time: str | None = None) -> str:
+    """Return the key of a repository's bundle or list; with `time` (HHMMSSZ) that of a later run on the same day."""
+    return f"{prefix}/{date}/{full_name}{f'.{time}' if time else ''}{suffix}"
+
+
 def bundle_key(prefix: str, date: str, full_name: str, time: str | None = None) -> str:
-    """Return the key of a bundle; with `time` (HHMMSSZ) that of a later run on the same day."""
-    return f"{prefix}/{date}/{full_name}{f'.{time}' if time else ''}.bundle"
+    """Return the key of a bundle."""
+    return repository_key(prefix, date, full_name, BUNDLE, time)
+
+
+def content_key(root: str, owner: str, oid: str, date: str | None = None) -> str:
+    """Return the key of a file that is stored by its content; with `date` that of the same bytes, written again."""
+    return f"{root}/{owner}/{oid[:2]}/{oid}{f'.{date}' if date else ''}"
+
+
+def lfs_root(prefix: str) -> str:
+    """Return what the keys of all LFS objects begin with."""
+    return f"{prefix}-lfs"
+
+
+def releases_root(prefix: str) -> str:
+    """Return what the keys of all releases' files begin with."""
+    return f"{prefix}-releases"

@@ -50,6 +50,21 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[bytes]: ...
 
 
+class BytesSource:
+    """Something small that is in memory already."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body, self.size = body, len(body)
+        self.estimate = self.size
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self._body).hexdigest()
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._body
+
+
 class Part(io.BytesIO):
     """One part of an upload, in memory. Reading it raises Stopped when the run is stopped."""
 
@@ -94,6 +109,8 @@ class Uploader:
         self._stop, self._log, self._min_part_size = stop, log, part_size
         self._lock = threading.Lock()
         self._open_uploads: dict[str, str] = {}
+        # What was uploaded by this run.
+        self.bytes_uploaded = 0
 
     def put(self, key: str, source: Source) -> StoredObject:
         """Upload an object as it is read, unless there is one under this key.
@@ -102,6 +119,12 @@ class Uploader:
         read: an error until then, here or in `source`, leaves no object. Raises KeyTakenError, UploadError, and what
         reading the source raises.
         """
+        stored = self._put(key, source)
+        with self._lock:
+            self.bytes_uploaded += stored.size_bytes
+        return stored
+
+    def _put(self, key: str, source: Source) -> StoredObject:
         part_size = self.part_size(source.estimate)
         memory = min(source.estimate, (PARTS_AT_ONCE + 1) * part_size)
         needs = Reservation(0, min(memory, self._buffers.total.memory))

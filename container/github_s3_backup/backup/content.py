@@ -1,0 +1,93 @@
+"""What a repository has beside its git data: LFS objects, releases, and the wiki. Each part may fail by itself."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from github_s3_backup.backup.errors import EXPECTED_ERRORS, ContentError, IncompleteError
+from github_s3_backup.backup.git_data import GitData
+from github_s3_backup.backup.lfs import back_up_lfs
+from github_s3_backup.backup.releases import back_up_releases
+from github_s3_backup.backup.services import Services
+from github_s3_backup.backup.stages import StageError, stage
+from github_s3_backup.backup.wiki import back_up_wiki
+from github_s3_backup.content import Kind, NotRead
+from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.github.tokens import TokenError
+from github_s3_backup.manifest import Entry, Stage
+from github_s3_backup.repository import Repository
+from github_s3_backup.s3.archive import ArchiveError
+from github_s3_backup.s3.upload import UploadError
+
+BackUpPart = Callable[[GitData, Entry | None, Services], Any]
+
+PARTS: Mapping[Kind, BackUpPart] = MappingProxyType(
+    {"lfs": back_up_lfs, "releases": back_up_releases, "wiki": back_up_wiki}
+)
+TITLES: Mapping[Kind, str] = MappingProxyType({"lfs": "Git LFS", "releases": "releases", "wiki": "wiki"})
+S3_STAGES: Mapping[type[Exception], Stage] = MappingProxyType({UploadError: "upload", ArchiveError: "upload"})
+# What GitHub answers where the App may not read something, or the server does not offer it.
+NOT_READABLE = (403, 404, 501)
+
+
+class ContentBackup:
+    """Adds the parts to one repository's entry. `entry`: what is stored so far, also where a part fails."""
+
+    def __init__(self, listed: Repository, services: Services) -> None:
+        self.entry: Entry | None = None
+        self._services = services
+        last = services.last_backup
+        # What is stored already need not be stored again, even where the repository failed as a whole.
+        self._known = last.partial(listed.id) or last.entry(listed.id)
+
+    def add_to(self, data: GitData) -> Entry:
+        """Return the entry with all parts. Raises StageError if one failed, after all of them were tried."""
+        self.entry = data.entry
+        if data.entry.status == "gone":
+            return self.entry
+        failed: dict[Kind, StageError] = {}
+        for kind, back_up in PARTS.items():
+            try:
+                if kind in self._services.content.wanted:
+                    self._add(kind, back_up, data)
+            except StageError as error:
+                if not isinstance(error.cause, EXPECTED_ERRORS):
+                    raise
+                failed[kind] = error
+        if failed:
+            words = "; ".join(f"{TITLES[kind]}: {error}" for kind, error in failed.items())
+            raise StageError(next(iter(failed.values())).stage, ContentError(words))
+        return self.entry
+
+    def _add(self, kind: Kind, back_up: BackUpPart, data: GitData) -> None:
+        """Add one part to the entry. Raises StageError."""
+        try:
+            with stage("clone", S3_STAGES):
+                self._change(**{kind: back_up(data, self._known, self._services)})
+        except StageError as error:
+            if isinstance(error.cause, IncompleteError):
+                self._change(**{kind: error.cause.summary})
+                raise StageError(error.cause.stage, error.cause) from None
+            if not _is_refusal(error.cause) or self._had(kind):
+                raise
+            words = self._services.context.redactor.clean(str(error))
+            self._services.context.log.warning("content not readable", content=kind, error=words)
+            self._change(not_read=(*self.entry.not_read, NotRead(content=kind, error=words)) if self.entry else ())
+
+    def _change(self, **fields: Any) -> None:
+        assert self.entry
+        self.entry = msgspec.structs.replace(self.entry, **fields)
+
+    def _had(self, kind: Kind) -> bool:
+        """Return whether the last backup holds something of this part."""
+        known = self._known
+        if known is None:
+            return False
+        lists = {"lfs": known.lfs and known.lfs.list, "releases": known.releases and known.releases.list}
+        return bool({"wiki": known.wiki, **lists}[kind])
+
+
+def _is_refusal(error: Exception) -> bool:
+    return isinstance(error, GitHubError) and not isinstance(error, TokenError) and error.status in NOT_READABLE

@@ -1,0 +1,57 @@
+"""The wiki of a repository: a repository of its own, which exists only once somebody has written its first page."""
+
+from github_s3_backup.backup.git_data import GitData
+from github_s3_backup.backup.services import Services
+from github_s3_backup.backup.store import store
+from github_s3_backup.backup.unchanged import are_stored, unchanged_data
+from github_s3_backup.git.refs import Refs
+from github_s3_backup.git.served_refs import ServedRefsError
+from github_s3_backup.github.client import RepositoryGoneError
+from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.github.tokens import TokenError
+from github_s3_backup.manifest import Entry
+from github_s3_backup.repository import Repository
+
+
+def back_up_wiki(data: GitData, last: Entry | None, services: Services) -> Entry | None:
+    """Return the wiki's entry, None where there is none. Raises StageError, and GitHubError where it can't be read."""
+    known = last.wiki if last else None
+    if not data.repository.has_wiki:
+        _log_gone(known, services)
+        return None
+    wiki = data.repository.wiki
+    if known:
+        wiki = wiki.with_default_branch(known.default_branch)
+    try:
+        refs = _served_refs(wiki, services)
+        unchanged = _unchanged(wiki, known, refs, services) if refs is not None else None
+        return (unchanged or store(wiki, known.size_bytes if known else 0, services)).entry
+    except RepositoryGoneError:
+        pass
+    except GitHubError as error:
+        if error.status != 404 or isinstance(error, TokenError):
+            raise
+    _log_gone(known, services)
+    return None
+
+
+def _served_refs(wiki: Repository, services: Services) -> Refs | None:
+    """Return the refs that GitHub serves of the wiki, None where its answer tells nothing. Raises GitHubError."""
+    github = services.github
+    tokens = github.tokens(wiki.installation_id)
+    try:
+        return tokens.with_token(lambda token: github.served_refs(wiki, token))
+    except ServedRefsError as error:
+        services.context.log.warning("refs not available, cloning", error=str(error))
+        return None
+
+
+def _unchanged(wiki: Repository, known: Entry | None, refs: Refs, services: Services) -> GitData | None:
+    if known is None or services.last_backup.must_be_cloned(known) or not are_stored(known, services):
+        return None
+    return unchanged_data(wiki, known, refs)
+
+
+def _log_gone(known: Entry | None, services: Services) -> None:
+    if known:
+        services.context.log.warning("wiki is gone", last_backup=known.s3_key)

@@ -1,0 +1,85 @@
+"""The embedded GitHub's first port: the REST API, git and Git LFS."""
+
+import contextlib
+import json
+import re
+from contextlib import AbstractContextManager
+from urllib.parse import parse_qs, urlsplit
+
+from embedded import github_json, github_lfs
+from embedded.git_http import request_body, serve_git
+from embedded.github_access import Denied, Place, enter, push_of
+from embedded.github_answer import Answer, refusal
+from embedded.github_http import Fault, Handler
+
+API = "/api/v3"
+UPLOADS = "/api/uploads"
+GIT_PATH = re.compile(r"/([^/]+)/([^/]+)\.git/(info/refs|git-upload-pack|git-receive-pack|HEAD|objects/.*)")
+LFS_PATH = re.compile(r"/([^/]+)/([^/]+)\.git/info/lfs/(.*)")
+
+
+class GitHubHandler(Handler):
+    """One request to the API, to git or to Git LFS."""
+
+    def waiting(self) -> AbstractContextManager[None]:
+        is_git = GIT_PATH.fullmatch(urlsplit(self.path).path)
+        return self.fake.counting() if is_git else contextlib.nullcontext()
+
+    def serve(self, fault: Fault | None) -> None:
+        parts = urlsplit(self.path)
+        if parts.path.startswith(API + "/"):
+            self.read_json()
+            path = parts.path.removeprefix(API)
+            answer = self.fake.answer(self.command, path, parse_qs(parts.query), self.headers, self.body)
+            self.answer(refusal("", fault.status, fault.message) if fault and fault.after_all else answer)
+        elif match := LFS_PATH.fullmatch(parts.path):
+            self.lfs(match[1], match[2], match[3], fault)
+        elif match := GIT_PATH.fullmatch(parts.path):
+            self.git(match[1], match[2], match[3], parts.query, fault.cut_after if fault else None)
+        else:
+            self.answer(refusal("", 404, "Not Found"))
+
+    def refuse(self, status: int, words: str, headers: dict[str, str]) -> None:
+        if LFS_PATH.fullmatch(urlsplit(self.path).path):
+            self.answer(github_lfs.refusal(status, words, headers))
+        else:
+            self.answer(Answer("", status, github_json.error(status, words), headers))
+
+    def read_json(self) -> None:
+        content = b"".join(request_body(self))
+        self.body = json.loads(content) if content else None
+
+    def lfs(self, owner: str, name: str, rest: str, fault: Fault | None) -> None:
+        self.read_json()
+        answer = github_lfs.answer(self.fake, (self.command, rest), owner, name, self.headers, self.body)
+        if fault and fault.after_all:
+            self.refuse_as(fault)
+        else:
+            self.answer(answer)
+
+    def git(self, owner: str, name: str, rest: str, query: str, cut_after: int | None) -> None:
+        pushing = "git-receive-pack" in (rest, query.removeprefix("service="))
+        place: Place | Denied = Denied(404, "Not Found")  # https://github.com/jelmer/dulwich/issues/562
+        if self.headers.get("User-Agent", "").startswith("git/"):
+            place = enter(self.fake, owner, name, self.headers, pushing)
+        if isinstance(place, Denied):
+            self.skip_body()
+            headers = {"WWW-Authenticate": 'Basic realm="GitHub"'} if place.status == 401 else {}
+            self.text(place.status, place.words, headers)
+        # A push to a former name goes through (docs.github.com "Renaming a repository").
+        elif place.full_name.lower() != f"{owner}/{name}".lower() and not pushing:
+            self.text(301, "Moved", {"Location": f"{self.fake.server_url}/{place.full_name}.git/{rest}?{query}"})
+        else:
+            self.record(200)
+            push = push_of(self.fake, place, self.headers) if pushing else None
+            serve_git(self, place.path, rest, query, cut_after, push)
+
+    def answer(self, answer: Answer) -> None:
+        self.fake.on_answer(self.command, answer.template, answer.status, answer.body)
+        headers = {"Content-Type": "application/json; charset=utf-8"} | answer.headers
+        self.send(answer.status, b"" if answer.body is None else json.dumps(answer.body).encode(), headers)
+
+    def text(self, status: int, words: str, headers: dict[str, str]) -> None:
+        # Said, as otherwise the client may take the connection once more while it is being closed.
+        self.send(status, words.encode(), {"Content-Type": "text/plain", "Connection": "close"} | headers)
+        self.close_connection = True
