@@ -76,8 +76,10 @@ FILES = {name: write(oid(number), number) for number, (name, write) in enumerate
 
 
 def mirror_of(folder: Path, fill: Callable[[Stream], object], object_format: str = "sha1") -> Path:
-    recipe = Recipe("mirror", lambda stream: fill(stream) and None, object_format=object_format)
-    return make_repository(folder / "git", recipe)
+    def fill_it(stream: Stream) -> None:
+        fill(stream)
+
+    return make_repository(folder / "git", Recipe("mirror", fill_it, object_format=object_format))
 
 
 def found(folder: Path, github: FakeGitHub, mirror: Path) -> dict[str, int]:

@@ -47,9 +47,11 @@ class ContentSource:
         self._hash = hashlib.sha256()
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the bytes in blocks. After the last one, raise WrongContentError if they are others."""
+        """Yield the bytes in blocks. Raises WrongContentError, after the last one at the latest, if they are others."""
         for block in self._blocks:
             self.size += len(block)
+            if self.size > self._expected:  # at once: it may have no end
+                raise WrongContentError(f"more than {self._expected} bytes arrived")
             self._hash.update(block)
             yield block
         if self.size != self._expected:
