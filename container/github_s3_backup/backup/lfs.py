@@ -111,7 +111,7 @@ class _LfsBackup:
             return self._lost(oid, None, error)
         except UploadError as error:
             return self._lost(oid, "upload", error)
-        except (LinkError, WrongContentError, GitHubError) as error:
+        except (LinkError, GitHubError) as error:
             return self._lost(oid, "clone", error)
 
     def _lost(self, oid: str, stage: Stage | None, error: Exception) -> "_Lost":
