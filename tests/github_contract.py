@@ -42,7 +42,7 @@ def _lfs_schema(kind: str) -> Any:
 
 def _response_schema(method: str, template: str, status: int) -> Any:
     if "/info/lfs/" in template:
-        return _lfs_schema("response") if status == 200 else LFS_ERROR
+        return _lfs_schema("response") if status == 200 and template == LFS_BATCH else LFS_ERROR
     if status == 304:  # which the description leaves out of most paths
         return NO_BODY
     operation = DESCRIPTION["paths"].get(template, {}).get(method.lower(), {"responses": {}})

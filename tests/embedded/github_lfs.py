@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/vnd.git-lfs+json"
 BATCH = "/{owner}/{repo}.git/info/lfs/objects/batch"
+VERIFY = "/{owner}/{repo}.git/info/lfs/verify"
 MOST_OBJECTS = 100
 OID = re.compile(r"[0-9a-f]{64}")
 
@@ -76,6 +77,21 @@ class LfsStore:
         """Return the file that git holds in place of an object."""
         return pointer(oid, self.size(oid) or 0)
 
+    def receive(self, oid: str, blocks: Iterable[bytes]) -> str | None:
+        """Take an upload, which counts once it is verified. Return what is wrong with it, None where nothing is."""
+        found = self._keep(blocks)
+        self.path(found).rename(self.folder / f"{found}.incoming")
+        if found != oid:
+            return "The Content-SHA256 you specified did not match what we received."
+        return None
+
+    def verify(self, oid: str, size: int) -> bool:
+        """Let an upload count. Return False where there is none of that size."""
+        incoming = self.folder / f"{oid}.incoming"
+        if incoming.exists() and incoming.stat().st_size == size:
+            incoming.rename(self.path(oid))
+        return self.size(oid) == size
+
     def _keep(self, blocks: Iterable[bytes], oid: str | None = None) -> str:
         """Keep a content under its SHA-256; where an oid is expected, only if it is that one."""
         digest = hashlib.sha256()
@@ -105,6 +121,8 @@ def refusal(status: int, message: str, headers: dict[str, str] | None = None) ->
 
 def answer(fake: "FakeGitHub", asked: tuple[str, str], owner: str, name: str, headers: Message, body: Any) -> Answer:
     """Answer a request below `info/lfs/`: `asked` is its method and the rest of its path."""
+    if asked == ("POST", "verify"):
+        return _verify(fake, owner, name, headers, body)
     if asked != ("POST", "objects/batch"):
         return refusal(404, "Not Found")
     fake.on_request("POST", BATCH, body)
@@ -123,11 +141,12 @@ def _challenge(status: int) -> dict[str, str]:
 
 def _batch(fake: "FakeGitHub", place: Place, body: dict[str, Any]) -> Answer:
     objects = body.get("objects") or []
-    if body.get("operation") != "download" or not objects:
+    prepare = {"download": _download, "upload": _upload}.get(str(body.get("operation")))
+    if prepare is None or not objects:
         return refusal(422, "operation and objects are needed")
     if len(objects) > MOST_OBJECTS:
         return refusal(413, f"More than {MOST_OBJECTS} objects in one request")
-    answers = [_download(fake, place, item["oid"], item["size"]) for item in objects]
+    answers = [prepare(fake, place, item["oid"], item["size"]) for item in objects]
     return Answer(BATCH, 200, {"transfer": "basic", "objects": answers}, {"Content-Type": MEDIA_TYPE})
 
 
@@ -142,6 +161,40 @@ def _download(fake: "FakeGitHub", place: Place, oid: str, size: int) -> dict[str
         return _object_error(oid, size, 422, "Object has another size")
     link = fake.files.give(f"/lfs/{place.repository.id}/{oid}", store.path(oid))
     return {"oid": oid, "size": size, "actions": {"download": _action(*link)}}
+
+
+def _upload(fake: "FakeGitHub", place: Place, oid: str, size: int) -> dict[str, Any]:
+    """Return where to put an object and where to say that it is there; nothing where it is there already."""
+    store = place.repository.lfs
+    if oid in store.errors:
+        return _object_error(oid, size, *store.errors[oid])
+    if not OID.fullmatch(oid):
+        return _object_error(oid, size, 422, "Object has no valid oid")
+    if store.size(oid) == size:
+        return {"oid": oid, "size": size}
+    link = fake.files.take(f"/lfs/{place.repository.id}/{oid}", lambda blocks: store.receive(oid, blocks))
+    upload = _action(*link, header={"Content-Type": "application/octet-stream"})
+    credential = f"RemoteAuth {_credential(fake, place.repository.id, oid)}"
+    verify = f"{fake.server_url}/{place.repository.full_name}.git/info/lfs/verify"
+    header = {"Authorization": credential, "Accept": MEDIA_TYPE}
+    actions = {"upload": upload, "verify": _action(verify, link[1], header=header)}
+    return {"oid": oid, "size": size, "actions": actions}
+
+
+def _credential(fake: "FakeGitHub", number: int, oid: str) -> str:
+    """Return what lets its bearer say that an object is there."""
+    return hashlib.sha256(f"{fake.server_url} {number} {oid}".encode()).hexdigest()
+
+
+def _verify(fake: "FakeGitHub", owner: str, name: str, headers: Message, body: Any) -> Answer:
+    """Answer an upload's verify action, whose credential is in the answer to the batch."""
+    repository = fake.find(owner, name)
+    oid, size = str(body["oid"]), int(body["size"])
+    if repository is None or headers.get("Authorization") != f"RemoteAuth {_credential(fake, repository.id, oid)}":
+        return refusal(401, "Bad credentials")
+    if not repository.lfs.verify(oid, size):
+        return refusal(404, "Object does not exist on the server")
+    return Answer(VERIFY, 200, {"message": "ok"}, {"Content-Type": MEDIA_TYPE})
 
 
 def _action(href: str, expires_at: datetime, **about: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from contextlib import AbstractContextManager
 from urllib.parse import parse_qs, urlsplit
 
-from embedded import github_json, github_lfs
+from embedded import github_json, github_lfs, github_releases
 from embedded.git_http import request_body, serve_git
 from embedded.github_access import Denied, Place, enter, push_of
 from embedded.github_answer import Answer, refusal
@@ -31,6 +31,12 @@ class GitHubHandler(Handler):
             self.read_json()
             path = parts.path.removeprefix(API)
             answer = self.fake.answer(self.command, path, parse_qs(parts.query), self.headers, self.body)
+            self.answer(refusal("", fault.status, fault.message) if fault and fault.after_all else answer)
+        elif parts.path.startswith(UPLOADS + "/") and self.command == "POST":
+            content = b"".join(request_body(self))
+            token = self.fake.token(self.headers.get("Authorization", "").removeprefix("Bearer "))
+            path, query = parts.path.removeprefix(UPLOADS), parse_qs(parts.query)
+            answer = github_releases.answer_upload(self.fake, token, path, query, self.headers, content)
             self.answer(refusal("", fault.status, fault.message) if fault and fault.after_all else answer)
         elif match := LFS_PATH.fullmatch(parts.path):
             self.lfs(match[1], match[2], match[3], fault)
