@@ -18,8 +18,8 @@ DAYS_A_MONTH, HOURS_A_MONTH = 30, 730
 # Of the lifecycle rule: the most that full_backup_days may be, a margin, and the days for which S3 keeps what expired
 # or was replaced.
 MAX_FULL_BACKUP_DAYS, MARGIN_DAYS, UNDO_DAYS = 90, 1, 7
-# LFS objects and release files: the most days by which a manifest names older ones, and the days after which one that is
-# still in use is written again, which is noticed on the day of the full backup.
+# LFS objects and release files: the most days by which one is older than a manifest that names it, and the days after
+# which one that is still in use is written again, which is noticed on the day of the full backup.
 MAX_CONTENT_DAYS, WRITTEN_AGAIN_DAYS = 365, 275
 PART_MB = 16.8  # an upload's parts
 ENTRY_BYTES = 870  # of one repository in a manifest
@@ -90,8 +90,8 @@ class Costs:
 
     @property
     def total(self) -> float:
-        parts = (self.storage, self.content, self.manifests, self.requests, self.transfer, self.task, self.logs, self.monitoring)
-        return sum(parts)
+        stored = self.storage + self.content + self.manifests
+        return stored + self.requests + self.transfer + self.task + self.logs + self.monitoring
 
 
 def a_day(given: argparse.Namespace) -> Day:
@@ -132,7 +132,7 @@ def costs(given: argparse.Namespace) -> Costs:
 
 
 def content_per_day(given: argparse.Namespace) -> float:
-    """Return the GB of LFS objects and release files that a day writes: new ones, and old ones that are still in use."""
+    """Return the GB of LFS objects and release files that a day writes: new ones, and old ones still in use."""
     again = given.content_gigabytes / (WRITTEN_AGAIN_DAYS + given.full_backup_days / 2)
     return float(given.content_gigabytes * given.content_growth / DAYS_A_MONTH + again)
 
