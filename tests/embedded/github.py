@@ -162,6 +162,10 @@ class FakeGitHub:
         self.repositories[repository.id] = repository
         return repository
 
+    def next_number(self) -> int:
+        """Return an id that nothing else has."""
+        return 900_000 + next(self._numbers)
+
     def expire_links(self) -> None:
         """Make every link that was given so far too old."""
         self.files.expire_links()
