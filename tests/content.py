@@ -55,7 +55,7 @@ def add(world: World, name: str, fill: Any, **about: Any) -> FakeRepository:
 
 def push(path: Path, files: dict[str, bytes], ref: str = "refs/heads/main") -> None:
     """Commit files on top of a ref of a git directory, as somebody who pushes."""
-    lines = [f"commit {ref}\ncommitter A <a@b.c> 1700000000 +0000\ndata 4\npush\nfrom {ref}^0\n".encode()]
+    lines = [f"commit {ref}\ncommitter A <a@b.c> 1700000000 +0000\ndata 4\npush\nfrom {ref}^0".encode()]
     lines += [f"M 100644 inline {name}\ndata {len(content)}\n".encode() + content for name, content in files.items()]
     git(f"--git-dir={path}", "fast-import", "--quiet", stdin=b"\n".join(lines) + b"\n")
 
