@@ -55,6 +55,10 @@ class RepositoryGoneError(Exception):
     """The repository is no longer there: a look-up by its id finds nothing."""
 
 
+class RenamedError(GitHubError):
+    """GitHub redirects to the repository's new name."""
+
+
 @dataclass(frozen=True)
 class Installation:
     """One account in which the App is installed. `owner` is '?' where GitHub was not asked for it."""
@@ -181,7 +185,7 @@ class GitHub:
         url = f"{self.clone_url(repository)}/info/refs?service=git-upload-pack"
         answer = send("GET", url, lambda: basic_authorization(token), headers=GIT_HEADERS)
         if urlsplit(answer.url).path != urlsplit(url).path:
-            raise GitHubError(f"GitHub redirects {urlsplit(url).path} to {answer.url}", answer.status_code)
+            raise RenamedError(f"GitHub redirects {urlsplit(url).path} to {answer.url}", answer.status_code)
         return parse_served_refs(answer.headers.get("Content-Type", "no type"), answer.content)
 
     # -- what is beside git ----------------------------------------------------------------------
