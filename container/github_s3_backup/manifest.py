@@ -337,7 +337,7 @@ def _is_valid(document: Any, kind: type) -> bool:
 def _printable(failure: dict[str, Any]) -> dict[str, Any]:
     """Return a failure that can be shown, without what is broken in it."""
     shown = {key: printable(text) if isinstance(text, str) else text for key, text in failure.items()}
-    partial = shown.get("partial")
+    partial: Any = shown.get("partial")
     is_good = _is_valid(partial, Entry) and partial["id"] == shown.get("id")
     return {"id": None} | shown | {"partial": partial if is_good else None}
 
