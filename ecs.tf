@@ -54,8 +54,11 @@ locals {
     BACKUP_CONCURRENCY         = coalesce(var.concurrency, local.default_concurrency)
     BACKUP_EXCLUDE             = length(var.repositories.exclude) == 0 ? null : join(",", var.repositories.exclude)
     BACKUP_INCLUDE             = join(",", var.repositories.include) == "*" ? null : join(",", var.repositories.include)
+    BACKUP_LFS                 = var.backup_content.lfs
+    BACKUP_RELEASES            = var.backup_content.releases
     BACKUP_SKIP_ARCHIVED       = var.repositories.skip_archived ? "true" : null
     BACKUP_SKIP_FORKS          = var.repositories.skip_forks ? "true" : null
+    BACKUP_WIKIS               = var.backup_content.wikis
     FULL_BACKUP_DAYS           = var.full_backup_days
     GITHUB_API_URL             = var.github_urls.api
     GITHUB_APP_ID              = var.github_app_id

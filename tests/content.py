@@ -60,10 +60,10 @@ def push(path: Path, files: dict[str, bytes], ref: str = "refs/heads/main") -> N
     git(f"--git-dir={path}", "fast-import", "--quiet", stdin=b"\n".join(lines) + b"\n")
 
 
-def make_wiki(world: World, name: str, pages: dict[str, bytes], branch: str = "master") -> Path:
-    """Make a wiki's git directory."""
+def make_wiki(folder: Path, name: str, pages: dict[str, bytes], branch: str = "master") -> Path:
+    """Make a wiki's git directory below a folder."""
     recipe = Recipe(f"{name}.wiki", lambda stream: _pages(stream, branch, pages), head=f"refs/heads/{branch}")
-    return make_repository(world.folder / "git", recipe)
+    return make_repository(folder, recipe)
 
 
 def _pages(stream: Stream, branch: str, pages: dict[str, bytes]) -> None:

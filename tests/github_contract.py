@@ -11,7 +11,8 @@ FOLDER = Path(__file__).parent / "openapi"
 DESCRIPTION = json.loads((FOLDER / "github.json").read_text())
 BASIC_ERROR = {"$ref": "#/components/schemas/basic-error"}
 NO_BODY = {"type": "null"}
-LFS_BATCH = "/{owner}/{repo}.git/info/lfs/objects/batch"
+LFS = "/{owner}/{repo}.git/info/lfs/"
+LFS_ANSWERS = {LFS + "objects/batch": "batch-response", LFS + "locks/verify": "lock-verify-response"}
 # git-lfs' docs/api/batch.md, "Response Errors"; it has no schema of it.
 LFS_ERROR = {
     "type": "object",
@@ -36,13 +37,15 @@ def _as_json_schema(node: Any) -> Any:
 COMPONENTS = _as_json_schema(DESCRIPTION["components"])
 
 
-def _lfs_schema(kind: str) -> Any:
-    return json.loads((FOLDER / "lfs" / f"http-batch-{kind}-schema.json").read_text())
+def _lfs_schema(name: str) -> Any:
+    return json.loads((FOLDER / "lfs" / f"http-{name}-schema.json").read_text())
 
 
 def _response_schema(method: str, template: str, status: int) -> Any:
-    if "/info/lfs/" in template:
-        return _lfs_schema("response") if status == 200 else LFS_ERROR
+    if template.startswith(LFS):
+        if status != 200:
+            return LFS_ERROR
+        return _lfs_schema(LFS_ANSWERS[template]) if template in LFS_ANSWERS else {"type": "object"}
     if status == 304:  # which the description leaves out of most paths
         return NO_BODY
     operation = DESCRIPTION["paths"].get(template, {}).get(method.lower(), {"responses": {}})
@@ -72,10 +75,10 @@ def problems(method: str, template: str, status: int, body: Any) -> list[str]:
 
 @cache
 def _lfs_request_validator() -> jsonschema_rs.Draft4Validator:
-    return jsonschema_rs.Draft4Validator(_lfs_schema("request"))
+    return jsonschema_rs.Draft4Validator(_lfs_schema("batch-request"))
 
 
 def request_problems(method: str, template: str, body: Any) -> list[str]:
     """Return how a request to Git LFS' API differs from what git-lfs' documents say."""
-    errors = _lfs_request_validator().iter_errors(body) if template == LFS_BATCH else ()
+    errors = _lfs_request_validator().iter_errors(body) if template == LFS + "objects/batch" else ()
     return [f"{method} {template}: {error.instance_path}: {error.message}" for error in errors]

@@ -22,14 +22,25 @@ from bench.recorded import UnrecordedError, serve_recorded
 from bench.report import report
 from bench.repositories import compared, tiny
 from bench.restored import DifferenceError, Restorer
-from bench.results import Bar
+from bench.results import UNCHANGED_REQUESTS, Bar
 from bench.session import Session
 from embedded.github import FakeGitHub
 from embedded.real_git import git, served_refs
 from embedded.stack import Stack
 
 SMALL = Plan(
-    small=2, medium=0, large=10 * MB, blobs=(300_000,), tiny=2, rounds=1, latency=0.02, growth=((3, (100,)),), listed=2
+    small=2,
+    medium=0,
+    large=10 * MB,
+    blobs=(300_000,),
+    tiny=2,
+    rounds=1,
+    latency=0.02,
+    growth=((3, (100,)),),
+    listed=2,
+    lfs_objects=20,
+    lfs_size=1000,
+    lfs_large=20 * MB,
 )
 
 
@@ -67,6 +78,11 @@ def test_everything_is_measured_printed_and_written(stack: Stack, tmp_path: Path
     assert results.bundles_restored == 2 * (4 * 4) + 2 * 3
     assert re.search(r"peak memory of a run with 10,000 .* not measured", report(results))
     assert json.loads(results.to_json())["bars"][0]["limit"] == 2.5
+    beside_git = results.beside_git
+    assert beside_git.first_day_requests >= 20  # one for each object
+    assert beside_git.unchanged_requests <= UNCHANGED_REQUESTS
+    assert beside_git.unchanged_objects == 2
+    assert beside_git.large_memory > 10 * MB
     page = write_page(results, tmp_path).read_text()
     assert "$" not in page
     for plot in tmp_path.glob("*.svg"):

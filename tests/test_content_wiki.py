@@ -20,7 +20,7 @@ NOW = {"Retry-After": "0"}
 
 def add_with_wiki(world: World, branch: str = "master") -> FakeRepository:
     """Add acme/api with a wiki of one page."""
-    wiki = content.make_wiki(world, "api", {"Home.md": b"welcome"}, branch)
+    wiki = content.make_wiki(world.folder / "git", "api", {"Home.md": b"welcome"}, branch)
     repository = world.add("api", wiki=wiki)
     path = world.folder / "api.git"
     shutil.copytree(repository.path, path)
@@ -153,7 +153,7 @@ def test_a_wiki_that_nobody_wrote_a_page_of_costs_one_request_and_is_no_failure(
 
 
 def test_a_wiki_that_is_served_empty_is_empty(world: World) -> None:
-    world.add("api", wiki=content.make_wiki(world, "api", {}))
+    world.add("api", wiki=content.make_wiki(world.folder / "git", "api", {}))
     assert wiki_of(world.run())["status"] == "empty"
     next_day(world)
     run = world.run()
@@ -329,7 +329,7 @@ def test_a_repository_deleted_while_its_wiki_is_cloned_is_stored_without_it(worl
 
 def test_a_wiki_of_an_empty_repository_is_stored_and_stays_with_it_when_it_vanishes(world: World) -> None:
     world.add("fork")
-    empty = world.add("empty", wiki=content.make_wiki(world, "empty", {"Home.md": b"all there is"}))
+    empty = world.add("empty", wiki=content.make_wiki(world.folder / "git", "empty", {"Home.md": b"all there is"}))
     run = world.run()
     assert run.repos["acme/empty"]["status"] == "empty"
     wiki = wiki_of(run, "acme/empty")

@@ -14,8 +14,9 @@ from embedded.real_git import bundled_refs, git, served_refs
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.manifest import Entry
+from github_s3_backup.restore.destination import PARTIAL_FOLDER, Destination, Form
 from github_s3_backup.restore.errors import FetchError, UnbundleError
-from github_s3_backup.restore.fetch_repository import PARTIAL_FOLDER, Destination, Form, fetch_repository
+from github_s3_backup.restore.fetch_git import fetch_git
 from github_s3_backup.restore.options import parse
 from github_s3_backup.s3.download import FIRST_HEADER_SIZE, LARGEST_HEADER, DownloadError
 from test_disk import UNSHARE, namespaces_work, small_disk
@@ -45,7 +46,7 @@ def head(git_dir: Path) -> str:
 def fetch(vault: Vault, entry: Entry, form: Form) -> str:
     """Fetch one repository with the parts of the program alone."""
     destination = Destination(vault.folder / "out", form, SERVER)
-    return fetch_repository(entry, destination, vault.bundles(), vault.git(), no_bytes)
+    return fetch_git(entry, destination, vault.reader(), vault.git(), no_bytes, lambda _: None)
 
 
 def no_bytes(_: int) -> None:
@@ -177,7 +178,7 @@ def test_what_an_earlier_download_left_is_continued_or_replaced(vault: Vault, re
     arrived: list[int] = []
     with S3Proxy(vault.stack.s3.url) as proxy:
         vault.client = type(vault.stack.s3)(proxy.url).client()
-        assert vault.bundles().download(entry, path, arrived.append) is True
+        assert vault.reader().download(entry, path, arrived.append) is True
         gets = [request for request in proxy.requests if request.startswith("GET")]
     assert path.read_bytes() == body
     assert not path.with_name("heavy.bundle.part").exists()
@@ -291,7 +292,7 @@ def test_the_right_bytes_are_found_under_another_version(vault: Vault) -> None:
     vault.client.put_object(Bucket=vault.bucket, Key=entry["s3_key"], Body=bytes(len(body)))
     entry["version_id"] = entry["version_id"][::-1]
     path = vault.folder / "api.bundle"
-    assert vault.bundles().download(next(entries_of(manifest)), path, no_bytes)
+    assert vault.reader().download(next(entries_of(manifest)), path, no_bytes)
     assert path.read_bytes() == body
     assert {event["event"] for event in vault.events} == {"trying another version of the object"}
 
@@ -302,12 +303,12 @@ def test_a_header_counts_only_if_its_refs_are_those_of_the_manifest(vault: Vault
     (entry,) = manifest["repos"]
     vault.client.put_object(Bucket=vault.bucket, Key=entry["s3_key"], Body=vault.read(other))
     entry["version_id"] = entry["version_id"][::-1]
-    refs = vault.bundles().header(next(entries_of(manifest))).refs
+    refs = vault.reader().header(next(entries_of(manifest))).refs
     assert {name.decode(): oid.decode() for name, oid in refs.items()} == vault.organisation.refs(API)
     vault.destroy(entry)
     vault.client.put_object(Bucket=vault.bucket, Key=entry["s3_key"], Body=vault.read(other))
     with pytest.raises(DownloadError, match="do not match the manifest"):
-        vault.bundles().header(next(entries_of(manifest)))
+        vault.reader().header(next(entries_of(manifest)))
 
 
 @pytest.mark.parametrize("versions_denied", [True, False], ids=["versions too", "objects alone"])
@@ -350,7 +351,7 @@ def test_refs_that_the_manifest_did_not_count_are_no_restore(vault: Vault, form:
 def test_a_wrong_size_is_no_restore(vault: Vault) -> None:
     manifest = change(vault.store(FIRST, API), size_bytes=1)
     with pytest.raises(DownloadError):
-        vault.bundles().download(next(entries_of(manifest)), vault.folder / "x", no_bytes)
+        vault.reader().download(next(entries_of(manifest)), vault.folder / "x", no_bytes)
     assert not (vault.folder / "x").exists()
 
 
@@ -441,7 +442,7 @@ def ranges_asked(vault: Vault, body: bytes) -> tuple[list[tuple[int, int]], str]
     vault.client = vault.stack.s3.new_client()
     vault.client.meta.events.register("provide-client-params.s3.GetObject", note)
     with pytest.raises(DownloadError) as error:
-        vault.bundles().header(entry)
+        vault.reader().header(entry)
     return asked, str(error.value)
 
 

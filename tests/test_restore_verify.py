@@ -13,8 +13,9 @@ from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.capacity import machine_capacity
 from github_s3_backup.git.refs import refs_sha256
+from github_s3_backup.restore.pool import Pool
 from github_s3_backup.restore.selection import Selected
-from github_s3_backup.restore.verify_repository import Verified, verify_repository
+from github_s3_backup.restore.verify_repository import Verified, Verifier
 from vault import FIRST, SECOND, Vault, entries_of
 
 API = "acme/api"
@@ -27,7 +28,8 @@ def verify(vault: Vault, entry: dict[str, Any]) -> Verified:
     capacity = machine_capacity(scratch, vault.stop)
     (parsed,) = entries_of(vault.organisation.manifest | {"repos": [entry]})
     selected = Selected(parsed, FIRST)
-    result = verify_repository(selected, vault.bundles(), vault.git(), capacity, scratch, lambda _: None)
+    verifier = Verifier(vault.reader(), vault.git(), capacity, Pool(2, vault.stop), scratch)
+    result = verifier.verify(selected, lambda _: None)
     assert list(scratch.iterdir()) == []
     return result
 

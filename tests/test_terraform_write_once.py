@@ -15,10 +15,12 @@ from embedded.s3_proxy import S3Proxy
 from github_s3_backup.s3.keys import bundle_key, day_manifest_key, run_key
 from terraform.module import ACCOUNT, Applied, Module
 from terraform.policy import Call, decide
-from test_lifecycle_calendar import MAX_FULL_BACKUP_DAYS, module_rule
+from test_lifecycle_calendar import MAX_FULL_BACKUP_DAYS, lifecycle_local, module_rule
 from world import World
 
 PREFIX, DAY = "github-backup", "2026-11-23"
+CONTENT_PREFIXES = (f"{PREFIX}-lfs", f"{PREFIX}-releases")
+CONTENT_KEYS = tuple(f"{prefix}/acme/0a/0a{'1' * 62}" for prefix in CONTENT_PREFIXES)
 BUCKET_POLICY = "module.primary[0].aws_s3_bucket_policy.backup"
 ADMIN, ROOT = f"arn:aws:iam::{ACCOUNT}:role/admin", f"arn:aws:iam::{ACCOUNT}:root"
 
@@ -140,27 +142,61 @@ def test_every_bundle_is_written_once(primary: Primary, owner: str, name: str, t
     assert primary.decided(primary.put(key)) == "deny"
 
 
+ENDS = ("wiki.bundle", "wiki.031500Z.bundle", *(f"{t}{n}.json" for t in ("", "031500Z.") for n in ("lfs", "releases")))
+
+
+@given(owner=NAMES, name=NAMES, end=st.sampled_from(ENDS))
+def test_every_wiki_and_list_is_written_once(primary: Primary, owner: str, name: str, end: str) -> None:
+    key = f"{PREFIX}/{DAY}/{owner}/{name}.{end}"
+    assert primary.decided(primary.put(key, **{"s3:if-none-match": "*"})) == "allow"
+    assert primary.decided(primary.put(key)) == "deny"
+
+
+SHA256 = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
+
+
+@given(prefix=st.sampled_from(CONTENT_PREFIXES), owner=NAMES, sha256=SHA256, end=st.sampled_from(["", f".{DAY}"]))
+def test_all_content_is_written_once(primary: Primary, prefix: str, owner: str, sha256: str, end: str) -> None:
+    key = f"{prefix}/{owner}/{sha256[:2]}/{sha256}{end}"
+    assert primary.decided(primary.put(key, **{"s3:if-none-match": "*"})) == "allow"
+    assert primary.decided(primary.put(key)) == "deny"
+
+
+def test_content_is_written_by_the_task_only(primary: Primary) -> None:
+    for key in CONTENT_KEYS:
+        for other in (ADMIN, ROOT, f"{primary.task}x"):
+            call = primary.put(key, **{"s3:if-none-match": "*", "aws:PrincipalArn": other})
+            assert decide(primary.bucket_policy, call) == "deny", (key, other)
+
+
+def test_content_has_no_key_that_is_written_again_and_again(primary: Primary) -> None:
+    for prefix in CONTENT_PREFIXES:
+        for key in ("manifest.json", f"{DAY}/manifest.json"):
+            assert primary.decided(primary.put(f"{prefix}/{key}")) == "deny"
+
+
 def test_a_run_is_written_once_and_the_days_manifest_again_and_again(primary: Primary) -> None:
     assert primary.decided(primary.put(run_key(PREFIX, DAY, "20261123T031500Z-1a2b3c"))) == "deny"
     assert primary.decided(primary.put(day_manifest_key(PREFIX, DAY))) == "allow"
 
 
-def test_parts_can_be_uploaded_and_not_copied(primary: Primary) -> None:
-    part = primary.call("PutObject", bundle_key(PREFIX, DAY, "acme/api"), **{"s3:ObjectCreationOperation": "false"})
+@pytest.mark.parametrize("key", [bundle_key(PREFIX, DAY, "acme/api"), *CONTENT_KEYS])
+def test_parts_can_be_uploaded_and_not_copied(primary: Primary, key: str) -> None:
+    part = primary.call("PutObject", key, **{"s3:ObjectCreationOperation": "false"})
     assert primary.decided(part) == "allow"
     copied = replace(part, context={**part.context, "s3:x-amz-copy-source": "bucket/key"})
     assert primary.decided(copied) == "deny"
 
 
 def test_a_copy_is_refused_with_the_header_too(primary: Primary) -> None:
-    for key in (bundle_key(PREFIX, DAY, "acme/api"), day_manifest_key(PREFIX, DAY)):
+    for key in (bundle_key(PREFIX, DAY, "acme/api"), day_manifest_key(PREFIX, DAY), *CONTENT_KEYS):
         copy = primary.put(key, **{"s3:if-none-match": "*", "s3:x-amz-copy-source": "bucket/key"})
         assert primary.decided(copy) == "deny"
 
 
 @pytest.mark.parametrize("action", ["DeleteObject", "DeleteObjectVersion", "ReplicateDelete", "ReplicateObject"])
 def test_nobody_deletes_or_replicates_into_the_bucket(primary: Primary, action: str) -> None:
-    for key in (bundle_key(PREFIX, DAY, "acme/api"), day_manifest_key(PREFIX, DAY)):
+    for key in (bundle_key(PREFIX, DAY, "acme/api"), day_manifest_key(PREFIX, DAY), *CONTENT_KEYS):
         for principal in (primary.task, ADMIN, ROOT):
             call = primary.call(action, key, **{"aws:PrincipalArn": principal})
             assert decide(primary.bucket_policy, call) == "deny"
@@ -173,8 +209,9 @@ def test_reports_of_drills_are_not_backups(primary: Primary) -> None:
 
 def test_reading_and_thawing_are_left_to_iam(primary: Primary) -> None:
     for action in ("GetObject", "GetObjectVersion", "RestoreObject", "AbortMultipartUpload", "PutObjectRetention"):
-        call = primary.call(action, bundle_key(PREFIX, DAY, "acme/api"), **{"aws:PrincipalArn": ADMIN})
-        assert decide(primary.bucket_policy, call) == "nothing"
+        for key in (bundle_key(PREFIX, DAY, "acme/api"), *CONTENT_KEYS):
+            call = primary.call(action, key, **{"aws:PrincipalArn": ADMIN})
+            assert decide(primary.bucket_policy, call) == "nothing"
 
 
 # -- with other options --------------------------------------------------------------------------
@@ -204,13 +241,27 @@ def test_a_brought_bucket_gets_the_same_statements_to_take_in(module: Module, pr
 # -- the lifecycle -------------------------------------------------------------------------------
 
 
-def expiration(applied: Applied) -> set[int | None]:
-    """Return the days after which objects expire, in both buckets."""
+MAX_CONTENT_DAYS = int(lifecycle_local("max_content_days"))
+EXPIRING = {
+    f"{PREFIX}/{DAY}/acme/api.bundle": MAX_FULL_BACKUP_DAYS,
+    f"{PREFIX}/{DAY}/acme/api.lfs.json": MAX_FULL_BACKUP_DAYS,
+    f"{PREFIX}/{DAY}/runs/20261123T031500Z-1a2b3c.json": MAX_FULL_BACKUP_DAYS,
+    f"{PREFIX}/{DAY}/manifest.json": MAX_FULL_BACKUP_DAYS,
+    f"{PREFIX}-drills/{DAY}/report.json": MAX_FULL_BACKUP_DAYS,
+} | dict.fromkeys(CONTENT_KEYS, MAX_CONTENT_DAYS)
+
+
+def expiration(applied: Applied, key: str) -> set[int | None]:
+    """Return the days after which an object expires, in both buckets: where rules overlap, S3 takes the earlier one.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-conflicts.html
+    """
     found = set()
     for bucket in ("module.primary[0]", "module.replica[0].module.bucket"):
         rules = applied[f"{bucket}.aws_s3_bucket_lifecycle_configuration.backup"]["rule"]
-        days = [rule["expiration"][0]["days"] for rule in rules if rule["id"] == "retention"]
-        found.add(days[0] if days else None)
+        matching = [rule for rule in rules if key.startswith(rule["filter"][0]["prefix"] or "")]
+        days = [expires["days"] for rule in matching for expires in rule["expiration"] if expires["days"]]
+        found.add(min(days, default=None))
     return found
 
 
@@ -219,12 +270,39 @@ def test_objects_expire_by_the_rule_under_which_years_of_random_days_strand_no_m
     module: Module, retention: int
 ) -> None:
     days = module_rule(retention, MAX_FULL_BACKUP_DAYS)
-    assert expiration(module.apply(backup_retention_days=retention)) == {days}
     assert days > retention + MAX_FULL_BACKUP_DAYS
+    applied = module.apply(backup_retention_days=retention)
+    for key, older in EXPIRING.items():
+        assert expiration(applied, key) == {days - MAX_FULL_BACKUP_DAYS + older}, key
 
 
 def test_nothing_expires_without_a_retention(module: Module) -> None:
-    assert expiration(module.apply(backup_retention_days=0)) == {None}
+    applied = module.apply(backup_retention_days=0)
+    for key in EXPIRING:
+        assert expiration(applied, key) == {None}, key
+
+
+def test_what_is_expired_or_replaced_is_deleted_whatever_its_key(applied: Applied) -> None:
+    for bucket in ("module.primary[0]", "module.replica[0].module.bucket"):
+        rules = applied[f"{bucket}.aws_s3_bucket_lifecycle_configuration.backup"]["rule"]
+        for_all = [rule for rule in rules if not any(rule["filter"][0].values())]
+        assert [rule["id"] for rule in for_all if rule["noncurrent_version_expiration"]] == ["hidden-versions"]
+        assert [r["id"] for r in for_all if r["expiration"] and r["expiration"][0]["expired_object_delete_marker"]] == [
+            "hidden-versions"
+        ]
+
+
+def test_all_that_the_tasks_write_expires_in_both_buckets(drilled: Applied) -> None:
+    """A prefix that one of the policies has and a lifecycle lacks would be paid for for ever."""
+    written = set()
+    for role, sid in (("task", "PutBackups"), ("drill[0]", "ReadAndPutReports")):
+        (statement,) = (item for item in drilled.policy(role)["Statement"] if item["Sid"] == sid)
+        resources = statement["Resource"]
+        written |= set(resources if isinstance(resources, list) else [resources])
+    for bucket in ("module.primary[0]", "module.replica[0].module.bucket"):
+        rules = drilled[f"{bucket}.aws_s3_bucket_lifecycle_configuration.backup"]["rule"]
+        prefixes = [rule["filter"][0]["prefix"] for rule in rules if rule["id"].startswith("retention-")]
+        assert {drilled.outputs["s3_bucket_arn"] + f"/{prefix}*" for prefix in prefixes} == written
 
 
 def test_the_module_refuses_more_days_than_its_lifecycle_allows_for(module: Module) -> None:

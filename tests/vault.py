@@ -25,7 +25,7 @@ from github_s3_backup.logs import new_logger
 from github_s3_backup.manifest import Entry, parse_manifest
 from github_s3_backup.redaction import Redactor
 from github_s3_backup.s3.catalogue import Catalogue
-from github_s3_backup.s3.download import Bundles
+from github_s3_backup.s3.download import BucketReader
 from github_s3_backup.s3.keys import run_key
 from github_s3_backup.stop import Stop
 from world import Restored, World, events_of
@@ -280,8 +280,8 @@ class Vault:
     def catalogue(self) -> Catalogue:
         return Catalogue(self.client, self.bucket, PREFIX)
 
-    def bundles(self) -> Bundles:
-        return Bundles(self.client, self.bucket, self.stop, self.log)
+    def reader(self) -> BucketReader:
+        return BucketReader(self.client, self.bucket, self.stop, self.log)
 
     def git(self) -> Git:
         return Git(Path(tempfile.mkdtemp(dir=self.folder)), "file:///", self.stop, "file")

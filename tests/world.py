@@ -361,6 +361,7 @@ class World:
         )
         body = answer["Body"].read()
         assert (hashlib.sha256(body).hexdigest(), len(body)) == (stored["sha256"], stored["size_bytes"])
+        self.check_no_secret(body.decode())
         document: dict[str, Any] = json.loads(body)
         return document
 

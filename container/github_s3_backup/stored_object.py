@@ -24,3 +24,7 @@ class StoredObject(
             "checksums, a dash, and their number"
         ),
     ]
+
+    @property
+    def s3_key(self) -> str:
+        return self.key

@@ -7,6 +7,7 @@ loses a ref ends the benchmark.
 import time
 from pathlib import Path
 
+from bench.beside_git import beside_git
 from bench.bounds import bounds, list_remotes
 from bench.compare import compare
 from bench.frugal_s3 import serve_frugal_s3
@@ -41,8 +42,10 @@ def measure(plan: Plan, place: Path, repositories: Path, aws: EmbeddedAws) -> Re
             listed = list_remotes(session, small, plan.listed)
         say("`git ls-remote` measured")
         growth = list(grow(session, many, plan, say))
+        content = beside_git(session, plan)
+        say("LFS objects measured")
         counted = (session.restorer.bundles, session.restorer.refs)
-        return Results(today(), machine(), plan, comparison, limits, listed, growth, *counted)
+        return Results(today(), machine(), plan, comparison, limits, listed, growth, content, *counted)
 
 
 class Clock:

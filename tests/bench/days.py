@@ -51,11 +51,23 @@ def a_day_passes(s3: FrugalS3, bucket: str) -> None:
 
 def a_day_older(manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the manifest as it would have been on the day before."""
-    manifest |= {"date": str(date.fromisoformat(manifest["date"]) - DAY)}
-    for record in [manifest, *manifest["repos"]]:
-        for field in {"started_at", "finished_at", "backed_up_at"} & record.keys():
-            record[field] = (datetime.strptime(record[field], MOMENT) - DAY).strftime(MOMENT)
-        if record.get("s3_key"):
-            prefix, day, *rest = record["s3_key"].split("/")
-            record["s3_key"] = "/".join([prefix, str(date.fromisoformat(day) - DAY), *rest])
-    return manifest
+    older: dict[str, Any] = _a_day_older(manifest)
+    return older
+
+
+def _a_day_older(value: Any, name: str = "") -> Any:
+    """Return a part of a manifest: every date in it is the one before."""
+    if isinstance(value, list):
+        return [_a_day_older(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _a_day_older(item, key) for key, item in value.items()}
+    if value is None:
+        return None
+    if name in ("started_at", "finished_at", "backed_up_at"):
+        return (datetime.strptime(value, MOMENT) - DAY).strftime(MOMENT)
+    if name == "date":
+        return str(date.fromisoformat(value) - DAY)
+    if name == "s3_key":
+        prefix, day, *rest = value.split("/")
+        return "/".join([prefix, str(date.fromisoformat(day) - DAY), *rest])
+    return value

@@ -6,7 +6,7 @@ from string import Template
 from bench.bounds import BUNDLE_LABEL, WORKERS
 from bench.plan import MB
 from bench.plots import PLOTS
-from bench.report import Rows, growth, held, lower_bounds, ratios, runs
+from bench.report import Rows, content, growth, held, lower_bounds, ratios, runs
 from bench.results import Results
 
 TEMPLATE = Path(__file__).with_name("performance.md.template")
@@ -40,6 +40,7 @@ def fields(results: Results) -> dict[str, str]:
         "refs": f"{results.refs_compared:,}",
     }
     makers = {"bars": held, "runs": runs, "ratios": ratios, "lower_bounds": lower_bounds, "growth": growth}
+    makers |= {"content": content}
     return {k: str(v) for k, v in numbers.items()} | {k: table(make(results)) for k, make in makers.items()}
 
 

@@ -25,6 +25,10 @@ class Plan:
         (1000, (0, 3, 100)),
         (10_000, (0, 3)),
     )
+    # LFS objects of one repository, their sizes, and a single large one.
+    lfs_objects: int = 1000
+    lfs_size: int = 200_000
+    lfs_large: int = 1024 * MB
     # How many repositories `git ls-remote` is timed on.
     listed: int = 400
 

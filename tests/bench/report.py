@@ -22,6 +22,7 @@ def report(results: Results) -> str:
         "against a full run of this product, medians of the rounds' ratios": ratios(results),
         "lower bounds": lower_bounds(results),
         "growth": growth(results),
+        "beside git": content(results),
         "bars": held(results),
     }
     about = ", ".join(f"{name} {value}" for name, value in results.machine.items())
@@ -84,6 +85,27 @@ def growth(results: Results) -> Rows:
         rest = [format_bytes(usage.memory), *counts, format_bytes(row.uploaded), f"{row.unchanged:,}"]
         rows.append([f"{row.repositories:,}", f"{row.name} ({row.changed:,})", *seconds, *rest])
     return rows
+
+
+def content(results: Results) -> Rows:
+    """Return what LFS objects cost."""
+    found = results.beside_git
+    amount = f"{found.objects:,} LFS objects, {format_bytes(found.size)}"
+
+    def compared(ratio: float | None) -> str:
+        return "not measured" if ratio is None else f"{ratio:.2f}x"
+
+    client = "not measured" if found.client is None else f"{found.client:.1f} s"
+    requests = f"{found.first_day_requests:,} requests to GitHub"
+    unchanged = f"{found.unchanged_requests:,} requests to GitHub, {found.unchanged_objects} objects written"
+    return [
+        ["", "took", "against git-lfs"],
+        [f"`git lfs fetch --all` of {amount}", client, "1.00x" if found.client else ""],
+        [f"a first backup of them ({requests})", f"{found.backup:.1f} s", compared(found.ratio)],
+        ["`restore fetch --as mirrors`", f"{found.restore:.1f} s", compared(found.restore_ratio)],
+        ["the next day, nothing changed", unchanged, ""],
+        [f"a backup of one object of {format_bytes(found.large)}", f"{format_bytes(found.large_memory)} of memory", ""],
+    ]
 
 
 def held(results: Results) -> Rows:

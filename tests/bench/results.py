@@ -11,6 +11,7 @@ from statistics import median
 
 import psutil
 
+from bench.beside_git import BesideGit
 from bench.bounds import BUNDLE_LABEL, Bounds, Listed
 from bench.compare import CHANGED, FULL, LOOP, Comparison
 from bench.growth import Row
@@ -19,6 +20,9 @@ from bench.plan import MB, Plan
 MEASURES = ("wall", "cpu", "memory", "disk")
 # A day on which nothing changed: so many repositories; and the manifest of the run and of the day.
 UNCHANGED_SIZE, UNCHANGED_MEMORY, UNCHANGED_OBJECTS = 10_000, 512 * MB, 2
+# The token, the listing, and the refs of one repository.
+UNCHANGED_REQUESTS = 4
+LARGE_OBJECT_MEMORY = 300 * MB
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Results:
     bounds: Bounds
     listed: Listed
     growth: list[Row]
+    beside_git: BesideGit
     bundles_restored: int
     refs_compared: int
 
@@ -69,7 +74,7 @@ class Results:
         """Return all figures, and the bars."""
         runs = {who: [asdict(usage) for usage in usages] for who, usages in self.comparison.runs.items()}
         about = {"date": self.date, "machine": self.machine, "plan": asdict(self.plan)}
-        parts = {"bounds": asdict(self.bounds), "listed": asdict(self.listed)}
+        parts = {"bounds": asdict(self.bounds), "listed": asdict(self.listed), "beside_git": asdict(self.beside_git)}
         growth = [asdict(row) for row in self.growth]
         checked = {"bundles_restored": self.bundles_restored, "refs_compared": self.refs_compared}
         held = [asdict(bar) | {"verdict": bar.verdict} for bar in bars(self)]
@@ -106,6 +111,21 @@ def bars(results: Results) -> list[Bar]:
             UNCHANGED_OBJECTS,
             False,
             "objects",
+        ),
+        Bar("a first backup of LFS objects against `git lfs fetch --all`", results.beside_git.ratio, 2, False),
+        Bar(
+            "peak memory of a run with a large LFS object",
+            results.beside_git.large_memory / MB,
+            LARGE_OBJECT_MEMORY / MB,
+            False,
+            "MiB",
+        ),
+        Bar(
+            "requests to GitHub on a day on which a repository with LFS objects did not change",
+            results.beside_git.unchanged_requests,
+            UNCHANGED_REQUESTS,
+            False,
+            "requests",
         ),
     ]
 

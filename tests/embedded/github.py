@@ -6,7 +6,7 @@ answers in GitHub's form and words. Faults are put in by tests, as GitHub would 
 It can be written to, as a restore does (github_write.py; git_http.py for pushes): repositories that were
 created through the API, or added with `writable=True` and a path of the test's own.
 
-What it knows is in github_model.py; wikis are beside git (github_access.py), Git LFS in github_lfs.py, releases in
+What it knows is in github_model.py; wikis are beside git (github_access.py), Git LFS in github_lfs_api.py, releases in
 github_releases.py, and the port from which LFS objects and releases' files come in github_files.py.
 """
 
@@ -37,6 +37,8 @@ from embedded.real_git import git
 __all__ = ["API", "FakeApp", "FakeGitHub", "FakeInstallation", "FakeRepository", "Fault"]
 
 PUSH_LIMIT = 2 * 1024**3
+# The limit of GitHub Enterprise Cloud (docs.github.com "About Git Large File Storage").
+LFS_LIMIT = 5 * 1024**3
 
 
 class FakeGitHub:
@@ -62,6 +64,10 @@ class FakeGitHub:
         # How many git requests wait for their answer, and the most there ever were at once.
         self.git_at_once, self.most_git_at_once = 0, 0
         self.token_life = timedelta(hours=1)
+        # The largest LFS object that is taken, in bytes, and the secrets that stand for one's verification: its
+        # repository's id and its oid.
+        self.lfs_limit = LFS_LIMIT
+        self.verifications: dict[str, tuple[int, str]] = {}
         # How long a link to the second port is good for.
         self.link_life = timedelta(minutes=15)
         # An ETag is the same for every token; False: each token has its own, as on GitHub.
@@ -155,6 +161,10 @@ class FakeGitHub:
         repository = FakeRepository(100_000 + next(self._numbers), owner, name, path, **given)
         self.repositories[repository.id] = repository
         return repository
+
+    def next_number(self) -> int:
+        """Return an id that nothing else has."""
+        return 900_000 + next(self._numbers)
 
     def expire_links(self) -> None:
         """Make every link that was given so far too old."""

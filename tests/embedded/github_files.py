@@ -9,8 +9,9 @@ import re
 import secrets
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.message import Message
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -35,6 +36,12 @@ class Link:
     content: Content = b""
     content_type: str = "application/octet-stream"
     take: Callable[[Iterator[bytes]], str | None] | None = None
+    # Headers that are signed too, and must come with the request.
+    signed: dict[str, str] = field(default_factory=dict)
+
+    def allows(self, method: str, path: str, headers: Message) -> bool:
+        signed = all(headers.get(name) == value for name, value in self.signed.items())
+        return signed and (method, path) == (self.method, self.path)
 
 
 def content_size(content: Content) -> int:
@@ -59,9 +66,11 @@ class FileServer:
         """Return a link from which a content can be had, and until when."""
         return self._sign(Link("GET", path, self._end(), content, content_type))
 
-    def take(self, path: str, take: Callable[[Iterator[bytes]], str | None]) -> tuple[str, datetime]:
-        """Return a link to which a content can be put, and until when."""
-        return self._sign(Link("PUT", path, self._end(), take=take))
+    def take(
+        self, path: str, take: Callable[[Iterator[bytes]], str | None], signed: dict[str, str]
+    ) -> tuple[str, datetime]:
+        """Return a link to which a content can be put, with these headers, and until when."""
+        return self._sign(Link("PUT", path, self._end(), take=take, signed=signed))
 
     def find(self, signature: str) -> Link | None:
         return self._links.get(signature)
@@ -94,7 +103,7 @@ class FileHandler(Handler):
             return
         parts = urlsplit(self.path)
         link = self.fake.files.find(parse_qs(parts.query).get(SIGNATURE, [""])[0])
-        if link is None or (link.method, link.path) != (self.command, parts.path):
+        if link is None or not link.allows(self.command, parts.path, self.headers):
             self.skip_body()
             words = "The request signature we calculated does not match the signature you provided."
             self.refuse_with("SignatureDoesNotMatch", 403, words)
@@ -119,7 +128,7 @@ class FileHandler(Handler):
         if fault and fault.after_all:
             self.refuse_as(fault)
         elif problem:
-            self.refuse_with("BadDigest", 400, problem)
+            self.refuse_with("XAmzContentSHA256Mismatch", 400, problem)
         else:
             self.send(200, b"", {})
 

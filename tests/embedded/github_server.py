@@ -1,12 +1,13 @@
 """The embedded GitHub's first port: the REST API, git and Git LFS."""
 
 import contextlib
+import dataclasses
 import json
 import re
 from contextlib import AbstractContextManager
 from urllib.parse import parse_qs, urlsplit
 
-from embedded import github_json, github_lfs
+from embedded import github_json, github_lfs_api
 from embedded.git_http import request_body, serve_git
 from embedded.github_access import Denied, Place, enter, push_of
 from embedded.github_answer import Answer, refusal
@@ -41,7 +42,8 @@ class GitHubHandler(Handler):
 
     def refuse(self, status: int, words: str, headers: dict[str, str]) -> None:
         if LFS_PATH.fullmatch(urlsplit(self.path).path):
-            self.answer(github_lfs.refusal(status, words, headers))
+            answer = github_lfs_api.refusal(status, words)
+            self.answer(dataclasses.replace(answer, headers=answer.headers | headers))
         else:
             self.answer(Answer("", status, github_json.error(status, words), headers))
 
@@ -51,7 +53,7 @@ class GitHubHandler(Handler):
 
     def lfs(self, owner: str, name: str, rest: str, fault: Fault | None) -> None:
         self.read_json()
-        answer = github_lfs.answer(self.fake, (self.command, rest), owner, name, self.headers, self.body)
+        answer = github_lfs_api.answer(self.fake, (self.command, rest), owner, name, self.headers, self.body)
         if fault and fault.after_all:
             self.refuse_as(fault)
         else:

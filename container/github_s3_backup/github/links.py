@@ -51,13 +51,14 @@ class Downloader:
     session: requests.Session
     stop: Stop
     log: FilteringBoundLogger
+    deadline_base: float = DEADLINE_BASE
 
     def blocks(self, size: int, new_link: Callable[[], Link]) -> Generator[bytes, None, None]:
         """Yield a file of `size` bytes in blocks. Where a link breaks off, the next one goes on.
 
         `new_link` is called before each attempt. Raises LinkError, and what `new_link` raises.
         """
-        position, deadline = 0, time.monotonic() + DEADLINE_BASE + size / DEADLINE_BYTES_PER_SECOND
+        position, deadline = 0, time.monotonic() + self.deadline_base + size / DEADLINE_BYTES_PER_SECOND
         for attempt in retrying(ATTEMPTS, self.stop, self.log):
             with attempt, contextlib.closing(self._open(new_link(), position)) as answer:
                 host = urlsplit(answer.url).netloc
@@ -77,13 +78,14 @@ class Downloader:
                     break
                 answer.close()
                 target = urljoin(link.url, answer.headers["Location"])
+                _check_encryption(link.url, target)
                 same_host = urlsplit(target)[:2] == urlsplit(link.url)[:2]
                 link = Link(target, link.headers if same_host else {})
-        except (requests.RequestException, OSError) as error:
-            raise LinkError(f"{link.host} can't be reached: {_without_query(root_cause(error))}") from None
+        except (requests.RequestException, OSError, ValueError) as error:  # ValueError: what is no URL
+            raise LinkError(f"{link.host} can't be reached: {without_query(root_cause(error))}") from None
         if answer.status_code not in (OK, PARTIAL_CONTENT):
             with answer:
-                raise _refusal(answer, link.host)
+                raise refusal(answer, link.host)
         return answer
 
     def _get(self, link: Link, position: int) -> requests.Response:
@@ -104,13 +106,20 @@ class Downloader:
             raise LinkError(f"{host} sent the bytes from {start} on, not from {position}")
         to_skip = position - start
         try:
-            while block := answer.raw.read(BLOCK_SIZE):
+            while block := answer.raw.read1(BLOCK_SIZE):  # what is there, however little
                 self.stop.check()
                 if to_skip < len(block):
                     yield block[to_skip:]
                 to_skip = max(0, to_skip - len(block))
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise LinkError(f"{host} broke off: {_without_query(root_cause(error))}") from None
+            raise LinkError(f"{host} broke off: {without_query(root_cause(error))}") from None
+
+
+def _check_encryption(url: str, target: str) -> None:
+    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+        fault = LinkError(f"{urlsplit(url).netloc} redirects to an address that is not encrypted")
+        fault.permanent = True
+        raise fault
 
 
 def _first_byte(answer: requests.Response) -> int:
@@ -120,7 +129,7 @@ def _first_byte(answer: requests.Response) -> int:
     return int(match[1]) if match else -1
 
 
-def _refusal(answer: requests.Response, host: str) -> LinkError:
+def refusal(answer: requests.Response, host: str) -> LinkError:
     fault = LinkError(f"{host} answered {answer.status_code} {answer.reason}", answer.status_code)
     fault.wait, fault.wait_source = requested_wait(answer.status_code, answer.headers)
     fault.permanent = answer.status_code < 500 and answer.status_code not in (*EXPIRED, 408, 429)
@@ -134,6 +143,6 @@ def _check_deadline(deadline: float, position: int, size: int, host: str) -> Non
         raise fault
 
 
-def _without_query(words: str) -> str:
+def without_query(words: str) -> str:
     """Return an error's words without what signs a link."""
     return re.sub(r"\?\S+", "", words)

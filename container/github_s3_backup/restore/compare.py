@@ -10,7 +10,7 @@ from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import Refs
 from github_s3_backup.manifest import Entry, Manifest
 from github_s3_backup.restore.unbundle import make_mirror
-from github_s3_backup.s3.download import Bundles
+from github_s3_backup.s3.download import BucketReader
 
 Kind = Literal[
     "appeared",
@@ -65,7 +65,7 @@ def changed_pairs(old: Manifest, new: Manifest) -> list[tuple[Entry, Entry]]:
 
 
 def compare_repository(
-    old: Entry, new: Entry, bundles: Bundles, git: Git | None, scratch: Path
+    old: Entry, new: Entry, reader: BucketReader, git: Git | None, scratch: Path
 ) -> Iterator[Difference]:
     """Yield how one repository changed. Without `git` only the bundles' headers are read, which is quick.
 
@@ -76,30 +76,31 @@ def compare_repository(
         yield Difference(name, "shrank", f"from {old.size_bytes} to {new.size_bytes} bytes")
     if old.default_branch != new.default_branch:
         yield Difference(name, "default branch renamed", f"from {old.default_branch} to {new.default_branch}")
-    deleted = sorted(ref for ref in _refs(old, bundles).keys() - _refs(new, bundles).keys() if ref.startswith(COUNTED))
+    deleted = sorted(ref for ref in _refs(old, reader).keys() - _refs(new, reader).keys() if ref.startswith(COUNTED))
     if deleted:
         shown = ", ".join(ref.decode(errors="replace") for ref in deleted[:10])
         yield Difference(name, "refs deleted", f"{len(deleted)}: {shown}{', ...' if len(deleted) > 10 else ''}")
     if old.sha and new.sha and old.sha != new.sha:
         if git is None:
             yield Difference(name, "default branch moved", f"from {old.sha} to {new.sha}")
-        elif not _contains(old.sha, new, bundles, git, scratch):
+        elif not _contains(old.sha, new, reader, git, scratch):
             yield Difference(name, "default branch rewritten", f"{old.sha} is not in the history of {new.sha}")
 
 
 def _by_id(manifest: Manifest) -> dict[int, Entry]:
-    return {entry.id: entry for entry in manifest.entries if entry.status != "gone"}
+    in_part = (failure.partial for failure in manifest.failures if failure.partial)
+    return {entry.id: entry for entry in (*manifest.entries, *in_part) if entry.status != "gone"}
 
 
-def _refs(entry: Entry, bundles: Bundles) -> Refs:
-    return bundles.header(entry).refs if entry.s3_key else {}
+def _refs(entry: Entry, reader: BucketReader) -> Refs:
+    return reader.header(entry).refs if entry.s3_key else {}
 
 
-def _contains(sha: str, new: Entry, bundles: Bundles, git: Git, scratch: Path) -> bool:
+def _contains(sha: str, new: Entry, reader: BucketReader, git: Git, scratch: Path) -> bool:
     """Return whether the commit is in the history of the newer default branch."""
     with tempfile.TemporaryDirectory(dir=scratch) as name:
         bundle, mirror = Path(name) / "bundle", Path(name) / "mirror.git"
-        bundles.download(new, bundle, lambda _: None)
+        reader.download(new, bundle, lambda _: None)
         make_mirror(git, bundle, new, mirror)
         git_dir = f"--git-dir={mirror}"
         try:

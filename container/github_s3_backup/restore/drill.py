@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from github_s3_backup.json_fields import utc
+from github_s3_backup.repository import WIKI_SUFFIX
 from github_s3_backup.restore.selection import Selected, Selection, Unavailable
 from github_s3_backup.restore.verify_repository import Verified
 from github_s3_backup.s3.catalogue import DATE
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 REPORT_VERSION = 1
+# What was proven besides the repositories' own git data.
+CONTENT = ("wikis", "lfs_objects", "release_files", "content_bytes")
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -61,7 +64,7 @@ def sample(
     # Those that would be overdue before the next drill can't wait for their turn.
     since = {item.entry.id: now for item in selected} | history.waiting | history.proven
     overdue = [item for item in queue[quota:] if since[item.entry.id] + within < now + every]
-    largest = max(selected, key=lambda item: item.entry.size_bytes)
+    largest = max(selected, key=lambda item: item.size_bytes)
     return list({item.entry.id: item for item in [*queue[:quota], *overdue, largest]}.values())
 
 
@@ -81,7 +84,9 @@ def new_report(
     """Return the report of a verification as JSON holds it."""
     now = datetime.now(UTC)
     good = [result for result in results if result.status == "verified"]
-    updated = history.after((item.entry.id for item in selection.selected), (result.id for result in good), now)
+    # A wiki alone has the id of its repository, of which it proves nothing.
+    seen = (item.entry.id for item in selection.selected if not _is_wiki(item.entry.full_name))
+    updated = history.after(seen, (result.id for result in good if not _is_wiki(result.full_name)), now)
     newest = selection.manifest.finished
     return {
         "schema_version": REPORT_VERSION,
@@ -95,6 +100,7 @@ def new_report(
         "verified": len(good),
         "failed": len(results) - len(good) + len(unavailable),
         "size_bytes": sum(result.size_bytes for result in good),
+        **{name: sum(getattr(result, name) for result in results) for name in CONTENT},
         "restore_seconds": max((result.seconds for result in results), default=0.0),
         "newest_backup_finished_at": utc(newest),
         "backup_age_seconds": round((now - newest).total_seconds()),
@@ -103,6 +109,10 @@ def new_report(
         "last_proven": _write_times(updated.proven),
         "waiting_since": _write_times(updated.waiting),
     }
+
+
+def _is_wiki(full_name: str) -> bool:
+    return full_name.endswith(WIKI_SUFFIX)
 
 
 def failures(report: dict[str, Any]) -> list[Unavailable]:

@@ -1,145 +1,82 @@
-"""Fetch a repository from the backups into a folder: as a bundle, a mirror or a working clone."""
+"""Fetch a repository from the backups into a folder, with its LFS objects, its releases and its wiki."""
 
-import contextlib
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from github_s3_backup.git.mirror import local_refs
-from github_s3_backup.git.process import Git, GitError
-from github_s3_backup.git.refs import Refs
+from structlog.typing import FilteringBoundLogger
+
+from github_s3_backup.git.process import Git
 from github_s3_backup.manifest import Entry
-from github_s3_backup.restore.errors import FetchError, UnbundleError, is_disk_full
-from github_s3_backup.restore.unbundle import make_empty, make_mirror, read_refs
-from github_s3_backup.s3.download import Bundles, OnBytes, is_bundle_of
-
-Form = Literal["bundles", "mirrors", "clones"]
-SUFFIXES: dict[Form, str] = {"bundles": ".bundle", "mirrors": ".git", "clones": ""}
-# Unfinished downloads and repositories, on the same disk as the finished ones. Removed when empty.
-PARTIAL_FOLDER = ".restoring"
-
-# The refs that a clone does not fetch by itself; refs/remotes is its own.
-OTHER_REFS = ("refs/*:refs/*", "^refs/heads/*", "^refs/tags/*", "^refs/remotes/*")
+from github_s3_backup.restore.destination import Destination, lfs_objects_in
+from github_s3_backup.restore.errors import EXPECTED_ERRORS, Parts, is_disk_full
+from github_s3_backup.restore.fetch_content import Staging, check_out_lfs_files, fetch_releases, stage_lfs_objects
+from github_s3_backup.restore.fetch_git import Complete, fetch_git
+from github_s3_backup.restore.pool import Pool
+from github_s3_backup.s3.download import BucketReader, OnBytes
 
 
-@dataclass(frozen=True)
-class Destination:
-    """Where repositories are fetched to: an absolute path. `server_url`: the server of a clone's `origin`."""
+class Fetcher:
+    """Fetches repositories into one folder."""
 
-    folder: Path
-    form: Form
-    server_url: str
+    def __init__(
+        self, destination: Destination, reader: BucketReader, git: Git, pool: Pool, log: FilteringBoundLogger
+    ) -> None:
+        self._destination, self._reader, self._git = destination, reader, git
+        self._pool, self._log = pool, log
 
-    def path(self, entry: Entry) -> Path:
-        """Return the path of the finished repository."""
-        return self.folder / entry.owner / f"{entry.name}{SUFFIXES[self.form]}"
+    def fetch(self, entry: Entry, on_bytes: OnBytes) -> str:
+        """Fetch one repository and return the event to log.
 
-    def partial(self, entry: Entry, suffix: str) -> Path:
-        """Return the path of something unfinished."""
-        return self.folder / PARTIAL_FOLDER / f"{entry.id}{suffix}"
+        Raises what EXPECTED_ERRORS names. Of a repository with a broken part the others are there. The next fetch
+        continues an interrupted one.
+        """
+        try:
+            return self._fetch(entry, on_bytes)
+        except EXPECTED_ERRORS as error:
+            if is_disk_full(error):  # others need the space
+                self._destination.remove_partial(entry)
+            raise
 
-    def remove_partial(self, entry: Entry) -> None:
-        """Remove everything unfinished of a repository."""
-        for path in (self.folder / PARTIAL_FOLDER).glob(f"{entry.id}.*"):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+    def _fetch(self, entry: Entry, on_bytes: OnBytes) -> str:
+        parts, events = Parts(), list[str]()
+        with parts.part():
+            events.append(self._fetch_with_lfs(entry, parts, on_bytes))
+        with parts.part("releases"):
+            if fetch_releases(entry, self._destination, self._reader, self._pool, on_bytes):
+                events.append("fetched")
+        with parts.part("wiki"):
+            if entry.wiki and entry.wiki.status != "gone":
+                events.append(self._fetch_git(entry.wiki, on_bytes, lambda _: None))
+        parts.check()
+        return "fetched" if "fetched" in events else events[0]
 
+    def _fetch_with_lfs(self, entry: Entry, parts: Parts, on_bytes: OnBytes) -> str:
+        """Fetch the LFS objects, and the git data even where some of them are broken."""
+        if entry.lfs is None or entry.lfs.list is None:
+            return self._fetch_git(entry, on_bytes, lambda _: None)
+        destination, staging = self._destination, Staging(self._destination.partial(entry, ".lfs"))
+        objects = destination.lfs_objects(entry)
+        with parts.part("Git LFS"):
+            stage_lfs_objects(entry, objects, staging, self._reader, self._pool, on_bytes)
+        if destination.form == "bundles":
+            moved = staging.move_lfs_objects(objects)
+            event = self._fetch_git(entry, on_bytes, lambda _: None)
+            return "fetched" if moved else event
 
-def fetch_repository(entry: Entry, destination: Destination, bundles: Bundles, git: Git, on_bytes: OnBytes) -> str:
-    """Fetch one repository and return the event to log.
+        def complete(path: Path) -> None:
+            git_dir = path / ".git" if destination.form == "clones" else path
+            with parts.part("Git LFS"):
+                self._complete_lfs(entry, staging, git_dir)
 
-    Raises DownloadError, UnbundleError, GitError, FetchError and OSError. The next fetch continues an interrupted one.
-    """
-    path = destination.path(entry)
-    if destination.form == "bundles" and entry.status == "empty":
-        return "empty: no bundle"
-    if path.exists():
-        _check_existing(entry, destination, bundles, git)
-        on_bytes(entry.size_bytes)
-        return "already there"
-    try:
-        _build(entry, destination, bundles, git, on_bytes)
-    except (UnbundleError, GitError, OSError) as error:
-        # A bundle that is none can't be continued, and on a full disk others need the space.
-        if isinstance(error, UnbundleError) or is_disk_full(error):
-            destination.remove_partial(entry)
-        raise
-    return "fetched"
+        event = self._fetch_git(entry, on_bytes, complete)
+        if event == "already there" and any(staging.folder.glob("*")):  # what the last fetch could not get
+            complete(destination.path(entry))
+            return "fetched"
+        return event
 
+    def _complete_lfs(self, entry: Entry, staging: Staging, git_dir: Path) -> None:
+        """Move the objects into a mirror or clone, and make files of a clone's pointers."""
+        if staging.move_lfs_objects(lfs_objects_in(git_dir)) and self._destination.form == "clones":
+            check_out_lfs_files(self._git, git_dir.parent, self._destination.path(entry), self._log)
 
-def remove_partial_folder(folder: Path) -> None:
-    """Remove the partial folder unless it holds something that the same command can continue."""
-    with contextlib.suppress(OSError):
-        (folder / PARTIAL_FOLDER).rmdir()
-
-
-def _build(entry: Entry, destination: Destination, bundles: Bundles, git: Git, on_bytes: OnBytes) -> None:
-    """Build the repository in the partial folder, then move it to its path."""
-    path = destination.path(entry)
-    bundle, mirror = destination.partial(entry, ".bundle"), destination.partial(entry, ".git")
-    bundle.parent.mkdir(parents=True, exist_ok=True)
-    if entry.status == "empty":
-        make_empty(git, entry, mirror)
-    else:
-        bundles.download(entry, bundle, on_bytes)
-        read_refs(bundle, entry)
-        if destination.form != "bundles":
-            make_mirror(git, bundle, entry, mirror)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if destination.form == "bundles":
-        bundle.rename(path)
-    elif destination.form == "mirrors":
-        mirror.rename(path)
-    else:
-        clone = destination.partial(entry, ".clone")
-        _clone(entry, mirror, clone, destination.server_url, git)
-        clone.rename(path)
-        shutil.rmtree(mirror)
-    bundle.unlink(missing_ok=True)
-
-
-def _clone(entry: Entry, mirror: Path, clone: Path, server_url: str, git: Git) -> None:
-    """Make a working clone: branches as origin/<branch>, the default branch checked out, and all other refs."""
-    shutil.rmtree(clone, ignore_errors=True)
-    git.run("clone", "--quiet", "--template=", "--", str(mirror), str(clone))
-    git.run("-C", str(clone), "fetch", "--quiet", "origin", *OTHER_REFS)
-    git.run("-C", str(clone), "remote", "set-url", "origin", f"{server_url}/{entry.full_name}.git")
-
-
-def _check_existing(entry: Entry, destination: Destination, bundles: Bundles, git: Git) -> None:
-    """Raise FetchError unless what is at the path is what would be fetched."""
-    path = destination.path(entry)
-    if destination.form == "bundles":
-        if not is_bundle_of(entry, path):
-            raise FetchError(f"{path} already exists and is not the bundle of this backup: move it away")
-        read_refs(path, entry)
-        return
-    expected = _expected_refs(entry, destination.form, bundles)
-    try:
-        existing = local_refs(git, path if destination.form == "mirrors" else path / ".git")
-    except GitError as error:
-        raise FetchError(f"{path} already exists and can't be read as a repository: {error}") from None
-    wrong = [name for name in expected if existing.get(name) != expected[name]]
-    if entry.status == "empty":  # it has no refs, so any ref means another repository
-        wrong = list(existing)
-    if wrong:
-        names = ", ".join(sorted(name.decode(errors="replace") for name in wrong)[:5])
-        raise FetchError(f"{path} already exists and is another repository ({names}): move it away")
-
-
-def _expected_refs(entry: Entry, form: Form, bundles: Bundles) -> Refs:
-    """Return the refs of a finished repository, from the bundle's header alone."""
-    if entry.status == "empty":
-        return {}
-    refs = {name: oid for name, oid in bundles.header(entry).refs.items() if name != b"HEAD"}
-    if form != "clones":
-        return refs
-    head, remote = b"refs/heads/", b"refs/remotes/origin/"
-    return {
-        (remote + name.removeprefix(head) if name.startswith(head) else name): oid
-        for name, oid in refs.items()
-        if name != b"refs/heads/HEAD" and not name.startswith(b"refs/remotes/")  # a clone uses these names itself
-    }
+    def _fetch_git(self, entry: Entry, on_bytes: OnBytes, complete: Complete) -> str:
+        return fetch_git(entry, self._destination, self._reader, self._git, on_bytes, complete)

@@ -123,8 +123,10 @@ def _common(date: bool = True) -> argparse.ArgumentParser:
 
 def _repositories(parser: argparse.ArgumentParser, everything: bool = True) -> None:
     parser.add_argument("patterns", nargs="*", metavar="REPOSITORY", help="owner/name, 'owner/glob*', or owner")
+    parser.set_defaults(git_only=False)
     if everything:
         parser.add_argument("--all", action="store_true", help="every repository in the backup")
+        parser.add_argument("--git-only", action="store_true", help="no wikis, Git LFS objects or releases")
 
 
 def _add_list(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

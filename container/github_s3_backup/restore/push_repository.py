@@ -1,241 +1,97 @@
-"""Push a repository from the backups to a git server, without losing anything that is there."""
+"""Push a repository from the backups to a git server, with its LFS objects, its releases and its wiki."""
 
-import shutil
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+import dataclasses
+from collections.abc import Callable
 
-from structlog.typing import FilteringBoundLogger
-
-from github_s3_backup.capacity import Capacity, restore_reservation
-from github_s3_backup.git.process import Git, GitError
-from github_s3_backup.git.refs import Refs
 from github_s3_backup.manifest import Entry
-from github_s3_backup.restore.errors import PushError
-from github_s3_backup.restore.push_steps import History, Step, plan_steps
-from github_s3_backup.restore.remote import PUSHED, Remote, is_rejected
+from github_s3_backup.repository import WIKI_SUFFIX
+from github_s3_backup.restore.errors import Parts, PushError
+from github_s3_backup.restore.push_git import GitPusher, Push, compare
+from github_s3_backup.restore.push_lfs import LfsPusher
+from github_s3_backup.restore.push_releases import ReleasePusher
+from github_s3_backup.restore.push_wiki import WikiPusher
 from github_s3_backup.restore.target import Existing, Target
-from github_s3_backup.restore.unbundle import make_mirror
-from github_s3_backup.s3.download import Bundles, OnBytes
-from github_s3_backup.stop import Stop
-from github_s3_backup.units import format_bytes
+from github_s3_backup.s3.download import OnBytes
 
-# Tags that keep the milestones of a large push until it is complete, each followed by its commit. Not branches: GitHub
-# would make one of them the default branch and refuse to delete it.
-MILESTONES = b"refs/tags/restore-in-progress-"
+NOTHING = ["nothing: everything is already there"]
 
 
-@dataclass(frozen=True)
-class Push:
-    """One push as planned. `existing`: the target's repository, None if there is none; `target_refs`: its refs."""
-
-    entry: Entry
-    owner: str
-    remote: Remote
-    existing: Existing | None
-    wanted: Refs
-    target_refs: Refs
-
-    @property
-    def default_branch(self) -> bytes:
-        """The ref of the default branch, which may have no commits."""
-        return f"refs/heads/{self.entry.default_branch}".encode()
-
-    @property
-    def missing(self) -> list[bytes]:
-        """The refs to push."""
-        return [name for name, oid in self.wanted.items() if self.target_refs.get(name) != oid]
-
-    @property
-    def is_first(self) -> bool:
-        """Whether the repository is empty and gets its first refs."""
-        return bool(self.wanted and not self.target_refs)
-
-
+@dataclasses.dataclass(frozen=True)
 class Pusher:
-    """Pushes repositories to one target. `step_size`: the largest push, in bytes."""
+    """Pushes repositories to one target."""
 
-    def __init__(
-        self,
-        bundles: Bundles,
-        git: Git,
-        target: Target,
-        capacity: Capacity,
-        scratch: Path,
-        step_size: int,
-        overwrite: bool,
-        stop: Stop,
-        log: FilteringBoundLogger,
-    ) -> None:
-        self._bundles, self._git, self._target = bundles, git, target
-        self._capacity, self._scratch, self._step_size = capacity, scratch, step_size
-        self._overwrite, self._stop, self._log = overwrite, stop, log
+    target: Target
+    git: GitPusher
+    lfs: LfsPusher
+    releases: ReleasePusher
+    wiki: WikiPusher
 
     def describe(self, entry: Entry, owner: str) -> list[str]:
         """Return what `push` would do, a line each; nothing is changed. Raises as `push` does."""
-        existing = self._target.find(owner, entry.name)
-        push = self._plan(entry, owner, existing, self._wanted_refs(entry))
-        lines = self._target.describe_preparation(owner, entry, push.existing, push.is_first)
-        lines += self._describe_refs(push)
-        lines += self._target.describe_completion(entry, push.existing, push.default_branch in push.wanted)
-        return lines or ["nothing: everything is already there"]
+        if entry.name.endswith(WIKI_SUFFIX):
+            return self.wiki.describe(entry, owner) or NOTHING
+        existing = self.target.find(owner, entry.name)
+        push = compare(self.git.plan(entry, owner, existing))
+        lines = self.target.describe_preparation(owner, entry, existing, push.is_first)
+        lines += _or_problem("LFS objects", lambda: self.lfs.describe(entry, owner, existing))
+        lines += self.git.describe(push)
+        lines += self.releases.describe(push)
+        if wiki := _wiki(entry):
+            lines += _or_problem("wiki", lambda: self.wiki.describe(wiki, owner, existing is not None))
+        lines += self.target.describe_completion(entry, existing, push.default_branch in push.wanted)
+        return lines or NOTHING
 
     def push(self, entry: Entry, owner: str, on_bytes: OnBytes) -> str:
         """Push one repository to `owner` and return the event to log.
 
-        Raises PushError, GitHubError, DownloadError, UnbundleError and GitError.
+        Raises what EXPECTED_ERRORS names. Of a repository with a broken part the others are pushed.
         """
-        existing, wanted = self._target.find(owner, entry.name), self._wanted_refs(entry)
-        push = self._plan(entry, owner, existing, wanted)
-        self._target.prepare(owner, entry, existing, push.is_first)
+        if entry.name.endswith(WIKI_SUFFIX):
+            return _event(self.wiki.push(entry, owner, on_bytes))
+        existing = self.target.find(owner, entry.name)
+        push = compare(self.git.plan(entry, owner, existing))
+        self.target.prepare(owner, entry, existing, push.is_first)
         if existing is None:  # it was just created, or somebody was quicker
-            push = self._plan(entry, owner, Existing(archived=False, default_branch=None), wanted)
-        steps, refusals = 0, list[str]()
-        if push.missing:
-            with self._capacity.reserve(restore_reservation(entry.size_bytes)):
-                steps, refusals = self._push_missing(push, on_bytes)
-        else:
-            on_bytes(entry.size_bytes)
-        self._complete(push, existing, steps, refusals)
-        return "pushed" if steps else "already there"
+            push = compare(dataclasses.replace(push, existing=Existing(archived=False, default_branch=None)))
+        changed = self._push_parts(push, existing, on_bytes)
+        self.target.set_archived(owner, entry, existing)
+        return _event(changed)
 
-    def _complete(self, push: Push, existing: Existing | None, steps: int, refusals: list[str]) -> None:
-        """Set what the target keeps besides refs, and remove the milestones. Raises PushError if refs were refused."""
-        entry, owner = push.entry, push.owner
+    def _push_parts(self, push: Push, existing: Existing | None, on_bytes: OnBytes) -> bool:
+        """Push everything, the LFS objects before the branches that need them. Return whether something was missing."""
+        parts, changed, wiki = Parts(), list[bool](), _wiki(push.entry)
+        with parts.part("Git LFS"):
+            changed.append(self.lfs.push(push.entry, push.owner, existing, on_bytes))
+        with parts.part():
+            changed.append(self._push_git(push, existing, on_bytes))
+        with parts.part("releases"):
+            changed.append(self.releases.push(push, on_bytes))
+        with parts.part("wiki"):
+            changed.append(wiki is not None and self.wiki.push(wiki, push.owner, on_bytes))
+        parts.check()
+        return any(changed)
+
+    def _push_git(self, push: Push, existing: Existing | None, on_bytes: OnBytes) -> bool:
+        """Push the refs, and set the default branch."""
+        steps, refusals = self.git.push(push, on_bytes)
         target_refs = push.remote.refs() if refusals else push.target_refs
         if push.default_branch in push.wanted and (not refusals or push.default_branch in target_refs):
-            self._target.set_default_branch(owner, entry, existing, pushed=steps > 0)
-        lacking = [name for name, oid in push.wanted.items() if refusals and target_refs.get(name) != oid]
-        if lacking:
-            shown = _shorten(lacking)
-            raise PushError(f"{len(lacking)} of {len(push.wanted)} refs were refused ({shown}): {refusals[0]}")
-        if steps > 1 or _milestones(target_refs):
-            self._delete_milestones(push)
-        self._target.set_archived(owner, entry, existing)
-
-    # -- what is wanted, and what is there -------------------------------------------------------
-
-    def _plan(self, entry: Entry, owner: str, existing: Existing | None, wanted: Refs) -> Push:
-        """Return the push, compared with what the target has. Raises PushError if it must not be done."""
-        url, trace = self._target.url(owner, entry.name), self._scratch / f"{entry.id}.trace"
-        remote = Remote(self._git, url, partial(self._target.with_token, owner), trace, self._stop, self._log)
-        if existing is None:
-            return Push(entry, owner, remote, None, wanted, {})
-        push = Push(entry, owner, remote, existing, wanted, remote.refs())
-        _check_conflicts(push, self._overwrite)
-        return push
-
-    def _wanted_refs(self, entry: Entry) -> Refs:
-        """Return the refs that can be pushed, the default branch first."""
-        if entry.s3_key is None:
-            return {}
-        header = self._bundles.header(entry)
-        if header.object_format not in self._target.object_formats:
-            raise PushError(
-                f"this is a {header.object_format} repository, which the server does not support: "
-                "`fetch --as mirrors` it, or push it to another server with --url"
-            )
-        refs = header.refs
-        first = f"refs/heads/{entry.default_branch}".encode()
-        names = {name for name in refs if name.startswith(PUSHED)} - set(_milestones(refs))
-        return {name: refs[name] for name in sorted(names, key=lambda name: (name != first, name))}
-
-    def _describe_refs(self, push: Push) -> list[str]:
-        lines, size = [], push.entry.size_bytes
-        kinds = {kind: sum(name.startswith(kind) for name in push.missing) for kind in PUSHED}
-        words = [f"{number} {kind.decode().split('/')[1]}" for kind, number in kinds.items() if number]
-        if words:
-            steps = -(-size // self._step_size)
-            shown = f"{format_bytes(size)} in about {steps} pushes" if steps > 1 else format_bytes(size)
-            lines.append(f"push {', '.join(words)} ({shown})")
-        if overwritten := sorted(name for name in push.missing if name in push.target_refs):
-            lines.append(f"overwrite {len(overwritten)} refs: {_shorten(overwritten)}")
-        if milestones := _milestones(push.target_refs):
-            lines.append(f"delete {len(milestones)} tags that an unfinished push left there")
-        return lines
-
-    # -- pushing ---------------------------------------------------------------------------------
-
-    def _push_missing(self, push: Push, on_bytes: OnBytes) -> tuple[int, list[str]]:
-        """Push what is missing; return the number of pushes, and the errors of those refused while others went on."""
-        entry = push.entry
-        bundle = self._scratch / f"{entry.id}.bundle"
-        mirror = bundle.with_suffix(".git")
-        try:
-            self._bundles.download(entry, bundle, on_bytes)
-            make_mirror(self._git, bundle, entry, mirror)
-            bundle.unlink()
-            steps = plan_steps(History(self._git, mirror), push.wanted, push.target_refs, self._step_size)
-            return len(steps), self._push_steps(push, mirror, steps)
-        finally:
-            shutil.rmtree(mirror, ignore_errors=True)
-            for path in self._scratch.glob(f"{entry.id}.bundle*"):
-                path.unlink()
-
-    def _push_steps(self, push: Push, mirror: Path, steps: list[Step]) -> list[str]:
-        refusals = []
-        for number, step in enumerate(steps, start=1):
-            if len(steps) > 1:
-                self._log.info("pushing", step=number, of=len(steps))
-            try:
-                push.remote.push(mirror, _refspecs(step, self._overwrite))
-            except GitError as error:
-                if step.milestones or not is_rejected(error):
-                    raise
-                refusals.append(str(error))
-        return refusals
-
-    def _delete_milestones(self, push: Push) -> None:
-        if names := _milestones(push.remote.refs()):
-            empty = self._scratch / f"{push.entry.id}.empty"
-            self._git.run("init", "--bare", "--quiet", "--template=", "--", str(empty))
-            push.remote.push(empty, [f":{name.decode()}" for name in names])
-            shutil.rmtree(empty)
+            self.target.set_default_branch(push.owner, push.entry, existing, pushed=steps > 0)
+        self.git.finish(push, target_refs, steps, refusals)
+        return steps > 0
 
 
-def _refspecs(step: Step, overwrite: bool) -> list[str]:
-    force = b"+" if overwrite else b""
-    # By object id: a ref's name alone can be ambiguous, as with a branch called HEAD.
-    specs = [force + oid + b":" + name for name, oid in step.refs.items()]
-    specs += [b"+" + oid + b":" + MILESTONES + oid for oid in step.milestones]
-    return [spec.decode(errors="surrogateescape") for spec in specs]
+def _or_problem(part: str, describe: Callable[[], list[str]]) -> list[str]:
+    """Return what would be done with a part, or what must be done first."""
+    try:
+        return describe()
+    except PushError as error:
+        return [f"push no {part}: {error}"]
 
 
-def _check_conflicts(push: Push, overwrite: bool) -> None:
-    """Raise PushError if the push would replace something, or can't succeed beside what is there."""
-    target_refs, url = push.target_refs, push.remote.url
-    foreign = sorted(
-        {name for name in target_refs if target_refs[name] != push.wanted.get(name)} - set(_milestones(target_refs))
-    )
-    if foreign and not overwrite:
-        raise PushError(
-            f"{url} is not empty: {len(foreign)} of its refs differ from the backup ({_shorten(foreign)}). "
-            "Push elsewhere with --to, or replace refs of the same name with --overwrite"
-        )
-    if blocking := sorted(_blocking(target_refs, push.wanted)):
-        raise PushError(
-            f"{url} has {_shorten(blocking)}, which git can't keep beside refs of the backup: "
-            "a name can't also be a folder of names. Rename or delete it there first"
-        )
-    if push.existing and push.existing.archived and push.missing:
-        raise PushError(f"{url} is archived and lacks refs of the backup: unarchive it first")
+def _wiki(entry: Entry) -> Entry | None:
+    return entry.wiki if entry.wiki and entry.wiki.status != "gone" else None
 
 
-def _milestones(refs: Refs) -> list[bytes]:
-    return [name for name, oid in refs.items() if name == MILESTONES + oid]
-
-
-def _blocking(target_refs: Refs, wanted: Refs) -> set[bytes]:
-    """Return the target's refs that are a folder of a wanted ref, or have a wanted ref as their folder."""
-    folders = {folder for name in wanted for folder in _folders(name)}
-    return {name for name in target_refs if name in folders or any(folder in wanted for folder in _folders(name))}
-
-
-def _folders(name: bytes) -> list[bytes]:
-    parts = name.split(b"/")
-    return [b"/".join(parts[:length]) for length in range(3, len(parts))]
-
-
-def _shorten(refs: list[bytes]) -> str:
-    shown = ", ".join(name.decode(errors="replace") for name in refs[:5])
-    return f"{shown}, ..." if len(refs) > 5 else shown
+def _event(changed: bool) -> str:
+    return "pushed" if changed else "already there"

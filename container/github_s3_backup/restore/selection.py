@@ -1,8 +1,9 @@
 """Which repositories, from which backup."""
 
 import contextlib
+import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -10,8 +11,9 @@ from typing import Any, Literal
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
+from github_s3_backup.content import Kind
 from github_s3_backup.manifest import Entry, Failure, Manifest, Vanished
-from github_s3_backup.repository import is_safe_name
+from github_s3_backup.repository import WIKI_SUFFIX, is_safe_name
 from github_s3_backup.repository_filter import matches, matches_any
 from github_s3_backup.s3.catalogue import DATE, MAX_DAYS, Catalogue, CatalogueError
 
@@ -20,18 +22,37 @@ LATEST = "latest"
 
 @dataclass(frozen=True)
 class Selected:
-    """A repository, and the date of the backup it is taken from.
+    """A repository with its wiki, or a wiki alone, and the date of the backup it is taken from.
 
     `origin`: the backup that was asked for, an older one because it failed there, or the last one before it vanished.
+    `lacks`: why it was stored only in part, None where it was stored whole.
     """
 
     entry: Entry
     date: str
     origin: Literal["backup", "older backup", "vanished"] = "backup"
+    lacks: str | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of everything that is stored of it."""
+        return sum(sizes(self.entry).values())
 
     def facts(self) -> dict[str, Any]:
         """Return what the log says about it."""
-        return {"size_bytes": self.entry.size_bytes, "refs": self.entry.ref_count, "date": self.date}
+        return {"size_bytes": self.size_bytes, "refs": self.entry.ref_count, "date": self.date}
+
+
+def sizes(entry: Entry) -> dict[Kind | Literal["git"], int]:
+    """Return the size of each part that is stored of a repository."""
+    found: dict[Kind | Literal["git"], int] = {"git": entry.size_bytes}
+    if entry.wiki and entry.wiki.status != "gone":
+        found["wiki"] = entry.wiki.size_bytes
+    if entry.lfs:
+        found["lfs"] = entry.lfs.size_bytes
+    if entry.releases:
+        found["releases"] = entry.releases.size_bytes
+    return found
 
 
 @dataclass(frozen=True)
@@ -58,26 +79,67 @@ def select(
     patterns: list[str],
     log: FilteringBoundLogger,
     min_age: timedelta = timedelta(0),
+    git_only: bool = False,
 ) -> Selection:
     """Return the repositories that match a pattern. Raises CatalogueError if there is no such backup.
 
     `date` is a day, or LATEST: then each repository comes from the newest backup that holds it, because one that
     failed today was stored yesterday. A backup younger than `min_age` is skipped if there is an older one. What had
-    vanished from GitHub is taken from its last backup.
+    vanished from GitHub is taken from its last backup. What was stored only in part is selected, and unavailable too.
+    `git_only`: without wikis, LFS objects and releases.
     """
     if date == LATEST:
         selection = _select_latest(catalogue, log, datetime.now(UTC) - min_age)
     else:
         manifest = manifest_of(catalogue, date, run_id, log)
-        selection = _with_vanished(manifest, list(_restorable(manifest)), list(manifest.failures))
-    selection = _refuse_duplicates(_filter(selection, patterns), log)
+        selection = _with_vanished(manifest, list(_restorable(manifest)), _unstored(manifest))
+    selection = _filter(selection, patterns)
+    if git_only:
+        selected = tuple(map(_without_content, selection.selected))
+        selection = Selection(selection.manifest, selected, selection.unavailable)
+    selection = _refuse_duplicates(selection, log)
     for repository in selection.selected:
-        about = {"full_name": repository.entry.full_name, "date": repository.date}
-        if repository.origin == "older backup":
-            log.warning("taken from an older backup", **about)
-        elif repository.origin == "vanished":
-            log.warning("vanished from GitHub, using its last backup", **about)
-    return selection
+        _say_what_is_special(repository, log)
+    _say_what_was_not_read(selection.selected, log)
+    in_part = (_in_part(repository) for repository in selection.selected if repository.lacks)
+    return Selection(selection.manifest, selection.selected, (*selection.unavailable, *in_part))
+
+
+def _say_what_is_special(repository: Selected, log: FilteringBoundLogger) -> None:
+    """Warn where a repository is not from the backup that was asked for, or not all of it."""
+    entry = repository.entry
+    about = {"full_name": entry.full_name, "date": repository.date}
+    if repository.origin == "older backup":
+        log.warning("taken from an older backup", **about)
+    elif repository.origin == "vanished":
+        log.warning("vanished from GitHub, using its last backup", **about)
+    if repository.lacks:
+        log.warning("stored only in part", **about, error=repository.lacks)
+    missing = {
+        "lfs": entry.lfs.missing if entry.lfs else 0,
+        "releases": entry.releases.missing if entry.releases else 0,
+    }
+    for content, files in missing.items():
+        if files:
+            log.warning("GitHub lacked some content", **about, content=content, files=files)
+
+
+def _say_what_was_not_read(selected: Iterable[Selected], log: FilteringBoundLogger) -> None:
+    """Warn once for each kind of content that the App could not read."""
+    refused: dict[str, list[tuple[str, str]]] = {}
+    for repository in selected:
+        for item in repository.entry.not_read:
+            refused.setdefault(item.content, []).append((repository.entry.full_name, item.error))
+    for content, found in refused.items():
+        first, error = found[0]
+        about = {"content": content, "repositories": len(found), "error": f"{first}: {error}"}
+        log.warning("the App could not read all content", **about)
+
+
+def _in_part(repository: Selected) -> Unavailable:
+    hint = "The rest may be in an earlier backup: see `list` and --date"
+    error = f"the backup of {repository.date} holds only a part of it: {repository.lacks}. {hint}"
+    return Unavailable(repository.entry.full_name, error)
 
 
 def manifest_of(catalogue: Catalogue, date: str, run_id: str | None, log: FilteringBoundLogger) -> Manifest:
@@ -105,7 +167,7 @@ def _select_latest(catalogue: Catalogue, log: FilteringBoundLogger, newest_allow
         with contextlib.suppress(CatalogueError):  # the very first backup has none before it
             manifest, more, dates = _newest(catalogue, dates[1:], log)
             broken += more
-    selected, failures = list(_restorable(manifest)), list(manifest.failures)
+    selected, failures = list(_restorable(manifest)), _unstored(manifest)
     known = {repository.entry.id for repository in selected} | {record.id for record in manifest.vanished}
     earlier = _earlier_manifests(catalogue, manifest, dates, log)
     while failures and (older := next(earlier, None)):
@@ -165,7 +227,8 @@ def _recover(older: Manifest, failures: list[Failure], known: set[int]) -> Itera
     for repository in _restorable(older):
         entry = repository.entry
         if entry.id not in known and (entry.id in by_id or names & {entry.full_name, f"{entry.owner}/*"}):
-            yield Selected(_rename(entry, by_id.get(entry.id, entry.full_name)), older.date, "older backup")
+            renamed = _rename(entry, by_id.get(entry.id, entry.full_name))
+            yield dataclasses.replace(repository, entry=renamed, origin="older backup")
 
 
 def _unrecovered(failures: list[Failure], older: Manifest, known: set[int]) -> list[Failure]:
@@ -183,14 +246,26 @@ def _rename(entry: Entry, full_name: str) -> Entry:
     owner, _, name = full_name.partition("/")
     if full_name == entry.full_name or not is_safe_name(owner, name):
         return entry
-    return msgspec.structs.replace(entry, full_name=full_name, owner=owner, name=name)
+    wiki = entry.wiki and _rename(entry.wiki, f"{full_name}{WIKI_SUFFIX}")
+    return msgspec.structs.replace(entry, full_name=full_name, owner=owner, name=name, wiki=wiki)
 
 
 # -- one manifest --------------------------------------------------------------------------------
 
 
 def _restorable(manifest: Manifest) -> Iterator[Selected]:
-    return (Selected(entry, manifest.date) for entry in manifest.entries if entry.status != "gone")
+    """Yield the repositories that were stored, whole or in part."""
+    for entry in manifest.entries:
+        if entry.status != "gone":
+            yield Selected(entry, manifest.date)
+    for failure in manifest.failures:
+        if failure.partial and failure.partial.status != "gone":
+            yield Selected(failure.partial, manifest.date, lacks=f"{failure.stage}: {failure.error}")
+
+
+def _unstored(manifest: Manifest) -> list[Failure]:
+    """Return the failures of which nothing was stored."""
+    return [failure for failure in manifest.failures if not failure.partial or failure.partial.status == "gone"]
 
 
 def _with_vanished(manifest: Manifest, selected: list[Selected], failures: list[Failure]) -> Selection:
@@ -233,6 +308,9 @@ def _last_backup(record: Vanished) -> Selected:
         refs_sha256=record.refs_sha256,
         backed_up_at=f"{date}T00:00:00Z",
         duration_seconds=0.0,
+        wiki=record.wiki,
+        lfs=record.lfs,
+        releases=record.releases,
     )
     return Selected(entry, date, "vanished")
 
@@ -248,13 +326,16 @@ def _refuse_duplicates(selection: Selection, log: FilteringBoundLogger) -> Selec
         entry, date = repository.entry, repository.date
         kept = first.setdefault(entry.full_name.lower(), repository)
         if kept is repository:
+            if entry.wiki:
+                first[entry.wiki.full_name.lower()] = repository
             continue
         if repository.origin == "vanished":
             log.warning("name reused, vanished repository skipped", full_name=entry.full_name, last_backup=date)
             continue
         error = f"two repositories have this name, and only the one with id {kept.entry.id} is restored. The other one"
         refused.append(Unavailable(entry.full_name, f"{error} (id {entry.id}) is in the backup of {date}: see --date"))
-    return Selection(selection.manifest, tuple(first.values()), (*selection.unavailable, *refused))
+    selected = tuple({id(repository): repository for repository in first.values()}.values())
+    return Selection(selection.manifest, selected, (*selection.unavailable, *refused))
 
 
 # -- patterns ------------------------------------------------------------------------------------
@@ -262,7 +343,7 @@ def _refuse_duplicates(selection: Selection, log: FilteringBoundLogger) -> Selec
 
 def _filter(selection: Selection, patterns: list[str]) -> Selection:
     """Return the part of the selection that matches the patterns, each pattern without a match as unavailable."""
-    selected = [item for item in selection.selected if matches_any(item.entry.full_name, patterns)]
+    selected = list(_matching(selection.selected, patterns))
     # What is no repository, such as an unreadable manifest, concerns every pattern.
     unavailable = [
         item for item in selection.unavailable if "/" not in item.full_name or matches_any(item.full_name, patterns)
@@ -275,10 +356,30 @@ def _filter(selection: Selection, patterns: list[str]) -> Selection:
     return Selection(selection.manifest, tuple(selected), tuple(unavailable))
 
 
+def _matching(selected: Iterable[Selected], patterns: list[str]) -> Iterator[Selected]:
+    """Yield the repositories that match, with their wikis; of others a wiki that matches by its own name."""
+    for repository in selected:
+        wiki = repository.entry.wiki
+        if matches_any(repository.entry.full_name, patterns):
+            yield repository
+        elif wiki and wiki.status != "gone" and matches_any(wiki.full_name, patterns):
+            yield dataclasses.replace(repository, entry=wiki, lacks=None)
+
+
+def _without_content(repository: Selected) -> Selected:
+    """Return the repository's git data alone, which is there even where it was stored only in part."""
+    entry = msgspec.structs.replace(repository.entry, wiki=None, lfs=None, releases=None, not_read=())
+    return dataclasses.replace(repository, entry=entry, lacks=None)
+
+
 def _why_no_match(selection: Selection, pattern: str) -> str:
     for item in selection.unavailable:
         if matches(pattern, item.full_name):  # its owner could not be listed
             return item.error
+    for repository in selection.selected:
+        if matches(f"{repository.entry.full_name}{WIKI_SUFFIX}", pattern):
+            lacks = f": {repository.lacks}" if repository.lacks else ""
+            return f"the backup of {repository.date} holds no wiki of {repository.entry.full_name}{lacks}"
     date = selection.manifest.date
     return (
         f"the backup of {date} has no such repository: `list --date {date}` shows what it holds; "

@@ -14,22 +14,26 @@ from github_s3_backup.environment import ConfigurationError
 from github_s3_backup.git.process import Git
 from github_s3_backup.program import aws_session, s3_config
 from github_s3_backup.redaction import Redactor
+from github_s3_backup.restore.pool import Pool
 from github_s3_backup.restore.selection import LATEST, Selection, select
 from github_s3_backup.s3.catalogue import Catalogue
-from github_s3_backup.s3.download import Bundles
+from github_s3_backup.s3.download import BucketReader
 from github_s3_backup.stop import Stop
 
 EVERYTHING = ["*/*"]
+# Files beside git at once, for each repository at once: these wait for the network, not for git.
+FILES_PER_WORKER = 2
 
 
 @dataclass(frozen=True)
 class Session:
-    """One run of a restore command. `scratch`: a temporary folder, removed at the end."""
+    """One run of a restore command. `scratch`: a temporary folder, removed at the end. `pool`: for files beside git."""
 
     options: argparse.Namespace
     aws: boto3.session.Session
     catalogue: Catalogue
-    bundles: Bundles
+    reader: BucketReader
+    pool: Pool
     scratch: Path
     redactor: Redactor
     stop: Stop
@@ -48,7 +52,8 @@ class Session:
     def select(self, min_age: timedelta = timedelta(0)) -> Selection:
         """Return the repositories that the options ask for. Raises CatalogueError."""
         options = self.options
-        return select(self.catalogue, options.date or LATEST, options.run, self.patterns, self.log, min_age)
+        date, run_id = options.date or LATEST, options.run
+        return select(self.catalogue, date, run_id, self.patterns, self.log, min_age, options.git_only)
 
 
 def service_name() -> str:
@@ -66,7 +71,9 @@ def open_session(
     region = options.region or aws.region_name
     if not region:
         raise ConfigurationError(["the region is unknown: set --region or AWS_REGION to the bucket's region"])
-    client = aws.client("s3", region_name=region, config=s3_config(options.concurrency))
+    files_at_once = FILES_PER_WORKER * options.concurrency
+    client = aws.client("s3", region_name=region, config=s3_config(options.concurrency + files_at_once))
     catalogue = Catalogue(client, options.bucket, options.prefix)
-    bundles = Bundles(client, options.bucket, stop, log)
-    return Session(options, aws, catalogue, bundles, scratch, redactor, stop, log, datetime.now(UTC))
+    reader = BucketReader(client, options.bucket, stop, log)
+    pool = Pool(files_at_once, stop)
+    return Session(options, aws, catalogue, reader, pool, scratch, redactor, stop, log, datetime.now(UTC))

@@ -4,7 +4,7 @@ https://docs.github.com/en/rest/repos/repos
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -12,11 +12,19 @@ import requests
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.process import Git, GitError
+from github_s3_backup.github import lfs
+from github_s3_backup.github.lfs import LfsAnswer, Operation
+from github_s3_backup.github.release_writer import ReleaseWriter
 from github_s3_backup.github.rest import Api, GitHubError, as_documented
 from github_s3_backup.manifest import Entry
 from github_s3_backup.restore.credentials import Credentials
+from github_s3_backup.restore.errors import PushError
+from github_s3_backup.stop import Stop
 
 T = TypeVar("T")
+LfsAnswers = dict[str, LfsAnswer]
+# What a git server answers that has no LFS server beside it.
+NO_LFS = (404, 405, 501)
 
 
 @dataclass(frozen=True)
@@ -34,8 +42,12 @@ class Target(Protocol):
     """
 
     object_formats: tuple[str, ...]
+    # None where releases can't be restored.
+    releases: ReleaseWriter | None
 
     def url(self, owner: str, name: str) -> str: ...
+    def ask_lfs(self, owner: str, name: str, operation: Operation, objects: Mapping[str, int]) -> LfsAnswers: ...
+    def how_to_make_wiki(self, owner: str, name: str) -> str: ...
     def with_token(self, owner: str, request: Callable[[str | None], T]) -> T: ...
     def find(self, owner: str, name: str) -> Existing | None: ...
     def prepare(self, owner: str, entry: Entry, existing: Existing | None, is_first: bool) -> None: ...
@@ -51,15 +63,32 @@ class GitServer:
     """Any git server. The repositories must exist, and only git is used. `template`: a URL with {owner} and {name}."""
 
     object_formats: tuple[str, ...] = ("sha1", "sha256")
+    releases: ReleaseWriter | None = None
 
-    def __init__(self, template: str, token: str | None, git: Git, log: FilteringBoundLogger) -> None:
-        self._template, self._token, self._git, self._log = template, token, git, log
+    def __init__(self, template: str, api: Api, token: str | None, git: Git, log: FilteringBoundLogger) -> None:
+        self._template, self._api, self._token, self._git, self._log = template, api, token, git, log
 
     def url(self, owner: str, name: str) -> str:
         return self._template.replace("{owner}", owner).replace("{name}", name)
 
     def with_token(self, owner: str, request: Callable[[str | None], T]) -> T:  # noqa: ARG002  (one token for all owners)
         return request(self._token)
+
+    def ask_lfs(self, owner: str, name: str, operation: Operation, objects: Mapping[str, int]) -> LfsAnswers:
+        """Ask the LFS server that is beside the repository. Raises GitHubError, and PushError if there is none."""
+        url = self.url(owner, name).rstrip("/")
+        if not url.startswith(("https://", "http://")):
+            raise PushError(f"LFS objects can only be sent to an https:// server. {_by_hand(url)}")
+        url = url if url.endswith(".git") else f"{url}.git"
+        try:
+            return lfs.ask(self._api, url, self._token, operation, objects)
+        except GitHubError as error:
+            if error.status in NO_LFS:
+                raise PushError(f"the server has no Git LFS ({error}). {_by_hand(url)}") from None
+            raise
+
+    def how_to_make_wiki(self, owner: str, name: str) -> str:
+        return f"create the wiki of {self.url(owner, name)} on the server"
 
     def find(self, owner: str, name: str) -> Existing | None:
         """Return the repository. Raises GitError if there is none: git can't create one."""
@@ -100,14 +129,24 @@ class GitHubTarget:
 
     object_formats: tuple[str, ...] = ("sha1",)
 
-    def __init__(self, api: Api, server_url: str, credentials: Credentials, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, api: Api, server_url: str, credentials: Credentials, stop: Stop, log: FilteringBoundLogger
+    ) -> None:
         self._api, self._server_url, self._credentials, self._log = api, server_url, credentials, log
+        self.releases: ReleaseWriter | None = ReleaseWriter(api, credentials.with_token, stop, log)
 
     def url(self, owner: str, name: str) -> str:
         return f"{self._server_url}/{owner}/{name}.git"
 
     def with_token(self, owner: str, request: Callable[[str | None], T]) -> T:
         return self._credentials.with_token(owner, request)
+
+    def ask_lfs(self, owner: str, name: str, operation: Operation, objects: Mapping[str, int]) -> LfsAnswers:
+        url = self.url(owner, name)
+        return self.with_token(owner, lambda token: lfs.ask(self._api, url, token, operation, objects))
+
+    def how_to_make_wiki(self, owner: str, name: str) -> str:
+        return f"create the first page at {self._server_url}/{owner}/{name}/wiki"
 
     def find(self, owner: str, name: str) -> Existing | None:
         path = f"/repos/{owner}/{name}"
@@ -192,3 +231,7 @@ class GitHubTarget:
 
         answer = self._credentials.with_token(owner, request)
         return answer.json() if answer.content else {}
+
+
+def _by_hand(url: str) -> str:
+    return f"`fetch --as mirrors` has them, and `git lfs push --all {url}` in the mirror sends them"

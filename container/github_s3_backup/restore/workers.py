@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from structlog.contextvars import bound_contextvars
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.capacity import DiskFullError
-from github_s3_backup.git.process import GitError
-from github_s3_backup.github.rest import GitHubError
-from github_s3_backup.restore.errors import RestoreError, is_disk_full
+from github_s3_backup.restore.errors import EXPECTED_ERRORS, is_disk_full
 from github_s3_backup.restore.selection import Selected, Unavailable
 from github_s3_backup.restore.terminal import new_bar
-from github_s3_backup.s3.download import DownloadError, OnBytes
+from github_s3_backup.s3.download import OnBytes
 from github_s3_backup.stop import Stop
 
 if TYPE_CHECKING:
@@ -23,9 +20,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 Work = Callable[[Selected, OnBytes], Result]
-
-# What may go wrong with one repository. Anything else is a bug.
-EXPECTED_ERRORS = (DownloadError, RestoreError, GitError, GitHubError, DiskFullError, OSError)
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ def for_each(
 
     Those that ran out of disk are tried again one by one when the others are done, the smallest first.
     """
-    with new_bar(title, sum(repository.entry.size_bytes for repository in selected)) as bar:
+    with new_bar(title, sum(repository.size_bytes for repository in selected)) as bar:
         on_bytes = _counter(bar)
 
         def attempt(repository: Selected) -> Result | _Failed:
@@ -56,7 +50,7 @@ def for_each(
 
         outcomes = list(_concurrently(selected, attempt, concurrency))
         out_of_disk = [outcome for outcome in outcomes if isinstance(outcome, _Failed) and outcome.disk_full]
-        for failure in sorted(out_of_disk, key=lambda failure: failure.selected.entry.size_bytes):
+        for failure in sorted(out_of_disk, key=lambda failure: failure.selected.size_bytes):
             log.warning("disk full, retrying alone", full_name=failure.selected.entry.full_name)
             outcomes.remove(failure)
             outcomes.append(attempt(failure.selected))
@@ -70,7 +64,7 @@ def _concurrently(
 ) -> Iterator[Result | _Failed]:
     """Yield the outcomes as they come. The largest start first: at the end small ones keep every worker busy."""
     with ThreadPoolExecutor(concurrency) as pool:
-        largest_first = sorted(selected, key=lambda repository: -repository.entry.size_bytes)
+        largest_first = sorted(selected, key=lambda repository: -repository.size_bytes)
         for future in as_completed([pool.submit(attempt, repository) for repository in largest_first]):
             yield future.result()
 

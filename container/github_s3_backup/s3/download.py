@@ -1,12 +1,14 @@
-"""Download bundles from the bucket, and compare each with the SHA-256 in the manifest."""
+"""Download bundles and other content from the bucket, and compare each with the SHA-256 in the manifest."""
 
+import contextlib
 import errno
 import hashlib
 import io
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from structlog.typing import FilteringBoundLogger
@@ -36,7 +38,7 @@ Answer = TypeVar("Answer")
 
 
 class DownloadError(Exception):
-    """The bundle can't be downloaded, or is not what was stored."""
+    """The object can't be downloaded, or is not what was stored."""
 
     def __init__(self, stage: Literal["download", "checksum"], message: str) -> None:
         super().__init__(message)
@@ -47,26 +49,74 @@ class _InterruptedError(RetryableError):
     """The connection broke during the download."""
 
 
-class Bundles:
-    """The bundles in a bucket, primary or replica."""
+class Stored(Protocol):
+    """An object in the bucket as a manifest or a list names it. `sha256`: of its bytes, in hex."""
+
+    @property
+    def s3_key(self) -> str | None: ...
+    @property
+    def version_id(self) -> str | None: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def sha256(self) -> str | None: ...
+
+
+class Body:
+    """An object's bytes, read from S3 as they are sent on. The last block comes only if the SHA-256 is right."""
+
+    def __init__(self, size: int, open_blocks: Callable[[], Iterator[bytes]]) -> None:
+        self._size, self._open_blocks = size, open_blocks
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the bytes from the first on, each time. Raises DownloadError."""
+        return self._open_blocks()
+
+
+class BucketReader:
+    """What is in a bucket, primary or replica."""
 
     def __init__(self, client: "S3Client", bucket: str, stop: Stop, log: FilteringBoundLogger) -> None:
         self._client, self._bucket, self._stop, self._log = client, bucket, stop, log
 
-    def download(self, entry: Entry, path: Path, on_bytes: OnBytes) -> bool:
-        """Write the entry's bundle to `path`; return False if it is already there, complete.
+    def download(self, stored: Stored, path: Path, on_bytes: OnBytes) -> bool:
+        """Write the object to `path`; return False if it is already there, complete.
 
         An interrupted download is continued. `on_bytes` gets the number of bytes as they arrive. Raises DownloadError,
         and OSError where the disk is full.
         """
-        if is_bundle_of(entry, path):
-            on_bytes(entry.size_bytes)
+        if is_copy_of(stored, path):
+            on_bytes(stored.size_bytes)
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.part")
-        self._from_any_version(entry, lambda version_id: self._complete(entry, version_id, part, on_bytes))
+        self._from_any_version(stored, lambda version_id: self._complete(stored, version_id, part, on_bytes))
         part.replace(path)
         return True
+
+    def read(self, stored: Stored) -> bytes:
+        """Return an object's bytes. Raises DownloadError."""
+        return self._from_any_version(stored, lambda version_id: b"".join(self._verified(stored, version_id)))
+
+    def prove(self, stored: Stored, on_bytes: OnBytes) -> None:
+        """Read the whole object, and keep nothing of it. Raises DownloadError unless its SHA-256 is right."""
+
+        def read(version_id: str | None) -> None:
+            for block in self._verified(stored, version_id):
+                on_bytes(len(block))
+
+        self._from_any_version(stored, read)
+
+    def send(self, stored: Stored, send: Callable[[Body], Answer]) -> Answer:
+        """Return what `send` makes of the object's bytes. Raises DownloadError, and what `send` raises."""
+
+        def send_version(version_id: str | None) -> Answer:
+            return send(Body(stored.size_bytes, lambda: self._verified(stored, version_id)))
+
+        return self._from_any_version(stored, send_version)
 
     def header(self, entry: Entry) -> Header:
         """Return the header of the entry's bundle, read without the rest. Raises DownloadError."""
@@ -74,20 +124,20 @@ class Bundles:
 
     # -- versions --------------------------------------------------------------------------------
 
-    def _from_any_version(self, entry: Entry, get: Callable[[str | None], Answer]) -> Answer:
+    def _from_any_version(self, stored: Stored, get: Callable[[str | None], Answer]) -> Answer:
         """Return the result for the first version that matches the manifest. Raises DownloadError."""
         errors = []
-        for version_id in self._versions(entry):
+        for version_id in self._versions(stored):
             try:
                 return get(version_id)
             except DownloadError as error:
                 errors.append(error)
         raise errors[0]
 
-    def _versions(self, entry: Entry) -> Iterator[str | None]:
+    def _versions(self, stored: Stored) -> Iterator[str | None]:
         """Yield the manifest's version; then, in case it is gone or corrupt, all others of the same size."""
-        yield entry.version_id
-        key = str(entry.s3_key)
+        yield stored.version_id
+        key = str(stored.s3_key)
         paginator = self._client.get_paginator("list_object_versions")
         try:
             pages = list(paginator.paginate(Bucket=self._bucket, Prefix=key))
@@ -95,7 +145,7 @@ class Bundles:
             return
         for page in pages:
             for item in page.get("Versions", []):
-                if item["Key"] == key and item["Size"] == entry.size_bytes and item["VersionId"] != entry.version_id:
+                if item["Key"] == key and item["Size"] == stored.size_bytes and item["VersionId"] != stored.version_id:
                     self._log.warning("trying another version of the object", version_id=item["VersionId"])
                     yield item["VersionId"]
 
@@ -124,52 +174,72 @@ class Bundles:
                 return data
             size *= 4
 
-    def _complete(self, entry: Entry, version_id: str | None, part: Path, on_bytes: OnBytes) -> None:
+    def _complete(self, stored: Stored, version_id: str | None, part: Path, on_bytes: OnBytes) -> None:
         """Complete `part` and compare it; start over once if what an earlier download left does not fit."""
         continued = part.exists()
-        if self._fill(entry, version_id, part, on_bytes) == entry.sha256:
+        if self._fill(stored, version_id, part, on_bytes) == stored.sha256:
             return
         part.unlink()
-        if continued and self._fill(entry, version_id, part, lambda _: None) == entry.sha256:
+        if continued and self._fill(stored, version_id, part, lambda _: None) == stored.sha256:
             return
         part.unlink(missing_ok=True)
-        raise DownloadError("checksum", f"{self._url(entry)}: its SHA-256 does not match the manifest")
+        raise self._wrong_checksum(stored)
 
-    def _fill(self, entry: Entry, version_id: str | None, part: Path, on_bytes: OnBytes) -> str:
-        """Append what `part` lacks, across interruptions, and return the SHA-256 of the whole."""
-        if part.exists() and part.stat().st_size > entry.size_bytes:
+    def _fill(self, stored: Stored, version_id: str | None, part: Path, on_bytes: OnBytes) -> str:
+        """Append what `part` lacks, and return the SHA-256 of the whole."""
+        if part.exists() and part.stat().st_size > stored.size_bytes:
             part.unlink()
-        on_bytes(part.stat().st_size if part.exists() else 0)
+        start = part.stat().st_size if part.exists() else 0
+        on_bytes(start)
+        _check_space(stored.size_bytes - start, part.parent)
+        blocks = self._stream(stored, version_id, start)
+        first = next(blocks, b"")  # before the file is made: S3 may refuse
+        with part.open("ab") as file:
+            for block in chain([first], blocks):
+                file.write(block)
+                on_bytes(len(block))
+        return _sha256(part)
+
+    def _verified(self, stored: Stored, version_id: str | None) -> Iterator[bytes]:
+        """Yield the object's bytes in blocks; raise DownloadError in place of the last one if the SHA-256 is wrong."""
+        digest, held_back = hashlib.sha256(), b""
+        for block in self._stream(stored, version_id, 0):
+            if held_back:
+                yield held_back
+            digest.update(block)
+            held_back = block
+        if digest.hexdigest() != stored.sha256:
+            raise self._wrong_checksum(stored)
+        yield held_back
+
+    def _stream(self, stored: Stored, version_id: str | None, start: int) -> Iterator[bytes]:
+        """Yield the object's bytes from `start` on, across interruptions. Raises DownloadError."""
+        position = start
         try:
             for attempt in retrying(ATTEMPTS, self._stop, self._log):
                 with attempt:
-                    self._append(entry, version_id, part, on_bytes)
+                    for block in self._stream_once(stored, version_id, position):
+                        position += len(block)
+                        yield block
         except _InterruptedError as error:
             raise DownloadError("download", str(error)) from None
-        return _sha256(part)
 
-    def _append(self, entry: Entry, version_id: str | None, part: Path, on_bytes: OnBytes) -> None:
-        start = part.stat().st_size if part.exists() else 0
-        if start == entry.size_bytes:
+    def _stream_once(self, stored: Stored, version_id: str | None, start: int) -> Iterator[bytes]:
+        if start == stored.size_bytes:
             return
-        _check_space(entry.size_bytes - start, part.parent)
         try:
-            body = self._get(entry, version_id, f"bytes={start}-{entry.size_bytes - 1}")["Body"]
-            self._write(body, part, on_bytes)
+            body = self._get(stored, version_id, f"bytes={start}-{stored.size_bytes - 1}")["Body"]
+            with contextlib.closing(body):
+                for block in iter(lambda: body.read(BLOCK_SIZE), b""):
+                    self._stop.check()
+                    yield block
         except ClientError as error:
-            raise DownloadError("download", explain(error, self._url(entry))) from None
+            raise DownloadError("download", explain(error, self._url(stored))) from None
         except BotoCoreError as error:
-            raise _InterruptedError(explain(error, self._url(entry))) from None
+            raise _InterruptedError(explain(error, self._url(stored))) from None
 
-    def _write(self, body: Any, part: Path, on_bytes: OnBytes) -> None:
-        with part.open("ab") as file:
-            for block in iter(lambda: body.read(BLOCK_SIZE), b""):
-                self._stop.check()
-                file.write(block)
-                on_bytes(len(block))
-
-    def _get(self, entry: Entry, version_id: str | None, byte_range: str) -> Any:
-        request: dict[str, Any] = {"Bucket": self._bucket, "Key": str(entry.s3_key), "Range": byte_range}
+    def _get(self, stored: Stored, version_id: str | None, byte_range: str) -> Any:
+        request: dict[str, Any] = {"Bucket": self._bucket, "Key": str(stored.s3_key), "Range": byte_range}
         try:
             return self._client.get_object(**request | ({"VersionId": version_id} if version_id else {}))
         except ClientError as error:
@@ -178,13 +248,16 @@ class Bundles:
         # A copy in another bucket may have another version id; the SHA-256 shows whether it is the same.
         return self._client.get_object(**request)
 
-    def _url(self, entry: Entry) -> str:
-        return f"s3://{self._bucket}/{entry.s3_key}"
+    def _wrong_checksum(self, stored: Stored) -> DownloadError:
+        return DownloadError("checksum", f"{self._url(stored)}: its SHA-256 does not match the manifest")
+
+    def _url(self, stored: Stored) -> str:
+        return f"s3://{self._bucket}/{stored.s3_key}"
 
 
-def is_bundle_of(entry: Entry, path: Path) -> bool:
-    """Return whether the file exists and is the entry's bundle, by size and SHA-256."""
-    return path.exists() and path.stat().st_size == entry.size_bytes and _sha256(path) == entry.sha256
+def is_copy_of(stored: Stored, path: Path) -> bool:
+    """Return whether the file exists and is this object, by size and SHA-256."""
+    return path.is_file() and path.stat().st_size == stored.size_bytes and _sha256(path) == stored.sha256
 
 
 def _check_space(size: int, folder: Path) -> None:

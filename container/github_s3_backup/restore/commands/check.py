@@ -1,11 +1,10 @@
 """`check`: the newest complete backup, and whether it is recent enough."""
 
 import json
-
-import msgspec
+from typing import Any
 
 from github_s3_backup import metrics
-from github_s3_backup.manifest import Manifest
+from github_s3_backup.manifest import Failure, Manifest
 from github_s3_backup.restore.freshness import check_age, newest_complete
 from github_s3_backup.restore.session import Session, service_name
 from github_s3_backup.restore.summary import finish
@@ -24,7 +23,7 @@ def run(session: Session) -> int:
 
 
 def _print(newest: Manifest, session: Session) -> None:
-    failures = [msgspec.to_builtins(failure) for failure in newest.failures]
+    failures = [_failure(failure) for failure in newest.failures]
     summary = {
         "date": newest.date,
         "run": newest.run_id,
@@ -46,3 +45,8 @@ def _print(newest: Manifest, session: Session) -> None:
 
 def _age_seconds(newest: Manifest, session: Session) -> float:
     return max(0.0, round((session.started_at - newest.finished).total_seconds()))
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    shown = {name: getattr(failure, name) for name in ("full_name", "id", "stage", "error")}
+    return shown | {"in_part": failure.partial is not None}

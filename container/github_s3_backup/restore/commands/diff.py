@@ -26,7 +26,7 @@ def run(session: Session) -> int:
     def compare(repository: Selected, on_bytes: OnBytes) -> list[Difference]:
         before, after = pairs[repository.entry.id]
         with capacity.reserve(restore_reservation(0 if options.quick else after.size_bytes)):
-            differences = list(compare_repository(before, after, session.bundles, git, session.scratch))
+            differences = list(compare_repository(before, after, session.reader, git, session.scratch))
         on_bytes(after.size_bytes)
         return differences
 

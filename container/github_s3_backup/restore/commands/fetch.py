@@ -3,7 +3,8 @@
 import os
 
 from github_s3_backup.configuration import DEFAULT_SERVER_URL
-from github_s3_backup.restore.fetch_repository import Destination, fetch_repository, remove_partial_folder
+from github_s3_backup.restore.destination import Destination, remove_partial_folder
+from github_s3_backup.restore.fetch_repository import Fetcher
 from github_s3_backup.restore.selection import Selected
 from github_s3_backup.restore.session import Session
 from github_s3_backup.restore.summary import finish
@@ -17,11 +18,12 @@ def run(session: Session) -> int:
     folder = options.into.expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
     server_url = os.environ.get("GITHUB_SERVER_URL", "").strip().rstrip("/") or DEFAULT_SERVER_URL
-    destination, git = Destination(folder, options.form, server_url), session.git()
+    destination = Destination(folder, options.form, server_url)
+    fetcher = Fetcher(destination, session.reader, session.git(), session.pool, session.log)
     selection = session.select()
 
     def fetch(repository: Selected, on_bytes: OnBytes) -> None:
-        event = fetch_repository(repository.entry, destination, session.bundles, git, on_bytes)
+        event = fetcher.fetch(repository.entry, on_bytes)
         session.log.info(event, **repository.facts())
 
     fetched, failures = for_each(selection.selected, fetch, "fetching", options.concurrency, session.stop, session.log)

@@ -1,13 +1,17 @@
 """`list`: the dates, the runs of a day, or the repositories of a backup."""
 
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from github_s3_backup.manifest import Manifest
-from github_s3_backup.restore.selection import LATEST, Unavailable, manifest_of
+from github_s3_backup.restore.selection import LATEST, Selected, Unavailable, manifest_of
 from github_s3_backup.restore.session import Session
 from github_s3_backup.restore.summary import finish
 from github_s3_backup.restore.terminal import show
 from github_s3_backup.s3.catalogue import CatalogueError
+from github_s3_backup.units import format_bytes
 
 
 def run(session: Session) -> int:
@@ -55,20 +59,54 @@ def _list_runs(session: Session) -> int:
 
 def _list_repositories(session: Session) -> int:
     selection = session.select()
-    rows = [
-        {
-            "repository": repository.entry.full_name,
-            "date": repository.date,
-            "status": "vanished" if repository.origin == "vanished" else repository.entry.status,
-            "size_bytes": repository.entry.size_bytes,
-            "refs": repository.entry.ref_count,
-            "default_branch": repository.entry.default_branch,
-            "backed_up_at": repository.entry.backed_up_at,
-        }
-        for repository in selection.selected
-    ]
+    rows = [_row(repository) for repository in selection.selected]
+    if not session.options.json:
+        rows = _compact(rows)
     show(rows, session.options.json, session.started_at)
     return finish(session, selection.unavailable, len(rows))
+
+
+def _row(repository: Selected) -> dict[str, Any]:
+    entry, status = repository.entry, str(repository.entry.status)
+    if repository.origin == "vanished":
+        status = "vanished"
+    elif repository.lacks:
+        status = "in part"
+    return {
+        "repository": entry.full_name,
+        "date": repository.date,
+        "status": status,
+        "size_bytes": entry.size_bytes,
+        "refs": entry.ref_count,
+        "default_branch": entry.default_branch,
+        "backed_up_at": entry.backed_up_at,
+        "wiki": msgspec.to_builtins(entry.wiki),
+        "lfs": msgspec.to_builtins(entry.lfs),
+        "releases": msgspec.to_builtins(entry.releases),
+        "not_read": msgspec.to_builtins(entry.not_read),
+        "lacks": repository.lacks,
+    }
+
+
+def _compact(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows for a table: what is beside git in a cell each, a column only where a repository has it."""
+    columns = {"wiki": _wiki, "lfs": _counted("objects"), "releases": _counted("count")}
+    shown = [name for name, cell in columns.items() if any(cell(row[name]) != "-" for row in rows)]
+    plain = [name for name in (rows[0] if rows else {}) if name not in (*columns, "not_read", "lacks")]
+    return [{name: row[name] for name in plain} | {name: columns[name](row[name]) for name in shown} for row in rows]
+
+
+def _wiki(wiki: dict[str, Any] | None) -> str:
+    return format_bytes(wiki["size_bytes"]) if wiki and wiki["s3_key"] else "-"
+
+
+def _counted(count: str) -> Callable[[dict[str, Any] | None], str]:
+    """Return what makes a cell of a number of files, with their size: `3, 1.2 GB`."""
+
+    def cell(summary: dict[str, Any] | None) -> str:
+        return f"{summary[count]}, {format_bytes(summary['size_bytes'])}" if summary and summary[count] else "-"
+
+    return cell
 
 
 def _summary(manifest: Manifest) -> dict[str, Any]:

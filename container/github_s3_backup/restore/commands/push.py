@@ -3,13 +3,20 @@
 import os
 from collections import Counter
 
+import requests
+
 from github_s3_backup.capacity import machine_capacity
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.rest import Api, new_session
+from github_s3_backup.github.uploads import LfsUploader
 from github_s3_backup.restore.credentials import CONNECTIONS, WriteAccess, open_credentials, read_write_access
+from github_s3_backup.restore.push_git import GitPusher
+from github_s3_backup.restore.push_lfs import LfsPusher
+from github_s3_backup.restore.push_releases import ReleasePusher
 from github_s3_backup.restore.push_repository import Pusher
+from github_s3_backup.restore.push_wiki import WikiPusher
 from github_s3_backup.restore.selection import Selected, Unavailable
-from github_s3_backup.restore.session import Session
+from github_s3_backup.restore.session import FILES_PER_WORKER, Session
 from github_s3_backup.restore.summary import finish
 from github_s3_backup.restore.target import GitHubTarget, GitServer, Target
 from github_s3_backup.restore.workers import for_each
@@ -21,8 +28,9 @@ def run(session: Session) -> int:
     options = session.options
     access = read_write_access(os.environ, token_needed=not options.url)
     git = session.git(options.url or access.server_url)
-    target = _target(session, access, git)
-    pusher = _pusher(session, git, target)
+    http = new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS + FILES_PER_WORKER * options.concurrency)
+    target = _target(session, access, http, git)
+    pusher = _pusher(session, git, target, http)
     selection = session.select()
     clashes = _clashes(session, target, selection.selected)
     clashing = {clash.full_name for clash in clashes}
@@ -44,21 +52,28 @@ def run(session: Session) -> int:
     return finish(session, [*selection.unavailable, *clashes, *failures], len(done))
 
 
-def _target(session: Session, access: WriteAccess, git: Git) -> Target:
+def _target(session: Session, access: WriteAccess, http: requests.Session, git: Git) -> Target:
     if session.options.url:
         if access.token:
             session.redactor.hide_token(access.token)
-        return GitServer(session.options.url, access.token, git, session.log)
+        api = Api(session.options.url, http, session.stop, session.log)
+        return GitServer(session.options.url, api, access.token, git, session.log)
     credentials = open_credentials(access, session.aws, session.redactor, session.stop, session.log)
-    api = Api(access.api_url, new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS), session.stop, session.log)
-    return GitHubTarget(api, access.server_url, credentials, session.log)
+    api = Api(access.api_url, http, session.stop, session.log)
+    return GitHubTarget(api, access.server_url, credentials, session.stop, session.log)
 
 
-def _pusher(session: Session, git: Git, target: Target) -> Pusher:
-    options, capacity = session.options, machine_capacity(session.scratch, session.stop)
+def _pusher(session: Session, git: Git, target: Target, http: requests.Session) -> Pusher:
+    options, stop, log = session.options, session.stop, session.log
+    capacity, reader, scratch = machine_capacity(session.scratch, stop), session.reader, session.scratch
     step_size = options.step_size * 1000**2
+    refs = GitPusher(reader, git, target, capacity, scratch, step_size, options.overwrite, stop, log)
     return Pusher(
-        session.bundles, git, target, capacity, session.scratch, step_size, options.overwrite, session.stop, session.log
+        target=target,
+        git=refs,
+        lfs=LfsPusher(reader, target, session.pool, LfsUploader(http, stop, log)),
+        releases=ReleasePusher(reader, target, log),
+        wiki=WikiPusher(refs, git, target, scratch, log),
     )
 
 

@@ -14,7 +14,7 @@ from github_s3_backup.restore.freshness import check_age, newest_complete
 from github_s3_backup.restore.selection import Selected, Selection, Unavailable
 from github_s3_backup.restore.session import Session, service_name
 from github_s3_backup.restore.summary import finish
-from github_s3_backup.restore.verify_repository import Verified, verify_repository
+from github_s3_backup.restore.verify_repository import Verified, Verifier
 from github_s3_backup.restore.workers import for_each
 from github_s3_backup.s3.download import OnBytes
 
@@ -57,11 +57,12 @@ def _sample(session: Session, selection: Selection, history: drill.History) -> l
 def _verify_all(
     session: Session, selection: Selection, sample: list[Selected]
 ) -> tuple[list[Verified], list[Unavailable]]:
-    git, capacity = session.git(), machine_capacity(session.scratch, session.stop)
+    capacity = machine_capacity(session.scratch, session.stop)
+    verifier = Verifier(session.reader, session.git(), capacity, session.pool, session.scratch)
     session.log.info("verifying", repositories=len(sample), of=len(selection.selected), date=selection.manifest.date)
 
     def verify(repository: Selected, on_bytes: OnBytes) -> Verified:
-        result = verify_repository(repository, session.bundles, git, capacity, session.scratch, on_bytes)
+        result = verifier.verify(repository, on_bytes)
         if result.status == "verified":
             session.log.info("verified", **repository.facts(), duration=result.seconds)
         return result

@@ -1,0 +1,174 @@
+"""Writes releases at GitHub: creates what is missing, and uploads files. Nothing is changed or deleted.
+
+https://docs.github.com/en/rest/releases/releases and https://docs.github.com/en/rest/releases/assets
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+import requests
+from structlog.typing import FilteringBoundLogger
+
+from github_s3_backup.github.releases import UPLOADED
+from github_s3_backup.github.rest import Api, GitHubError, as_documented
+from github_s3_backup.github.uploads import Body
+from github_s3_backup.release_list import Release, ReleaseFile
+from github_s3_backup.retry import retrying
+from github_s3_backup.stop import Stop
+
+PAGE_SIZE = 100
+UPLOAD_ATTEMPTS = 4
+
+T = TypeVar("T")
+WithToken = Callable[[str, Callable[[str], Any]], Any]
+
+
+@dataclass(frozen=True)
+class ExistingFile:
+    """A file that a release has. `is_whole`: False where its upload was begun and never completed."""
+
+    name: str
+    size_bytes: int
+    digest: str | None
+    is_whole: bool
+
+    def is_copy_of(self, file: ReleaseFile) -> bool:
+        """Return whether this is the file, as far as GitHub tells: it knows no SHA-256 of older files."""
+        assert file.content
+        same = self.digest in (None, f"sha256:{file.content.oid}")
+        return self.is_whole and same and self.size_bytes == file.content.size_bytes
+
+
+@dataclass(frozen=True)
+class ExistingRelease:
+    """A release that the repository has."""
+
+    id: int
+    tag_name: str
+    draft: bool
+    name: str | None
+    upload_url: str
+    html_url: str
+    files: Mapping[str, ExistingFile]
+
+
+class ReleaseWriter:
+    """Creates releases and uploads their files. `with_token` gives a request a token for an owner's repositories."""
+
+    def __init__(self, api: Api, with_token: WithToken, stop: Stop, log: FilteringBoundLogger) -> None:
+        self._api, self._with_token, self._stop, self._log = api, with_token, stop, log
+
+    def existing(self, owner: str, name: str) -> list[ExistingRelease]:
+        """Return the releases that the repository has, drafts too. Raises GitHubError."""
+        url = f"{self._url(owner, name)}?per_page={PAGE_SIZE}"
+        pages = self._api.pages(url, lambda page: self._send("GET", owner, page))
+        return list(_read_pages(pages, url))
+
+    def create(self, owner: str, name: str, release: Release, with_commit: bool) -> ExistingRelease:
+        """Create a release without files. `with_commit`: what its tag is to be made from if there is none.
+
+        Raises GitHubError.
+        """
+        wanted = {
+            "tag_name": release.tag_name,
+            "target_commitish": release.target_commitish if with_commit else None,
+            "name": release.name,
+            "body": release.body,
+            "draft": release.draft,
+            "prerelease": release.prerelease,
+            # By date and version, as one that is created today need not be the latest.
+            "make_latest": "legacy",
+        }
+        url = self._url(owner, name)
+        answer = self._send("POST", owner, url, json={k: v for k, v in wanted.items() if v is not None})
+        with as_documented(url):
+            return _read(answer.json())
+
+    def upload(self, owner: str, name: str, release: ExistingRelease, file: ReleaseFile, body: Body) -> None:
+        """Upload a file to a release. Raises GitHubError, and what reading the body raises."""
+        url = upload_url(release.upload_url, self._api.url, file)
+        headers = {"Content-Type": file.content_type or "application/octet-stream"}
+        data = body if len(body) else b""
+
+        def send() -> None:
+            request = lambda token: self._api.send_once(  # noqa: E731
+                "POST", url, lambda: f"Bearer {token}", headers=headers, data=data
+            )
+            try:
+                answer = self._with_token(owner, request)
+            except GitHubError as error:
+                # The answer may be lost, or a file be there that GitHub could not complete.
+                if not self._is_there(owner, name, release, file, error):
+                    raise
+            else:
+                with as_documented(url):
+                    check_file(_read_file(answer.json()), file, release)
+
+        retrying(UPLOAD_ATTEMPTS, self._stop, self._log)(send)
+
+    def _is_there(self, owner: str, name: str, release: ExistingRelease, file: ReleaseFile, error: GitHubError) -> bool:
+        """Return whether the upload that failed arrived all the same. Raises GitHubError where something else did."""
+        if error.refused and error.status != 422:
+            return False
+        now = next((item for item in self.existing(owner, name) if item.id == release.id), None)
+        found = now.files.get(file.name) if now else None
+        if found is None:
+            return False
+        check_file(found, file, release)
+        return True
+
+    def _url(self, owner: str, name: str) -> str:
+        return f"{self._api.url}/repos/{owner}/{name}/releases"
+
+    def _send(self, method: str, owner: str, url: str, **options: Any) -> requests.Response:
+        request = lambda token: self._api.send(method, url, lambda: f"Bearer {token}", **options)  # noqa: E731
+        answer: requests.Response = self._with_token(owner, request)
+        return answer
+
+
+def check_file(existing: ExistingFile, file: ReleaseFile, release: ExistingRelease) -> None:
+    """Raise GitHubError unless what is there under the file's name is the file."""
+    if not existing.is_whole:
+        problem = f"GitHub has {file.name} in part only, after an upload that failed: delete it at {release.html_url}"
+        raise GitHubError(f"{problem}, then run the same command again")
+    if not existing.is_copy_of(file):
+        raise GitHubError(f"the release already has another file that is called {file.name}")
+
+
+def upload_url(given: str, api_url: str, file: ReleaseFile) -> str:
+    """Return where to upload a file, from the URL that GitHub gives with a release.
+
+    Raises GitHubError unless it is on GitHub's own host: the request brings the token.
+    """
+    base, query = given.partition("{")[0], {"name": file.name} | ({"label": file.label} if file.label else {})
+    target, own = urlsplit(base), urlsplit(api_url)
+    if target.scheme != own.scheme or target.netloc not in (own.netloc, f"uploads.{own.netloc.removeprefix('api.')}"):
+        raise GitHubError(f"GitHub gives a place for uploads that is not its own: {target.netloc}")
+    return f"{base}?{urlencode(query, quote_via=quote)}"
+
+
+def _read_pages(pages: Iterator[Any], url: str) -> Iterator[ExistingRelease]:
+    for page in pages:
+        with as_documented(url):
+            for answer in page:
+                yield _read(answer)
+
+
+def _read(answer: Any) -> ExistingRelease:
+    files = [_read_file(file) for file in answer["assets"]]
+    return ExistingRelease(
+        id=int(answer["id"]),
+        tag_name=str(answer["tag_name"]),
+        draft=bool(answer["draft"]),
+        name=answer.get("name"),
+        upload_url=str(answer["upload_url"]),
+        html_url=str(answer["html_url"]),
+        files={file.name: file for file in files},
+    )
+
+
+def _read_file(answer: Any) -> ExistingFile:
+    is_whole = answer.get("state", UPLOADED) == UPLOADED
+    return ExistingFile(str(answer["name"]), int(answer["size"]), answer.get("digest"), is_whole)
