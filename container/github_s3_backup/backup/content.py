@@ -38,9 +38,8 @@ class ContentBackup:
     def __init__(self, listed: Repository, services: Services) -> None:
         self.entry: Entry | None = None
         self._services = services
-        last = services.last_backup
         # What is stored already need not be stored again, even where the repository failed as a whole.
-        self._known = last.partial(listed.id) or last.entry(listed.id)
+        self._known = services.last_backup.stored(listed.id)
 
     def add_to(self, data: GitData) -> Entry:
         """Return the entry with all parts. Raises StageError if one failed, after all of them were tried."""
