@@ -40,7 +40,7 @@ BIG, SMALL = os.urandom(3000), b"small"
 
 def add_with_everything(world: World, digests: bool = True) -> FakeRepository:
     """Add acme/game with LFS objects, a wiki, and a release of two files."""
-    wiki = content.make_wiki(world, "game", {"Home.md": b"welcome"})
+    wiki = content.make_wiki(world.folder / "git", "game", {"Home.md": b"welcome"})
     files = {"big.bin": BIG, "small.bin": SMALL}
     repository, _ = content.add_with_lfs(world, wiki=wiki, releases=[release(Numbers(), "v1", files, digests=digests)])
     return repository
@@ -168,7 +168,7 @@ def test_what_changed_since_it_failed_is_stored(world: World) -> None:
 
 
 def test_an_empty_repository_whose_wiki_fails_is_completed_too(world: World) -> None:
-    world.add("empty", wiki=content.make_wiki(world, "empty", {"Home.md": b"welcome"}))
+    world.add("empty", wiki=content.make_wiki(world.folder / "git", "empty", {"Home.md": b"welcome"}))
     refs = r"GET /acme/empty\.wiki\.git/info/refs"
     _, failure = run_and_fail(world, down(refs))
     assert failure["error"].startswith("wiki: ")
@@ -179,7 +179,7 @@ def test_an_empty_repository_whose_wiki_fails_is_completed_too(world: World) -> 
 
 
 def test_the_wiki_of_an_empty_repository_is_kept_where_another_part_fails(world: World) -> None:
-    world.add("empty", wiki=content.make_wiki(world, "empty", {"Home.md": b"welcome"}))
+    world.add("empty", wiki=content.make_wiki(world.folder / "git", "empty", {"Home.md": b"welcome"}))
     _, failure = run_and_fail(world, down(r"GET .*/acme/empty/releases\?"))
     assert failure["partial"]["wiki"]["s3_key"] == world.key("acme/empty.wiki.bundle")
     run = world.run()
@@ -266,7 +266,7 @@ def test_a_day_without_a_change_asks_once_for_each_thing_that_may_have_changed(w
     add_with_everything(world)
     world.add("api", has_wiki=True)  # has tags, and no wiki was ever written
     world.add("gitlinks")  # has neither
-    world.add("empty", wiki=content.make_wiki(world, "empty", {"Home.md": b"welcome"}))
+    world.add("empty", wiki=content.make_wiki(world.folder / "git", "empty", {"Home.md": b"welcome"}))
     assert world.run().code == 0
     world.yesterday()
     world.github.exchanges.clear()
