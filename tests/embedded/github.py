@@ -64,6 +64,8 @@ class FakeGitHub:
         # How many git requests wait for their answer, and the most there ever were at once.
         self.git_at_once, self.most_git_at_once = 0, 0
         self.token_life = timedelta(hours=1)
+        # Refuse pushes of pointers to LFS objects that are not there; False: take them, as other servers do.
+        self.checks_lfs_pointers = True
         # The largest LFS object that is taken, in bytes, and the secrets that stand for one's verification: its
         # repository's id and its oid.
         self.lfs_limit = LFS_LIMIT
