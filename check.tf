@@ -51,7 +51,7 @@ data "aws_iam_policy_document" "check" {
   statement {
     sid       = "ReadManifests"
     actions   = ["s3:GetObject", "s3:GetObjectVersion"]
-    resources = ["${local.bucket_arn}/${local.prefix}/*.json"]
+    resources = [for manifest in ["manifest.json", "runs/*.json"] : "${local.bucket_arn}/${local.prefix}/*/${manifest}"]
   }
 
   # Without it: the version of a deleted manifest is not found, and its backup counts as missing.

@@ -32,10 +32,9 @@ locals {
     "--publish",
   ]]
 
-  frozen_classes = ["GLACIER", "DEEP_ARCHIVE"]
-
-  # The newest manifest is as old as an alarm allows, and names objects that are up to full_backup_days older.
-  newest_backup_days = var.full_backup_days + ceil(local.window_hours / 24)
+  # The newest manifest is as old as an alarm allows, and names bundles and lists that are up to full_backup_days older, and
+  # content that is up to max_content_days older.
+  newest_backup_days = (local.has_content ? local.max_content_days : var.full_backup_days) + ceil(local.window_hours / 24)
 
   drill_problems = compact(flatten([for drill in local.drills : [
     drill.within_days * 24 >= drill.interval_hours ? "" :
@@ -54,7 +53,7 @@ locals {
     "restore_drill.schedule_expression must not start drills together with backup runs (${var.schedule_expression}); two rate() schedules start together. Leave it out, or use for instance cron(${local.middle % 60} ${floor(local.middle / 60)} * * ? *). Got: ${jsonencode(var.restore_drill.schedule_expression)}.",
 
     length([for transition in var.storage_transitions : transition if contains(local.frozen_classes, transition.storage_class) && transition.days <= local.newest_backup_days]) == 0 ? "" :
-    "storage_transitions must keep objects up to ${local.newest_backup_days} days old out of GLACIER and DEEP_ARCHIVE when restore_drill is set: the newest backup names objects of that age, and a drill can't wait for them. Got: ${jsonencode(var.storage_transitions)}.",
+    "storage_transitions must keep objects up to ${local.newest_backup_days} days old out of GLACIER and DEEP_ARCHIVE when restore_drill is set: the newest backup names objects of that age (LFS objects and files of releases can be ${local.max_content_days} days older than it; backup_content leaves them out), and a drill can't wait for them. Got: ${jsonencode(var.storage_transitions)}.",
 
     !contains(local.frozen_classes, coalesce(var.replica_storage_class, "STANDARD")) ? "" :
     "replica_storage_class must not be GLACIER or DEEP_ARCHIVE when restore_drill is set: a drill can't wait for objects to be restored from there. Got: ${coalesce(var.replica_storage_class, "null")}.",
@@ -140,7 +139,7 @@ data "aws_iam_policy_document" "drill" {
     resources = [local.replica_arn]
   }
 
-  # Without it: the versions of a day's manifest are not found.
+  # Without it: neither a deleted manifest's last version is found, nor that of a bundle or of content with the right SHA-256.
   statement {
     sid       = "ListVersionsOfReplicas"
     actions   = ["s3:ListBucketVersions"]
@@ -149,15 +148,15 @@ data "aws_iam_policy_document" "drill" {
     condition {
       test     = "StringLike"
       variable = "s3:prefix"
-      values   = ["${local.prefix}/*"]
+      values   = local.backup_keys
     }
   }
 
-  # Without it: nothing can be restored. Manifests are read by key, bundles by the version that the manifest names.
+  # Without it: nothing can be restored. Manifests are read by key, bundles, lists and content by the version that is named.
   statement {
     sid       = "ReadReplicas"
     actions   = ["s3:GetObject", "s3:GetObjectVersion"]
-    resources = ["${local.replica_arn}/${local.prefix}/*"]
+    resources = local.replica_backup_arns
   }
 
   # Without these two: the drill fails, because its report could not be stored, nor read by the next drill, which continues

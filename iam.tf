@@ -81,9 +81,9 @@ data "aws_iam_policy_document" "task" {
 
   # Without it: exit code 2, "accepts no objects". There is no permission to delete: a stolen task role destroys nothing.
   statement {
-    sid       = "PutBundlesAndManifest"
+    sid       = "PutBackups"
     actions   = ["s3:PutObject"]
-    resources = ["${local.bucket_arn}/${local.prefix}/*"]
+    resources = local.backup_arns
   }
 
   # Without it: exit code 1, because the manifest can't be read back; every repository is cloned on every run; and nobody
@@ -91,7 +91,7 @@ data "aws_iam_policy_document" "task" {
   statement {
     sid       = "ReadBackups"
     actions   = ["s3:GetObject", "s3:GetObjectVersion"]
-    resources = ["${local.bucket_arn}/${local.prefix}/*"]
+    resources = local.backup_arns
   }
 
   # Without it: a manifest that somebody deleted is not found, and the next run clones every repository.
@@ -111,7 +111,7 @@ data "aws_iam_policy_document" "task" {
   statement {
     sid       = "AbortUploads"
     actions   = ["s3:AbortMultipartUpload"]
-    resources = ["${local.bucket_arn}/${local.prefix}/*"]
+    resources = local.backup_arns
   }
 
   # Without it: a missing bucket can't be told from a forbidden one, and the last manifest is not found.

@@ -52,7 +52,12 @@ locals {
     restore_failed   = "RestoreFailed"
     restore_seconds  = "RestoreSeconds"
   }
-  prefix = "github-backup"
+
+  # All that a run writes is below these: bundles, lists and manifests below the first, content below the others. Each is
+  # named: "github-backup-*" would match the reports of drills too. modules/vault has the same names; a test compares them.
+  prefix           = "github-backup"
+  content_prefixes = ["${local.prefix}-lfs", "${local.prefix}-releases"]
+  backup_prefixes  = concat([local.prefix], local.content_prefixes)
 
   # The memory sizes in MiB that Fargate offers for each CPU size.
   # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html

@@ -75,7 +75,7 @@ output "s3_bucket_arn" {
 }
 
 output "s3_bucket_name" {
-  description = "Name of the primary bucket. Bundles and manifests are under github-backup/, reports of restore drills under github-backup-drills/."
+  description = "Name of the primary bucket. Bundles, lists and manifests are under github-backup/, LFS objects under github-backup-lfs/, files of releases under github-backup-releases/, reports of restore drills under github-backup-drills/."
   value       = local.bucket_name
   depends_on  = [module.primary]
 }

@@ -6,6 +6,17 @@ locals {
   bucket_arn   = "arn:${local.partition}:s3:::${local.bucket_name}"
   replica_name = var.existing.replica_bucket != null ? var.existing.replica_bucket.name : "${local.bucket_name}-replica"
   replica_arn  = "arn:${local.partition}:s3:::${local.replica_name}"
+
+  # What a backup consists of, in each bucket, and what its keys look like.
+  backup_keys         = [for prefix in local.backup_prefixes : "${prefix}/*"]
+  backup_arns         = [for key in local.backup_keys : "${local.bucket_arn}/${key}"]
+  replica_backup_arns = [for key in local.backup_keys : "${local.replica_arn}/${key}"]
+
+  # What is never replaced: bundles, lists and manifests of runs have a folder below that of the day. <date>/manifest.json,
+  # which each run replaces, has none. All of the content.
+  written_once_arns = [
+    for key in concat(["${local.prefix}/*/*/*"], [for prefix in local.content_prefixes : "${prefix}/*"]) : "${local.bucket_arn}/${key}"
+  ]
 }
 
 module "primary" {
@@ -13,6 +24,7 @@ module "primary" {
   count  = var.existing.bucket == null ? 1 : 0
 
   name                  = local.bucket_name
+  prefixes              = { backups = [local.prefix, local.drill_prefix], content = local.content_prefixes }
   backup_retention_days = var.backup_retention_days
   storage_transitions   = var.storage_transitions
   object_lock           = var.object_lock
@@ -42,15 +54,14 @@ module "replica" {
 # The primary bucket's policy. A lifecycle rule is not subject to it.
 
 data "aws_iam_policy_document" "primary" {
-  # Without it: whoever may put objects could replace a bundle or a run's manifest. Their keys have a folder below that of
-  # the day; <date>/manifest.json, which each run replaces, has none. Parts of an upload can't have the header: the request
-  # that completes the upload has it, and only that one creates an object.
+  # Without it: whoever may put objects could replace a bundle, a list, a run's manifest or content. Parts of an upload can't
+  # have the header: the request that completes the upload has it, and only that one creates an object.
   # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
   statement {
     sid       = "WriteOnce"
     effect    = "Deny"
     actions   = ["s3:PutObject"]
-    resources = ["${local.bucket_arn}/${local.prefix}/*/*/*"]
+    resources = local.written_once_arns
 
     principals {
       type        = "*"
@@ -75,7 +86,7 @@ data "aws_iam_policy_document" "primary" {
     sid       = "NoCopies"
     effect    = "Deny"
     actions   = ["s3:PutObject"]
-    resources = ["${local.bucket_arn}/${local.prefix}/*"]
+    resources = local.backup_arns
 
     principals {
       type        = "*"
@@ -94,7 +105,7 @@ data "aws_iam_policy_document" "primary" {
     sid       = "OnlyTheTaskWrites"
     effect    = "Deny"
     actions   = ["s3:PutObject"]
-    resources = ["${local.bucket_arn}/${local.prefix}/*"]
+    resources = local.backup_arns
 
     principals {
       type        = "*"
@@ -114,7 +125,7 @@ data "aws_iam_policy_document" "primary" {
     sid       = "NobodyDeletes"
     effect    = "Deny"
     actions   = ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:ReplicateDelete", "s3:ReplicateObject"]
-    resources = ["${local.bucket_arn}/${local.prefix}/*"]
+    resources = local.backup_arns
 
     principals {
       type        = "*"

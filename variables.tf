@@ -110,8 +110,24 @@ variable "assign_public_ip" {
   nullable    = false
 }
 
+variable "backup_content" {
+  description = <<-EOT
+    What is backed up besides git data; each part costs time in every run, and storage. What is switched off is in no new backup; what is already stored stays until it expires.
+    lfs: the Git LFS objects that any commit names. false: a restored repository has pointers in place of these files.
+    releases: releases and their files. false: only the tags of releases are restored.
+    wikis: wikis, with their whole history. false: no wiki is restored.
+  EOT
+  type = object({
+    lfs      = optional(bool, true)
+    releases = optional(bool, true)
+    wikis    = optional(bool, true)
+  })
+  default  = {}
+  nullable = false
+}
+
 variable "backup_retention_days" {
-  description = "Days for which every backup can be restored: at least 7, and at least twice the time between two runs. Objects expire 91 days later in both buckets, because a manifest names objects that are up to full_backup_days (90 at most) older than itself; expired versions are deleted after 7 more days. 0 keeps everything forever, at a cost that grows every day."
+  description = "Days for which every backup can be restored: at least 7, and at least twice the time between two runs. Objects expire later, in both buckets, because a manifest names objects that are older than itself: bundles, lists and manifests 91 days later (full_backup_days is 90 at most), LFS objects and files of releases 366 days later (they are stored once for up to a year). Expired versions are deleted after 7 more days. 0 keeps everything forever, at a cost that grows every day."
   type        = number
   default     = 365
   nullable    = false
@@ -148,7 +164,7 @@ variable "cpu_architecture" {
 variable "existing" {
   description = <<-EOT
     Existing resources to use instead of creating new ones; null creates them.
-    bucket: a versioned primary bucket. Its hardening, lifecycle and Object Lock stay yours; the module adds only the replication. Add the output s3_bucket_policy to its policy: otherwise whoever may write to it can replace backups. Its lifecycle must keep objects for 91 days longer than backup_retention_days: otherwise manifests name objects that are gone. If it uses SSE-KMS, put its key in kms_key_arns.primary: otherwise S3 does not replicate its objects.
+    bucket: a versioned primary bucket. Its hardening, lifecycle and Object Lock stay yours; the module adds only the replication. Add the output s3_bucket_policy to its policy: otherwise whoever may write to it can replace backups. Its lifecycle must keep objects longer than backup_retention_days, those below github-backup/ for 91 days and those below github-backup-lfs/ and github-backup-releases/ for 366: otherwise manifests name objects that are gone. If it uses SSE-KMS, put its key in kms_key_arns.primary: otherwise S3 does not replicate its objects.
     cluster: an ECS cluster. Its Container Insights stay yours.
     replica_bucket: a versioned bucket in replica_region, in this or another account, with Object Lock if the primary has it. modules/vault creates one. The policy of your own must allow the output replication_role_arn s3:ReplicateObject, s3:ReplicateTags and s3:ObjectOwnerOverrideToBucketOwner. With restore_drill, a bucket in another account must also allow the output restore_drill_role_arn s3:ListBucket, s3:ListBucketVersions, s3:GetObject and s3:GetObjectVersion, and its key must allow kms:Decrypt.
     secret: a secret with the App's PEM. Its resource policy stays yours.
@@ -231,7 +247,7 @@ variable "full_backup_days" {
 
   validation {
     condition     = var.full_backup_days >= 1 && var.full_backup_days <= 90 && floor(var.full_backup_days) == var.full_backup_days
-    error_message = "full_backup_days must be a whole number from 1 to 90: objects expire 91 days after the retention, and no manifest may name one that is gone. Got: ${var.full_backup_days}."
+    error_message = "full_backup_days must be a whole number from 1 to 90: bundles expire 91 days after the retention, and no manifest may name one that is gone. Got: ${var.full_backup_days}."
   }
 }
 
@@ -385,7 +401,7 @@ variable "network" {
 }
 
 variable "object_lock" {
-  description = "Object Lock on both buckets: for this many days after its upload nobody can delete an object; in COMPLIANCE mode, not even the account's root user. It can be turned on later. It can't be turned off, nor withdrawn from objects that are already stored. S3 gives a copy the lock of its original, also in a vault."
+  description = "Object Lock on both buckets: for this many days after its upload nobody can delete an object; in COMPLIANCE mode, not even the account's root user. It can be turned on later. It can't be turned off, nor withdrawn from objects that are already stored. S3 gives a copy the lock of its original, also in a vault. LFS objects and files of releases are stored once for up to a year: those older than this many days are not locked, though the newest backup names them."
   type        = object({ mode = string, days = number })
   default     = null
 
@@ -557,7 +573,7 @@ variable "service_name" {
 }
 
 variable "storage_transitions" {
-  description = "Move objects in both buckets to cheaper storage classes after some days. [] moves none. S3 does not move objects below 128 KB. Restores from the default class are as fast and cost about $0.03 more per GB; the newest backup, at most full_backup_days old, is not in it. Restores from GLACIER and DEEP_ARCHIVE take hours longer."
+  description = "Move objects in both buckets to cheaper storage classes after some days. [] moves none. S3 does not move objects below 128 KB. Restores from the default class are as fast and cost about $0.03 more per GB; the newest backup's bundles, at most full_backup_days old, are not in it, its LFS objects and files of releases, up to a year old, can be. Restores from GLACIER and DEEP_ARCHIVE take hours longer; with lfs or releases in backup_content, objects can go there only after more than a year."
   type        = list(object({ days = number, storage_class = string }))
   default     = [{ days = 30, storage_class = "GLACIER_IR" }]
   nullable    = false

@@ -22,7 +22,7 @@ MAX_FULL_BACKUP_DAYS, MARGIN_DAYS, UNDO_DAYS = 90, 1, 7
 # which one that is still in use is written again, which is noticed on the day of the full backup.
 MAX_CONTENT_DAYS, WRITTEN_AGAIN_DAYS = 365, 275
 PART_MB = 16.8  # an upload's parts
-ENTRY_BYTES = 870  # of one repository in a manifest
+ENTRY_BYTES = 970  # of one repository in a manifest
 LOG_BYTES = 900  # lines of one repository in one run
 REFS_BYTES = 20_000  # what GitHub answers for one repository that did not change
 COLD_MIN_DAYS = 90  # S3 Glacier Instant Retrieval bills at least so many days

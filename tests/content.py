@@ -47,6 +47,14 @@ def add_with_lfs(world: World, name: str = "game", **about: Any) -> tuple[FakeRe
     return repository, LfsHistory(store, *oids)
 
 
+def add_with_everything(world: World, name: str = "game") -> FakeRepository:
+    """Add a repository with LFS objects, a wiki, and a release with a file."""
+    repository, _ = add_with_lfs(world, name)
+    repository.wiki = make_wiki(world.folder / "git", name, {"Home.md": b"# Home\n"})
+    repository.releases = [release(Numbers(), "v1", {"game.zip": b"a game " * 1000})]
+    return repository
+
+
 def add(world: World, name: str, fill: Any, **about: Any) -> FakeRepository:
     """Add a repository of the test's own."""
     path = make_repository(world.folder / "git", Recipe(name, fill))
@@ -60,10 +68,10 @@ def push(path: Path, files: dict[str, bytes], ref: str = "refs/heads/main") -> N
     git(f"--git-dir={path}", "fast-import", "--quiet", stdin=b"\n".join(lines) + b"\n")
 
 
-def make_wiki(world: World, name: str, pages: dict[str, bytes], branch: str = "master") -> Path:
-    """Make a wiki's git directory."""
+def make_wiki(folder: Path, name: str, pages: dict[str, bytes], branch: str = "master") -> Path:
+    """Make a wiki's git directory below a folder."""
     recipe = Recipe(f"{name}.wiki", lambda stream: _pages(stream, branch, pages), head=f"refs/heads/{branch}")
-    return make_repository(world.folder / "git", recipe)
+    return make_repository(folder, recipe)
 
 
 def _pages(stream: Stream, branch: str, pages: dict[str, bytes]) -> None:

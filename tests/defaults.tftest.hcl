@@ -24,13 +24,13 @@ run "the_two_buckets_have_the_same_name_but_for_the_end" {
   }
 
   assert {
-    condition     = module.primary[0].expiration_days == 365 + 90 + 1
+    condition     = module.primary[0].expiration_days == 365 + 90 + 1 && module.primary[0].content_expiration_days == 365 + 365 + 1
     error_message = "Objects expire on another day."
   }
 
   assert {
     condition     = var.full_backup_days < var.storage_transitions[0].days
-    error_message = "The newest backup rests on objects in a colder class."
+    error_message = "The newest backup rests on bundles in a colder class."
   }
 }
 
@@ -48,6 +48,16 @@ run "the_task_runs_read_only_on_fargate" {
   assert {
     condition     = aws_cloudwatch_event_rule.task["backup"].schedule_expression == "rate(1 day)" && aws_cloudwatch_event_rule.task["backup"].state == "ENABLED"
     error_message = "The schedule is another one."
+  }
+}
+
+run "everything_is_backed_up" {
+  assert {
+    condition = alltrue([
+      for name in ["BACKUP_LFS", "BACKUP_RELEASES", "BACKUP_WIKIS"] :
+      contains(jsondecode(aws_ecs_task_definition.task["backup"].container_definitions)[0].environment, { name = name, value = "true" })
+    ])
+    error_message = "Wikis, Git LFS objects or releases are left out."
   }
 }
 

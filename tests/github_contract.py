@@ -9,9 +9,12 @@ import jsonschema_rs
 
 FOLDER = Path(__file__).parent / "openapi"
 DESCRIPTION = json.loads((FOLDER / "github.json").read_text())
+# Its prose about uploads names this state too: "This may leave an empty asset with a state of `starter`."
+DESCRIPTION["components"]["schemas"]["release-asset"]["properties"]["state"]["enum"].append("starter")
 BASIC_ERROR = {"$ref": "#/components/schemas/basic-error"}
 NO_BODY = {"type": "null"}
-LFS_BATCH = "/{owner}/{repo}.git/info/lfs/objects/batch"
+LFS = "/{owner}/{repo}.git/info/lfs/"
+LFS_ANSWERS = {LFS + "objects/batch": "batch-response", LFS + "locks/verify": "lock-verify-response"}
 # git-lfs' docs/api/batch.md, "Response Errors"; it has no schema of it.
 LFS_ERROR = {
     "type": "object",
@@ -36,13 +39,15 @@ def _as_json_schema(node: Any) -> Any:
 COMPONENTS = _as_json_schema(DESCRIPTION["components"])
 
 
-def _lfs_schema(kind: str) -> Any:
-    return json.loads((FOLDER / "lfs" / f"http-batch-{kind}-schema.json").read_text())
+def _lfs_schema(name: str) -> Any:
+    return json.loads((FOLDER / "lfs" / f"http-{name}-schema.json").read_text())
 
 
 def _response_schema(method: str, template: str, status: int) -> Any:
-    if "/info/lfs/" in template:
-        return _lfs_schema("response") if status == 200 and template == LFS_BATCH else LFS_ERROR
+    if template.startswith(LFS):
+        if status != 200:
+            return LFS_ERROR
+        return _lfs_schema(LFS_ANSWERS[template]) if template in LFS_ANSWERS else {"type": "object"}
     if status == 304:  # which the description leaves out of most paths
         return NO_BODY
     operation = DESCRIPTION["paths"].get(template, {}).get(method.lower(), {"responses": {}})
@@ -51,8 +56,8 @@ def _response_schema(method: str, template: str, status: int) -> Any:
         return BASIC_ERROR
     if "$ref" in response:
         response = DESCRIPTION["components"]["responses"][response["$ref"].rpartition("/")[2]]
-    if "content" not in response:
-        return NO_BODY
+    if "content" not in response:  # an error has a body, even where the description gives none
+        return BASIC_ERROR if status >= 400 else NO_BODY
     return _as_json_schema(response["content"]["application/json"]["schema"])
 
 
@@ -70,12 +75,14 @@ def problems(method: str, template: str, status: int, body: Any) -> list[str]:
     return [f"{method} {template} {status}: {error.instance_path}: {error.message}" for error in errors]
 
 
-@cache
-def _lfs_request_validator() -> jsonschema_rs.Draft4Validator:
-    return jsonschema_rs.Draft4Validator(_lfs_schema("request"))
+def _request_schema(method: str, template: str) -> Any:
+    if template.startswith(LFS):
+        return _lfs_schema("batch-request") if template == LFS + "objects/batch" else {"type": "object"}
+    body = DESCRIPTION["paths"][template][method.lower()]["requestBody"]
+    return _as_json_schema(body["content"]["application/json"]["schema"])
 
 
 def request_problems(method: str, template: str, body: Any) -> list[str]:
-    """Return how a request to Git LFS' API differs from what git-lfs' documents say."""
-    errors = _lfs_request_validator().iter_errors(body) if template == LFS_BATCH else ()
+    """Return how a request's body differs from what GitHub's description, or git-lfs' schema, says of it."""
+    errors = jsonschema_rs.Draft7Validator(_request_schema(method, template)).iter_errors(body)
     return [f"{method} {template}: {error.instance_path}: {error.message}" for error in errors]

@@ -238,6 +238,7 @@ run "names_boundary_and_extra_actions" {
 
 run "what_the_tasks_reach_and_what_they_back_up" {
   variables {
+    backup_content        = { lfs = false, wikis = false }
     extra_environment     = { HTTPS_PROXY = "http://proxy.internal:3128" }
     replica_storage_class = "GLACIER_IR"
     repositories          = { include = ["acme/*"], exclude = ["*/sandbox-*"], skip_forks = true, skip_archived = true }
@@ -255,6 +256,14 @@ run "what_the_tasks_reach_and_what_they_back_up" {
   assert {
     condition     = join(",", keys(aws_vpc_security_group_egress_rule.task)) == "HTTPS to 10.0.0.0/8,proxy,resolver"
     error_message = "The security group lets the tasks reach something else."
+  }
+
+  assert {
+    condition = alltrue([
+      for name, value in { BACKUP_LFS = "false", BACKUP_RELEASES = "true", BACKUP_WIKIS = "false" } :
+      contains(jsondecode(aws_ecs_task_definition.task["backup"].container_definitions)[0].environment, { name = name, value = value })
+    ])
+    error_message = "The task backs up other content."
   }
 
   assert {

@@ -4,6 +4,7 @@ The pages name buckets, organizations, and hosts. Here these names lead to the e
 https://github.com/ to bare repositories in a folder that refuse what GitHub refuses.
 """
 
+import copy
 import json
 import os
 import re
@@ -15,7 +16,9 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embedded.github import FakeGitHub
+import content
+from embedded.github import FakeGitHub, FakeRepository
+from embedded.github_lfs import LfsStore
 from embedded.organisation import RECIPES, make_repository
 from embedded.real_git import ENVIRONMENT, git, served_refs
 from embedded.s3 import WRITER
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 PRIMARY, REPLICA = "acme-github-backups", "acme-github-backups-replica"
 SERVICE = "github-backup"
 NAMES = ("api", "archived", "empty", "service-000", "shared-commit", "tags-only")
+LFS_FILE, RELEASE_FILE = b"a level\n" * 1000, b"a release\n" * 1000
 # In the older day only.
 VANISHED, DELETED_BRANCH = "acme/service-000", "refs/heads/feature/login"
 
@@ -47,7 +51,7 @@ def _pairs(parts: list[str]) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Day:
-    """One day's backup: its manifest, the bundles that it stored by key, and the refs of each repository."""
+    """One day's backup: its manifest, what it stored by its key, and the refs of each repository."""
 
     manifest: dict[str, Any]
     bundles: dict[str, bytes]
@@ -75,15 +79,20 @@ class Day:
             key: client.put_object(Bucket=bucket, Key=key, Body=body, ChecksumAlgorithm="SHA256")["VersionId"]
             for key, body in self.bundles.items()
         }
-        named = stored | versions
-        lists = {
-            name: [entry | {"version_id": named.get(entry["s3_key"])} for entry in self.manifest[name]]
-            for name in ("repos", "vanished")
-        }
-        body = json.dumps(self.manifest | lists, indent=2).encode()
+        body = json.dumps(_with_versions(self.manifest, stored | versions), indent=2).encode()
         for name in (f"runs/{self.manifest['run_id']}.json", "manifest.json"):
             client.put_object(Bucket=bucket, Key=f"github-backup/{self.date}/{name}", Body=body)
         return stored
+
+
+def _with_versions(value: Any, versions: dict[str, str]) -> Any:
+    """Return a part of a manifest with other versions of the objects that it names."""
+    if isinstance(value, list):
+        return [_with_versions(item, versions) for item in value]
+    if not isinstance(value, dict):
+        return value
+    changed = {key: _with_versions(item, versions) for key, item in value.items()}
+    return changed | {"version_id": versions.get(value["s3_key"])} if value.get("s3_key") else changed
 
 
 def two_days(stack: Stack, folder: Path) -> tuple[Day, Day]:
@@ -96,6 +105,7 @@ def two_days(stack: Stack, folder: Path) -> tuple[Day, Day]:
         for name in NAMES:
             recipe = RECIPES[name]
             github.add("acme", name, make_repository(folder, recipe), **recipe.about)
+        add_content(next(iter(github.repositories.values())), folder)
         first = back_up(stack, github, buckets[0], folder / "before")
         yesterday = first.with_date(str(date.fromisoformat(first.date) - timedelta(days=1)))
         yesterday.put(stack.s3.client(), buckets[1], {})
@@ -103,6 +113,15 @@ def two_days(stack: Stack, folder: Path) -> tuple[Day, Day]:
         git(f"--git-dir={api.path}", "update-ref", "-d", DELETED_BRANCH)
         vanished.gone = True
         return yesterday, back_up(stack, github, buckets[1], folder / "after")
+
+
+def add_content(api: FakeRepository, folder: Path) -> None:
+    """Give a repository what git alone does not hold: an LFS object on main, a wiki, and a release with a file."""
+    api.lfs = LfsStore(folder / "lfs")
+    pointer = api.lfs.pointer(api.lfs.add(LFS_FILE))
+    content.push(api.path, {".gitattributes": content.ATTRIBUTES, "level.bin": pointer})
+    api.wiki = content.make_wiki(folder, "api", {"Home.md": b"# Home"})
+    api.releases = [content.release(content.Numbers(), "v1.0.0", {"api.zip": RELEASE_FILE})]
 
 
 def _named(github: FakeGitHub, number: int) -> bool:
@@ -114,14 +133,21 @@ def back_up(stack: Stack, github: FakeGitHub, bucket: str, folder: Path) -> Day:
     folder.mkdir()
     (folder / "key.pem").write_text(github.pem())
     environment = stack.environment(github, bucket, folder) | {"GITHUB_APP_KEY_FILE": str(folder / "key.pem")}
+    before = keys_in(stack, bucket)
     output = subprocess.run(BACKUP, env=environment, check=True, capture_output=True).stdout
     client, url = stack.s3.client(), json.loads(output.splitlines()[-1])["manifest"]
     manifest = json.loads(client.get_object(Bucket=bucket, Key=url.removeprefix(f"s3://{bucket}/"))["Body"].read())
-    keys = [entry["s3_key"] for entry in manifest["repos"] if entry["status"] == "stored"]
+    written = keys_in(stack, bucket) - before
+    keys = sorted(key for key in written if not key.endswith("/manifest.json") and "/runs/" not in key)
     bundles = {key: client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
     paths = {repository.full_name: repository.path for repository in github.repositories.values()}
     names = [entry["full_name"] for entry in manifest["repos"]]
     return Day(manifest, bundles, {name: served_refs(paths[name]) for name in names})
+
+
+def keys_in(stack: Stack, bucket: str) -> set[str]:
+    pages = stack.s3.client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    return {item["Key"] for page in pages for item in page.get("Contents", [])}
 
 
 @dataclass
@@ -146,6 +172,12 @@ class Place:
     def arrange(self) -> "Place":
         """Fill both buckets."""
         (self.folder / "tmp").mkdir()
+        self.days = copy.deepcopy(self.days)
+        self.arrange_buckets()
+        return self
+
+    def arrange_buckets(self) -> None:
+        """Empty both buckets, and put the days into them."""
         for bucket in (PRIMARY, REPLICA):
             self.empty(bucket)
         client = self.stack.s3.client()
@@ -154,7 +186,13 @@ class Place:
             versions |= day.put(client, PRIMARY, versions)
             # S3 keeps the versions' ids in a replica; this one can't, and has its own.
             day.put(client, REPLICA, versions)
-        return self
+
+    def forget_wikis(self) -> None:
+        """Take the wikis out of the backups: GitHub makes one only when somebody writes its first page on the web."""
+        for day in self.days:
+            for entry in day.manifest["repos"]:
+                entry["wiki"] = None
+        self.arrange_buckets()
 
     def empty(self, bucket: str) -> None:
         """Make the bucket, or delete every version in it."""
@@ -198,7 +236,7 @@ class Place:
             "HOME": str(self.folder / "tmp"),
             "TMPDIR": str(self.folder / "tmp"),
             "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": f"url.{self.hosting}/.insteadOf",
+            "GIT_CONFIG_KEY_0": f"url.file://{self.hosting}/.insteadOf",
             "GIT_CONFIG_VALUE_0": "https://github.com/",
             "AWS_ENDPOINT_URL": stack.aws.url,
             "AWS_ENDPOINT_URL_S3": stack.s3.url,

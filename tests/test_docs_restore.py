@@ -17,7 +17,20 @@ from embedded.real_git import git, served_refs
 from embedded.s3 import REGION
 from embedded.stack import PROJECT, Stack
 from github_s3_backup.version import TOOL_VERSION
-from pages import DELETED_BRANCH, NAMES, PRIMARY, REPLICA, SERVICE, VANISHED, Day, Place, sections, two_days
+from pages import (
+    DELETED_BRANCH,
+    LFS_FILE,
+    NAMES,
+    PRIMARY,
+    RELEASE_FILE,
+    REPLICA,
+    SERVICE,
+    VANISHED,
+    Day,
+    Place,
+    sections,
+    two_days,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -128,6 +141,25 @@ def find_the_last_good_day(place: Place) -> Check:
     return check
 
 
+def beside_git(place: Place) -> Check:
+    if shutil.which("git-lfs") is None:
+        pytest.skip("git-lfs is not installed: apt install git-lfs")
+    target = place.host("acme-restored/api")
+
+    def check(output: str) -> None:
+        assert "Git LFS fsck OK" in output
+        assert (place.folder / "working" / "level.bin").read_bytes() == LFS_FILE
+        pushed = [path for path in (target / "lfs" / "objects").rglob("*") if path.is_file()]
+        assert [path.read_bytes() for path in pushed] == [LFS_FILE]
+        expected = {n: o for n, o in pushable(today(place, "acme/api")).items() if not n.startswith("refs/notes/")}
+        assert refs_of(target) == expected
+        assert git(f"--git-dir={place.folder}/api.wiki.git", "show", "HEAD:Home.md") == b"# Home"
+        assert (place.folder / "release-file").read_bytes() == RELEASE_FILE
+        assert '"tag_name": "v1.0.0"' in output
+
+    return check
+
+
 def everything(place: Place) -> Check:
     check_pushed = expect_pushed(place, stored(place), "acme")
 
@@ -152,6 +184,7 @@ def check_mirrors(place: Place) -> None:
 
 def expect_pushed(place: Place, full_names: list[str], owner: str) -> Check:
     """Let the token write to the owner, and return the check that these repositories, and their settings, are there."""
+    place.forget_wikis()
     place.github.new_repositories = place.folder / "created"
     place.token = place.github.personal_token("admin", [owner])
     place.variables |= {"GITHUB_API_URL": place.github.api_url, "GITHUB_SERVER_URL": place.github.server_url}
@@ -268,6 +301,7 @@ EXPECTATIONS: dict[str, Callable[[Place], Check]] = {
     INSTALL: install_the_command,
     "One repository": one_repository,
     "Find the last good day": find_the_last_good_day,
+    "Beside git": beside_git,
     "Everything": everything,
     "From the replica": from_the_replica,
     "A deleted object": a_deleted_object,

@@ -84,6 +84,7 @@ def test_answers_are_held_to_githubs_openapi_description(world: World) -> None:
         ("GET", "/installation/repositories", 200),
         ("GET", "/repos/{owner}/{repo}", 200),
         ("GET", "/repos/{owner}/{repo}", 404),
+        ("GET", "/repos/{owner}/{repo}/releases", 200),
     }
     listing = next(body for _, template, _, body in seen if template == "/installation/repositories")
     wrong = listing | {"repositories": [listing["repositories"][0] | {"private": "yes"}]}

@@ -22,7 +22,7 @@ READ_ONLY = {"AWS_ACCESS_KEY_ID": READER[0], "AWS_SECRET_ACCESS_KEY": READER[1]}
 def game(world: World) -> tuple[FakeRepository, LfsHistory]:
     """A repository with LFS objects, one of them empty, a wiki and releases, that is backed up."""
     repository, lfs = content.add_with_lfs(world)
-    repository.wiki = content.make_wiki(world, "game", {"Home.md": b"welcome"})
+    repository.wiki = content.make_wiki(world.folder / "git", "game", {"Home.md": b"welcome"})
     numbers = content.Numbers()
     repository.releases = [
         content.release(numbers, "v2/ü", {"tool.tar.gz": b"tool", "empty": b""}),

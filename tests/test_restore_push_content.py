@@ -51,7 +51,7 @@ class Source:
 
     def make_wiki(self, pages: dict[str, bytes] | None = None) -> Path:
         """Write the first page of the target's wiki by hand, as GitHub needs it."""
-        self.there.wiki = content.make_wiki(self.world, "by-hand", pages or {"Home.md": b"first"})
+        self.there.wiki = content.make_wiki(self.world.folder / "git", "by-hand", pages or {"Home.md": b"first"})
         return self.there.wiki
 
 
@@ -60,7 +60,7 @@ def source(world: World, target: FakeGitHub) -> Source:  # noqa: ARG001  (its to
     """A repository that is backed up."""
     repository, lfs = content.add_with_lfs(world)
     git(f"--git-dir={repository.path}", "tag", "v2-beta", "main")
-    repository.wiki = content.make_wiki(world, "game", PAGES)
+    repository.wiki = content.make_wiki(world.folder / "git", "game", PAGES)
     numbers = content.Numbers()
     new = content.release(numbers, "v2-beta", {"tool.tar.gz": TOOL + b"2"}, prerelease=True)
     old = content.release(numbers, "v1", {"tool.tar.gz": TOOL, "notes.txt": b"notes"})

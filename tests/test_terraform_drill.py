@@ -167,12 +167,16 @@ def test_a_drill_that_fails_or_does_not_come_raises_an_alarm(drilled: Applied) -
 
 
 def test_reports_expire_and_are_replicated_like_everything_else(drilled: Applied) -> None:
-    """Neither has a filter, which would have to name the reports' keys."""
-    found = [drilled["aws_s3_bucket_replication_configuration.backup"]]
-    buckets = ("module.primary[0]", "module.replica[0].module.bucket")
-    found += [drilled[f"{bucket}.aws_s3_bucket_lifecycle_configuration.backup"] for bucket in buckets]
-    for rule in (rule for configuration in found for rule in configuration["rule"]):
-        assert not any(value for filter_ in rule["filter"] for value in filter_.values()), rule["id"]
+    """Replication has no filter, which would have to name the reports' keys. The lifecycle has one, and names them."""
+    (replication,) = drilled["aws_s3_bucket_replication_configuration.backup"]["rule"]
+    assert not any(value for filter_ in replication["filter"] for value in filter_.values())
+    command = drilled.container("drill")["command"]
+    report = command[command.index("--report") + 1]
+    for bucket in ("module.primary[0]", "module.replica[0].module.bucket"):
+        rules = drilled[f"{bucket}.aws_s3_bucket_lifecycle_configuration.backup"]["rule"]
+        days = {rule["filter"][0]["prefix"]: rule["expiration"][0]["days"] for rule in rules if rule["expiration"]}
+        assert days["github-backup-drills/"] == days["github-backup/"] == 365 + 90 + 1
+        assert report == f"s3://{drilled.outputs['s3_bucket_name']}/github-backup-drills/"
 
 
 def test_the_command_starts_the_drills_task_where_the_backups_command_starts_the_backups(drilled: Applied) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from embedded.stack import PROJECT
-from terraform.module import Module, copy_module
+from terraform.module import Applied, Module, copy_module
 
 EXAMPLES = sorted(path.name for path in (PROJECT / "examples").iterdir())
 
@@ -22,6 +22,21 @@ def test_an_example_validates_plans_and_applies(name: str, standin: dict[str, st
     assert int(re.search(r"Plan: (\d+) to add", planned)[1]) > 20  # type: ignore[index]
     example.terraform("apply", "-no-color", "-input=false", "-auto-approve")
     assert "No changes." in example.terraform("plan", "-no-color", "-input=false")
+
+
+def test_the_brought_bucket_of_the_example_keeps_objects_as_long_as_the_modules_own(
+    standin: dict[str, str], applied: Applied, tmp_path: Path
+) -> None:
+    folder = copy_module(tmp_path) / "examples" / "existing-resources"
+    shutil.copytree(PROJECT / "examples" / "existing-resources", folder, ignore=shutil.ignore_patterns(".terraform*"))
+    brought = Module(folder, standin).init().apply_example()
+
+    def rules(made: Applied, address: str) -> dict[str, object]:
+        found = made[f"{address}aws_s3_bucket_lifecycle_configuration.{'backup' if address else 'backups'}"]["rule"]
+        parts = ("filter", "expiration", "noncurrent_version_expiration")
+        return {rule["id"]: [rule[part] for part in parts] for rule in found if rule["expiration"]}
+
+    assert rules(brought, "") == rules(applied, "module.primary[0].")
 
 
 def test_the_readmes_usage_block_is_the_basic_example() -> None:

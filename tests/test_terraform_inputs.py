@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from github_s3_backup.s3.content_store import MAX_CONTENT_DAYS
 from terraform.module import Applied, Module
 
 OPTIONAL_ENVIRONMENT = {
@@ -54,6 +55,8 @@ def messages(output: str) -> list[str]:
     found = re.findall(r"\n\n((?:[^\n]+\n)+)\nThis was checked by the validation rule", output)
     return [" ".join(text.split()) for text in found]
 
+
+NO_CONTENT = {"lfs": False, "releases": False}
 
 # Terraform judges an input only once those that its rule looks at are sound, so what others look at goes first.
 FIRST = ("alarm_actions", "backup_retention_days", "existing", "full_backup_days", "replica_region", "restore_drill")
@@ -171,7 +174,8 @@ def transitions(ladder: list[tuple[str, int]]) -> list[dict[str, object]]:
 
 def test_storage_classes_that_get_colder_with_time_are_taken(module: Module) -> None:
     for ladder in LADDERS:
-        assert "Error" not in module.plan(storage_transitions=transitions(ladder)), ladder
+        planned = module.plan(storage_transitions=transitions(ladder), backup_content=NO_CONTENT)
+        assert "Error" not in planned, ladder
 
 
 def test_storage_classes_that_s3_would_refuse_are_refused(module: Module) -> None:
@@ -245,14 +249,50 @@ def test_a_drill_that_starts_together_with_a_run_is_refused(
 
 def test_frozen_backups_are_refused_where_a_drill_must_read_them(module: Module) -> None:
     frozen = [{"days": 30, "storage_class": "DEEP_ARCHIVE"}]
-    said = refusal(module, restore_drill={}, storage_transitions=frozen)
+    said = refusal(module, restore_drill={}, storage_transitions=frozen, backup_content=NO_CONTENT)
     assert "up to 30 days old out of GLACIER and DEEP_ARCHIVE when restore_drill is set" in said
-    assert "Plan: " in module.plan(storage_transitions=frozen)
+    assert "Plan: " in module.plan(storage_transitions=frozen, backup_content=NO_CONTENT)
     assert "Plan: " in module.plan(replica_storage_class="DEEP_ARCHIVE")
     said = refusal(module, restore_drill={}, replica_storage_class="DEEP_ARCHIVE")
     assert "replica_storage_class must not be GLACIER or DEEP_ARCHIVE when restore_drill is set" in said
     later = [{"days": 31, "storage_class": "DEEP_ARCHIVE"}, {"days": 0, "storage_class": "GLACIER_IR"}]
-    assert "Error" not in module.plan(restore_drill={}, storage_transitions=later)
+    assert "Error" not in module.plan(restore_drill={}, storage_transitions=later, backup_content=NO_CONTENT)
+
+
+@pytest.mark.parametrize("part", ["lfs", "releases"])
+def test_frozen_content_is_refused_where_a_drill_must_read_it(module: Module, part: str) -> None:
+    """The newest manifest names content that is as old as the lifecycle allows for, whatever full_backup_days is."""
+    content = {**NO_CONTENT, part: True}
+    newest = MAX_CONTENT_DAYS + 2
+    frozen, later = ([{"days": days, "storage_class": "GLACIER"}] for days in (newest, newest + 1))
+    said = refusal(module, restore_drill={}, storage_transitions=frozen, backup_content=content)
+    assert f"up to {newest} days old out of GLACIER and DEEP_ARCHIVE when restore_drill is set" in said
+    assert "backup_content leaves them out" in said
+    assert "Error" not in module.plan(restore_drill={}, storage_transitions=later, backup_content=content)
+    assert "Error" not in module.plan(restore_drill={}, storage_transitions=frozen, backup_content=NO_CONTENT)
+
+
+@pytest.mark.parametrize("part", ["lfs", "releases"])
+def test_frozen_content_is_refused_where_a_run_must_write_it_again(module: Module, part: str) -> None:
+    content = {**NO_CONTENT, part: True}
+    days = MAX_CONTENT_DAYS + 2
+    frozen, later = ([{"days": age, "storage_class": "DEEP_ARCHIVE"}] for age in (days, days + 1))
+    said = refusal(module, storage_transitions=frozen, backup_content=content)
+    assert (
+        f"must keep objects up to {days} days old out of GLACIER and DEEP_ARCHIVE while backup_content has lfs" in said
+    )
+    for allowed in (
+        {"storage_transitions": later, "backup_content": content},
+        {"storage_transitions": frozen, "backup_content": NO_CONTENT},
+        {"storage_transitions": frozen, "backup_content": content, "existing": {"bucket": {"name": "our-backups"}}},
+    ):
+        assert "Error" not in module.plan(**allowed)
+
+
+@pytest.mark.parametrize("value", ["off", 1, ["lfs"]])
+def test_a_part_of_the_content_is_on_or_off(module: Module, value: object) -> None:
+    said = refusal(module, backup_content={"lfs": value})
+    assert re.search(r"not suitable for var\.backup_content .*bool (is )?required", said)
 
 
 def test_an_image_that_is_not_pinned_is_a_warning_and_no_refusal(module: Module) -> None:

@@ -240,10 +240,16 @@ def test_each_bucket_is_hardened(applied: Applied, which: str) -> None:
     names = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
     assert all(block[name] for name in names)
     rules = {rule["id"]: rule for rule in of("lifecycle_configuration")["rule"]}  # type: ignore[attr-defined]
-    assert rules.keys() == {"stale-uploads", "retention", "delete-markers", "storage-classes"}
-    assert rules["retention"]["expiration"][0]["days"] == 365 + 90 + 1
-    assert rules["retention"]["noncurrent_version_expiration"][0]["noncurrent_days"] == 7
-    assert rules["delete-markers"]["expiration"][0]["expired_object_delete_marker"] is True
+    days = {f"retention-github-backup{end}": 365 + 90 + 1 for end in ("", "-drills")}
+    days |= {f"retention-github-backup{end}": 365 + 365 + 1 for end in ("-lfs", "-releases")}
+    assert rules.keys() == {*days, "stale-uploads", "hidden-versions", "storage-classes"}
+    for name, expected in days.items():
+        assert rules[name]["filter"][0]["prefix"] == name.removeprefix("retention-") + "/"
+        assert rules[name]["expiration"][0]["days"] == expected
+    assert rules["hidden-versions"]["noncurrent_version_expiration"][0]["noncurrent_days"] == 7
+    assert rules["hidden-versions"]["expiration"][0]["expired_object_delete_marker"] is True
+    for name in rules.keys() - days:
+        assert not any(rules[name]["filter"][0].values()), name
     policy = json.loads(str(of("policy")["policy"]))
     assert {"RefusePlainHTTP", "RefuseOldTLS"} < {statement["Sid"] for statement in policy["Statement"]}
 
@@ -421,9 +427,20 @@ def test_extra_variables_reach_every_task_and_the_rest_only_the_backup(module: M
 
 def test_what_is_not_asked_for_is_left_to_the_program(applied: Applied) -> None:
     environment = applied.environment()
-    assert not [name for name in environment if name.startswith("BACKUP_") and name != "BACKUP_CONCURRENCY"]
+    assert {name for name in environment if name.startswith("BACKUP_")} == {"BACKUP_CONCURRENCY", *CONTENT.values()}
     assert "GITHUB_CA_PEM" not in environment
     assert environment["ANOMALY_PERCENT"] == "5"
+
+
+CONTENT = {"lfs": "BACKUP_LFS", "releases": "BACKUP_RELEASES", "wikis": "BACKUP_WIKIS"}
+
+
+@pytest.mark.parametrize("off", [[], ["lfs"], ["releases"], ["wikis"], list(CONTENT)])
+def test_content_is_backed_up_unless_it_is_switched_off(module: Module, off: list[str]) -> None:
+    content = {part: False if part in off else None for part in CONTENT}
+    environment = module.apply(backup_content=content).environment()
+    for part, variable in CONTENT.items():
+        assert environment[variable] == ("false" if part in off else "true")
 
 
 def test_replicas_have_the_storage_class_that_was_asked_for(module: Module, applied: Applied) -> None:

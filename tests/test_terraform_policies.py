@@ -9,7 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 import parliament
 import pytest
 
+import content
 from embedded.s3_proxy import S3Fault, S3Proxy
+from github_s3_backup.configuration import DEFAULT_PREFIX as PREFIX
+from github_s3_backup.s3.keys import content_key, lfs_root, releases_root
 from terraform.module import ACCOUNT, REGION, REPLICA_REGION, Applied, Module
 from terraform.policy import Call, applies, decide
 from world import World
@@ -40,13 +43,16 @@ def whole(module: Module) -> Applied:
 
 @pytest.fixture
 def recorded(world: World, s3_proxy: S3Proxy) -> Iterator[list[Call]]:
-    """The calls of three real runs: one with an upload in parts that had to be aborted, one that carries over."""
+    """The calls of three real runs that store content too.
+
+    One has an upload in parts that had to be aborted, one carries over.
+    """
     with S3Proxy(world.stack.aws.url) as control:
         world.variables["AWS_ENDPOINT_URL"] = control.url
         secret = world.stack.aws.new_secret(world.service, world.github.pem())
         key: dict[str, str | None] = {"GITHUB_APP_KEY_FILE": None, "GITHUB_APP_KEY_SECRET_ARN": secret}
         world.add("in-parts")
-        world.add("api")
+        content.add_with_everything(world)
         assert world.run(**key).code == 0
         world.yesterday()
         assert {entry["status"] for entry in world.run(**key).repos.values()} == {"unchanged"}
@@ -116,6 +122,8 @@ def test_every_call_of_a_real_run_is_allowed_and_no_statement_is_for_nothing(
         assert decide(policy, call) == "allow", call
     for statement in policy["Statement"]:
         assert any(applies(statement, call) for call in calls), statement["Sid"]
+    for root in (lfs_root(PREFIX), releases_root(PREFIX)):
+        assert {call.action for call in calls if f"/{root}/" in call.resource} >= {"s3:GetObject", "s3:PutObject"}
 
 
 def delete_manifests(world: World) -> None:
@@ -132,7 +140,7 @@ def recorded_drill(world: World, s3_proxy: S3Proxy, whole: Applied) -> Iterator[
     reports = world.stack.s3.new_bucket(f"{world.bucket}-primary")
     with S3Proxy(world.stack.aws.url) as control:
         world.variables["AWS_ENDPOINT_URL"] = control.url
-        world.add("api")
+        content.add_with_everything(world)
         assert world.run().code == 0
         s3_proxy.requests.clear()
         control.operations.clear()
@@ -154,6 +162,9 @@ def test_every_call_of_a_real_drill_is_allowed_and_no_statement_is_for_nothing(
     policy = whole.policy("drill[0]")
     for call in recorded_drill:
         assert decide(policy, call) == "allow", call
+    read = {call.resource for call in recorded_drill if call.action.startswith("s3:GetObject")}
+    for root in (lfs_root(PREFIX), releases_root(PREFIX)):
+        assert any(f"/{root}/" in resource for resource in read)
     for statement in policy["Statement"]:
         used = any(applies(statement, call) for call in recorded_drill)
         assert used or statement["Sid"] in ("DecryptReplicas", "EncryptReports"), statement["Sid"]
@@ -164,7 +175,7 @@ def recorded_check(world: World, s3_proxy: S3Proxy, whole: Applied) -> Iterator[
     """The calls of two real checks, as deployed; before the second somebody deletes the manifests."""
     with S3Proxy(world.stack.aws.url) as control:
         world.variables["AWS_ENDPOINT_URL"] = control.url
-        world.add("api")
+        content.add_with_everything(world)
         assert world.run().code == 0
         s3_proxy.requests.clear()
         control.operations.clear()
@@ -185,6 +196,10 @@ def test_every_call_of_a_real_check_is_allowed(recorded_check: list[Call], whole
         assert decide(whole.policy("check[0]"), call) == "allow", call
 
 
+BACKUP_KEY, REPORT_KEY = "github-backup/2026-11-23/acme/api.bundle", "github-backup-drills/2026-11-23/report.json"
+CONTENT_KEYS = tuple(content_key(root, "acme", f"0a{'1' * 62}") for root in (lfs_root(PREFIX), releases_root(PREFIX)))
+
+
 # -- the roles -----------------------------------------------------------------------------------
 
 
@@ -196,13 +211,11 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
     written down from AWS's documentation.
     """
     bucket, replica = whole.outputs["s3_bucket_arn"], whole.outputs["replica_bucket_arn"]
-    one, copy = (
-        f"{bucket}/github-backup/2026-11-23/acme/api.bundle",
-        f"{replica}/github-backup/2026-11-23/acme/api.bundle",
-    )
+    stored, copies = ([f"{there}/{key}" for key in (BACKUP_KEY, *CONTENT_KEYS)] for there in (bucket, replica))
     manifest = f"{replica}/github-backup/2026-11-23/manifest.json"
     manifests = [f"{bucket}/github-backup/2026-11-23/{name}.json" for name in ("manifest", "runs/0123")]
     versions = Call("s3:ListBucketVersions", bucket, {"s3:prefix": "github-backup/2026-11-23/manifest.json"})
+    of_content = [replace(versions, context={"s3:prefix": key}) for key in CONTENT_KEYS]
     report = f"{bucket}/github-backup-drills/2026-11-23/report.json"
     streams = [
         f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/ecs/github-backup:log-stream:{name}/{name}/0123" for name in TASKS
@@ -219,10 +232,10 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
     return {
         "task": {
             "ReadTheAppsKey": [Call("secretsmanager:GetSecretValue", whole.outputs["github_app_key_secret_arn"])],
-            "PutBundlesAndManifest": [Call("s3:PutObject", one)],
-            "ReadBackups": [Call("s3:GetObject", one), Call("s3:GetObjectVersion", one)],
+            "PutBackups": [Call("s3:PutObject", key) for key in stored],
+            "ReadBackups": [Call(action, key) for action in ("s3:GetObject", "s3:GetObjectVersion") for key in stored],
             "ListVersionsOfManifests": [versions],
-            "AbortUploads": [Call("s3:AbortMultipartUpload", one)],
+            "AbortUploads": [Call("s3:AbortMultipartUpload", key) for key in stored],
             "SeeWhetherTheBucketIsThere": [Call("s3:ListBucket", bucket)],
             "PublishMetrics": [Call("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "GitHubBackup"})],
             "EncryptBundles": [
@@ -248,12 +261,10 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
         "drill[0]": {
             # With a prefix: which dates there are. Without: whether the object that GetObject did not find is gone.
             "ListReplicas": [Call("s3:ListBucket", replica)],
-            "ListVersionsOfReplicas": [
-                Call("s3:ListBucketVersions", replica, {"s3:prefix": "github-backup/2026-11-23/manifest.json"})
-            ],
+            "ListVersionsOfReplicas": [replace(call, resource=replica) for call in (versions, *of_content)],
             "ReadReplicas": [
-                *(Call("s3:GetObject", key) for key in (manifest, copy)),
-                *(Call("s3:GetObjectVersion", key) for key in (manifest, copy)),
+                *(Call("s3:GetObject", key) for key in (manifest, *copies)),
+                *(Call("s3:GetObjectVersion", key) for key in (manifest, *copies)),
             ],
             "FindReports": [Call("s3:ListBucket", bucket, {"s3:prefix": "github-backup-drills/"})],
             "ReadAndPutReports": [Call("s3:GetObject", report), Call("s3:PutObject", report)],
@@ -274,8 +285,8 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
         },
         "replication": {
             "SeeWhatToReplicate": [Call("s3:GetReplicationConfiguration", bucket), Call("s3:ListBucket", bucket)],
-            "ReadVersions": [Call(f"s3:GetObject{what}", one) for what in reads],
-            "WriteReplicas": [Call(action, copy) for action in writes],
+            "ReadVersions": [Call(f"s3:GetObject{what}", key) for what in reads for key in stored],
+            "WriteReplicas": [Call(action, key) for action in writes for key in copies],
             "DecryptTheOriginal": [Call("kms:Decrypt", KEYS["primary"], s3_here)],
             "EncryptTheReplica": [
                 Call(f"kms:{name}", KEYS["replica"], s3_there) for name in ("Encrypt", "GenerateDataKey")
@@ -310,7 +321,8 @@ def beyond(call: Call, role: str) -> Iterator[Call]:
             call, resource=call.resource.replace(ACCOUNT, "999999999999") if ACCOUNT in call.resource else another
         )
     if role in ("task", "drill[0]", "check[0]") and call.resource.startswith("arn:aws:s3"):
-        yield replace(call, resource=re.sub(r"/github-backup(-drills)?/", "/other/", call.resource) + "x")
+        for other in ("other", "github-backup-other"):
+            yield replace(call, resource=re.sub(r"/github-backup(-\w+)?/", f"/{other}/", call.resource) + "x")
     for key in call.context:
         yield replace(call, context={**call.context, key: "something-else"})
         yield replace(call, context={})
@@ -334,6 +346,7 @@ FORBIDDEN = [
         "s3:PutBucketPolicy",
         "s3:PutLifecycleConfiguration",
     ),
+    *("s3:PutObjectTagging", "s3:PutObjectAcl", "s3:DeleteObjectTagging", "s3:ReplicateObject"),
     *("s3:PutObjectRetention", "s3:BypassGovernanceRetention", "s3:DeleteBucket", "s3:PutBucketVersioning"),
     *("secretsmanager:PutSecretValue", "secretsmanager:DeleteSecret", "kms:ScheduleKeyDeletion", "iam:PassRole"),
 ]
@@ -342,10 +355,9 @@ FORBIDDEN = [
 @pytest.mark.parametrize("action", FORBIDDEN)
 def test_a_stolen_task_role_destroys_nothing(whole: Applied, action: str) -> None:
     outputs = whole.outputs
-    key = f"{outputs['s3_bucket_arn']}/github-backup/2026-11-23/acme/api.bundle"
     for resource in (
         "*",
-        key,
+        *(f"{outputs['s3_bucket_arn']}/{key}" for key in (BACKUP_KEY, *CONTENT_KEYS)),
         outputs["s3_bucket_arn"],
         outputs["github_app_key_secret_arn"],
         outputs["replica_bucket_arn"],
@@ -353,7 +365,6 @@ def test_a_stolen_task_role_destroys_nothing(whole: Applied, action: str) -> Non
         assert decide(whole.policy("task"), Call(action, resource)) == "nothing"
 
 
-BACKUP_KEY, REPORT_KEY = "github-backup/2026-11-23/acme/api.bundle", "github-backup-drills/2026-11-23/report.json"
 READS = ("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:ListBucketVersions")
 WRITES = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:PutObjectRetention")
 DELETIONS = ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:DeleteBucket")
@@ -362,16 +373,26 @@ DELETIONS = ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:DeleteBucket")
 @pytest.mark.parametrize("action", [*READS, *WRITES, *DELETIONS])
 def test_a_drill_does_nothing_to_the_backups_in_the_primary_bucket(whole: Applied, action: str) -> None:
     primary = whole.outputs["s3_bucket_arn"]
-    for resource in (primary, f"{primary}/{BACKUP_KEY}", f"{primary}/github-backup/2026-11-23/manifest.json"):
-        call = Call(action, resource, {"s3:prefix": "github-backup/"})
-        assert decide(whole.policy("drill[0]"), call) == "nothing"
+    for key in (BACKUP_KEY, *CONTENT_KEYS, "github-backup/2026-11-23/manifest.json"):
+        for resource in (primary, f"{primary}/{key}"):
+            call = Call(action, resource, {"s3:prefix": key})
+            assert decide(whole.policy("drill[0]"), call) == "nothing"
 
 
 @pytest.mark.parametrize("action", [*WRITES, *DELETIONS])
 def test_a_drill_changes_nothing_in_the_replica_bucket(whole: Applied, action: str) -> None:
     replica = whole.outputs["replica_bucket_arn"]
-    for resource in (replica, f"{replica}/{BACKUP_KEY}", f"{replica}/{REPORT_KEY}"):
+    for resource in (replica, *(f"{replica}/{key}" for key in (BACKUP_KEY, *CONTENT_KEYS, REPORT_KEY))):
         assert decide(whole.policy("drill[0]"), Call(action, resource)) == "nothing"
+
+
+def test_a_drill_reads_content_in_the_replica_and_no_reports_there(whole: Applied) -> None:
+    policy, replica = whole.policy("drill[0]"), whole.outputs["replica_bucket_arn"]
+    for key in (*CONTENT_KEYS, REPORT_KEY):
+        expected = "nothing" if key == REPORT_KEY else "allow"
+        for action in ("s3:GetObject", "s3:GetObjectVersion"):
+            assert decide(policy, Call(action, f"{replica}/{key}")) == expected, key
+        assert decide(policy, Call("s3:ListBucketVersions", replica, {"s3:prefix": key})) == expected, key
 
 
 def test_a_drill_reads_no_secret(whole: Applied) -> None:
@@ -398,16 +419,20 @@ def test_a_check_only_reads_manifests(whole: Applied, action: str) -> None:
     manifest = f"{primary}/github-backup/2026-11-23/manifest.json"
     for resource in (primary, manifest, f"{primary}/{BACKUP_KEY}", f"{primary}/{REPORT_KEY}", replica, secret):
         assert decide(policy, Call(action, resource)) == "nothing"
-    for resource in (f"{primary}/{BACKUP_KEY}", f"{primary}/{REPORT_KEY}", f"{replica}/github-backup/x/manifest.json"):
+    lists = (f"github-backup/2026-11-23/acme/api.{end}.json" for end in ("lfs", "031500Z.lfs", "releases"))
+    others = [f"{primary}/{key}" for key in (BACKUP_KEY, REPORT_KEY, *lists, *CONTENT_KEYS)]
+    for resource in (*others, f"{replica}/github-backup/x/manifest.json"):
         for read in ("s3:GetObject", "s3:GetObjectVersion"):
             assert decide(policy, Call(read, resource)) == "nothing"
+    for key in (REPORT_KEY, *CONTENT_KEYS):
+        assert decide(policy, Call("s3:ListBucketVersions", primary, {"s3:prefix": key})) == "nothing"
 
 
 def test_a_backup_may_ask_what_is_replicated(whole: Applied) -> None:
     """HeadObject, whose answer has the replication status, needs what GetObject needs, with a version and without."""
-    key = f"{whole.outputs['s3_bucket_arn']}/{BACKUP_KEY}"
-    for action in ("s3:GetObject", "s3:GetObjectVersion"):
-        assert decide(whole.policy("task"), Call(action, key)) == "allow"
+    for key in (BACKUP_KEY, *CONTENT_KEYS):
+        for action in ("s3:GetObject", "s3:GetObjectVersion"):
+            assert decide(whole.policy("task"), Call(action, f"{whole.outputs['s3_bucket_arn']}/{key}")) == "allow"
 
 
 def test_the_schedule_tags_tasks_only_while_it_starts_them(whole: Applied) -> None:

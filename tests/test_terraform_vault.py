@@ -10,12 +10,14 @@ import parliament
 import pytest
 
 from embedded.stack import PROJECT
+from github_s3_backup.configuration import DEFAULT_PREFIX
 from terraform.module import ACCOUNT, REGION, REPLICA_REGION, Applied, Module, copy_module
 from terraform.policy import Call, decide
 
 VAULT_ACCOUNT = "210987654321"
 BUCKET = "arn:aws:s3:::acme-github-backup-vault"
 KEY = f"{BUCKET}/github-backup/2026-11-23/acme/api.bundle"
+CONTENT_KEYS = [f"{BUCKET}/github-backup-{kind}/acme/0a/0a{'1' * 62}" for kind in ("lfs", "releases")]
 POLICY = "module.vault.module.bucket.aws_s3_bucket_policy.backup"
 REPLICATION = f"arn:aws:iam::{ACCOUNT}:role/github-backup-replication-{REGION}"
 DRILL = f"arn:aws:iam::{ACCOUNT}:role/github-backup-drill-{REGION}"
@@ -115,6 +117,15 @@ def test_the_drill_reads_and_the_rest_of_the_account_does_not(policy: dict[str, 
         assert decide(policy, call(action, DRILL, BUCKET)) == "allow"
 
 
+@pytest.mark.parametrize("key", CONTENT_KEYS)
+def test_content_is_guarded_as_bundles_are(policy: dict[str, Any], key: str) -> None:
+    admin, root = f"arn:aws:iam::{ACCOUNT}:role/admin", f"arn:aws:iam::{ACCOUNT}:root"
+    for action in (*WRITES, *DELETES, *READS, "BypassGovernanceRetention"):
+        for principal in (REPLICATION, DRILL, VAULT_ADMIN, VAULT_ROOT, admin, root):
+            of_bundle = decide(policy, call(action, principal))
+            assert decide(policy, call(action, principal, key)) == of_bundle, (action, principal)
+
+
 def test_what_the_vaults_own_administrators_read_is_up_to_iam(policy: dict[str, Any]) -> None:
     assert decide(policy, call("GetObjectVersion", VAULT_ADMIN)) == "nothing"
     assert decide(policy, call("GetObject", VAULT_ADMIN, **{"aws:SecureTransport": "false"})) == "deny"
@@ -139,6 +150,15 @@ def test_the_vault_expires_objects_when_the_primary_does(vault: Applied) -> None
         for bucket in ("module.vault.module.bucket", "module.github_backup.module.primary[0]")
     ]
     assert lifecycles[0] == lifecycles[1]
+
+
+def test_the_vault_and_the_backup_have_the_same_prefix() -> None:
+    """Alone in its account, the vault has nothing to compare its own with."""
+    prefixes = [
+        re.findall(r'^  prefix += "([^"]+)"$', (PROJECT / file).read_text(), re.MULTILINE)
+        for file in ("main.tf", "modules/vault/main.tf")
+    ]
+    assert prefixes == [[DEFAULT_PREFIX], [DEFAULT_PREFIX]]
 
 
 def test_replication_begins_when_the_vault_is_ready(standin: dict[str, str], tmp_path: Path) -> None:

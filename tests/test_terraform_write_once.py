@@ -11,14 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import content
 from embedded.s3_proxy import S3Proxy
-from github_s3_backup.s3.keys import bundle_key, day_manifest_key, run_key
+from github_s3_backup.s3 import content_store
+from github_s3_backup.s3.keys import bundle_key, content_key, day_manifest_key, lfs_root, releases_root, run_key
 from terraform.module import ACCOUNT, Applied, Module
 from terraform.policy import Call, decide
-from test_lifecycle_calendar import MAX_FULL_BACKUP_DAYS, module_rule
+from test_lifecycle_calendar import MAX_FULL_BACKUP_DAYS, lifecycle_local, module_rule
 from world import World
 
 PREFIX, DAY = "github-backup", "2026-11-23"
+CONTENT_ROOTS = (lfs_root(PREFIX), releases_root(PREFIX))
+CONTENT_KEYS = tuple(content_key(root, "acme", f"0a{'1' * 62}") for root in CONTENT_ROOTS)
 BUCKET_POLICY = "module.primary[0].aws_s3_bucket_policy.backup"
 ADMIN, ROOT = f"arn:aws:iam::{ACCOUNT}:role/admin", f"arn:aws:iam::{ACCOUNT}:root"
 
@@ -79,7 +83,7 @@ class Sent:
 def sent(world: World, s3_proxy: S3Proxy) -> list[Sent]:
     """What two real runs on one day write: the second clones everything again."""
     world.add("in-parts")
-    world.add("api")
+    content.add_with_everything(world)
     assert world.run().code == 0
     assert world.run(FULL_BACKUP_DAYS="1").code == 0
     return list(writes(s3_proxy, world.bucket))
@@ -111,7 +115,10 @@ def test_all_that_a_real_run_writes_passes(sent: list[Sent], primary: Primary) -
         assert primary.decided(as_call(primary, write)) == "allow", write
     kinds = {(write.creates, write.in_parts) for write in sent}
     assert kinds == {(True, False), (True, True), (False, True)}
-    assert len({write.key for write in sent if write.creates}) == 2 * 2 + 2 + 1  # bundles, runs, manifest.json
+    created = {write.key for write in sent if write.creates}
+    of_content = {key for key in created if key.startswith(tuple(f"{root}/" for root in CONTENT_ROOTS))}
+    assert len(of_content) == 4 + 1  # LFS objects, and the file of a release
+    assert len(created - of_content) == 2 * 3 + 2 * 2 + 2 + 1  # bundles, lists, runs, manifest.json
 
 
 def test_without_the_header_nothing_but_the_days_manifest_passes(sent: list[Sent], primary: Primary) -> None:
@@ -140,27 +147,61 @@ def test_every_bundle_is_written_once(primary: Primary, owner: str, name: str, t
     assert primary.decided(primary.put(key)) == "deny"
 
 
+ENDS = ("wiki.bundle", "wiki.031500Z.bundle", *(f"{t}{n}.json" for t in ("", "031500Z.") for n in ("lfs", "releases")))
+
+
+@given(owner=NAMES, name=NAMES, end=st.sampled_from(ENDS))
+def test_every_wiki_and_list_is_written_once(primary: Primary, owner: str, name: str, end: str) -> None:
+    key = f"{PREFIX}/{DAY}/{owner}/{name}.{end}"
+    assert primary.decided(primary.put(key, **{"s3:if-none-match": "*"})) == "allow"
+    assert primary.decided(primary.put(key)) == "deny"
+
+
+SHA256 = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
+
+
+@given(root=st.sampled_from(CONTENT_ROOTS), owner=NAMES, oid=SHA256, date=st.none() | st.just(DAY))
+def test_all_content_is_written_once(primary: Primary, root: str, owner: str, oid: str, date: str | None) -> None:
+    key = content_key(root, owner, oid, date)
+    assert primary.decided(primary.put(key, **{"s3:if-none-match": "*"})) == "allow"
+    assert primary.decided(primary.put(key)) == "deny"
+
+
+def test_content_is_written_by_the_task_only(primary: Primary) -> None:
+    for key in CONTENT_KEYS:
+        for other in (ADMIN, ROOT, f"{primary.task}x"):
+            call = primary.put(key, **{"s3:if-none-match": "*", "aws:PrincipalArn": other})
+            assert decide(primary.bucket_policy, call) == "deny", (key, other)
+
+
+def test_content_has_no_key_that_is_written_again_and_again(primary: Primary) -> None:
+    for root in CONTENT_ROOTS:
+        for key in ("manifest.json", f"{DAY}/manifest.json"):
+            assert primary.decided(primary.put(f"{root}/{key}")) == "deny"
+
+
 def test_a_run_is_written_once_and_the_days_manifest_again_and_again(primary: Primary) -> None:
     assert primary.decided(primary.put(run_key(PREFIX, DAY, "20261123T031500Z-1a2b3c"))) == "deny"
     assert primary.decided(primary.put(day_manifest_key(PREFIX, DAY))) == "allow"
 
 
-def test_parts_can_be_uploaded_and_not_copied(primary: Primary) -> None:
-    part = primary.call("PutObject", bundle_key(PREFIX, DAY, "acme/api"), **{"s3:ObjectCreationOperation": "false"})
+@pytest.mark.parametrize("key", [bundle_key(PREFIX, DAY, "acme/api"), *CONTENT_KEYS])
+def test_parts_can_be_uploaded_and_not_copied(primary: Primary, key: str) -> None:
+    part = primary.call("PutObject", key, **{"s3:ObjectCreationOperation": "false"})
     assert primary.decided(part) == "allow"
     copied = replace(part, context={**part.context, "s3:x-amz-copy-source": "bucket/key"})
     assert primary.decided(copied) == "deny"
 
 
 def test_a_copy_is_refused_with_the_header_too(primary: Primary) -> None:
-    for key in (bundle_key(PREFIX, DAY, "acme/api"), day_manifest_key(PREFIX, DAY)):
+    for key in (bundle_key(PREFIX, DAY, "acme/api"), day_manifest_key(PREFIX, DAY), *CONTENT_KEYS):
         copy = primary.put(key, **{"s3:if-none-match": "*", "s3:x-amz-copy-source": "bucket/key"})
         assert primary.decided(copy) == "deny"
 
 
 @pytest.mark.parametrize("action", ["DeleteObject", "DeleteObjectVersion", "ReplicateDelete", "ReplicateObject"])
 def test_nobody_deletes_or_replicates_into_the_bucket(primary: Primary, action: str) -> None:
-    for key in (bundle_key(PREFIX, DAY, "acme/api"), day_manifest_key(PREFIX, DAY)):
+    for key in (bundle_key(PREFIX, DAY, "acme/api"), day_manifest_key(PREFIX, DAY), *CONTENT_KEYS):
         for principal in (primary.task, ADMIN, ROOT):
             call = primary.call(action, key, **{"aws:PrincipalArn": principal})
             assert decide(primary.bucket_policy, call) == "deny"
@@ -173,8 +214,9 @@ def test_reports_of_drills_are_not_backups(primary: Primary) -> None:
 
 def test_reading_and_thawing_are_left_to_iam(primary: Primary) -> None:
     for action in ("GetObject", "GetObjectVersion", "RestoreObject", "AbortMultipartUpload", "PutObjectRetention"):
-        call = primary.call(action, bundle_key(PREFIX, DAY, "acme/api"), **{"aws:PrincipalArn": ADMIN})
-        assert decide(primary.bucket_policy, call) == "nothing"
+        for key in (bundle_key(PREFIX, DAY, "acme/api"), *CONTENT_KEYS):
+            call = primary.call(action, key, **{"aws:PrincipalArn": ADMIN})
+            assert decide(primary.bucket_policy, call) == "nothing"
 
 
 # -- with other options --------------------------------------------------------------------------
@@ -204,13 +246,27 @@ def test_a_brought_bucket_gets_the_same_statements_to_take_in(module: Module, pr
 # -- the lifecycle -------------------------------------------------------------------------------
 
 
-def expiration(applied: Applied) -> set[int | None]:
-    """Return the days after which objects expire, in both buckets."""
+MAX_CONTENT_DAYS = int(lifecycle_local("max_content_days"))
+EXPIRING = {
+    f"{PREFIX}/{DAY}/acme/api.bundle": MAX_FULL_BACKUP_DAYS,
+    f"{PREFIX}/{DAY}/acme/api.lfs.json": MAX_FULL_BACKUP_DAYS,
+    f"{PREFIX}/{DAY}/runs/20261123T031500Z-1a2b3c.json": MAX_FULL_BACKUP_DAYS,
+    f"{PREFIX}/{DAY}/manifest.json": MAX_FULL_BACKUP_DAYS,
+    f"{PREFIX}-drills/{DAY}/report.json": MAX_FULL_BACKUP_DAYS,
+} | dict.fromkeys(CONTENT_KEYS, MAX_CONTENT_DAYS)
+
+
+def expiration(applied: Applied, key: str) -> set[int | None]:
+    """Return the days after which an object expires, in both buckets: where rules overlap, S3 takes the earlier one.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-conflicts.html
+    """
     found = set()
     for bucket in ("module.primary[0]", "module.replica[0].module.bucket"):
         rules = applied[f"{bucket}.aws_s3_bucket_lifecycle_configuration.backup"]["rule"]
-        days = [rule["expiration"][0]["days"] for rule in rules if rule["id"] == "retention"]
-        found.add(days[0] if days else None)
+        matching = [rule for rule in rules if key.startswith(rule["filter"][0]["prefix"] or "")]
+        days = [expires["days"] for rule in matching for expires in rule["expiration"] if expires["days"]]
+        found.add(min(days, default=None))
     return found
 
 
@@ -219,12 +275,44 @@ def test_objects_expire_by_the_rule_under_which_years_of_random_days_strand_no_m
     module: Module, retention: int
 ) -> None:
     days = module_rule(retention, MAX_FULL_BACKUP_DAYS)
-    assert expiration(module.apply(backup_retention_days=retention)) == {days}
     assert days > retention + MAX_FULL_BACKUP_DAYS
+    applied = module.apply(backup_retention_days=retention)
+    for key, older in EXPIRING.items():
+        assert expiration(applied, key) == {days - MAX_FULL_BACKUP_DAYS + older}, key
+
+
+def test_the_program_counts_with_the_days_of_the_lifecycle() -> None:
+    ages = (content_store.MAX_CONTENT_DAYS, content_store.MAX_LIST_DAYS)
+    assert ages == (MAX_CONTENT_DAYS, MAX_FULL_BACKUP_DAYS)
 
 
 def test_nothing_expires_without_a_retention(module: Module) -> None:
-    assert expiration(module.apply(backup_retention_days=0)) == {None}
+    applied = module.apply(backup_retention_days=0)
+    for key in EXPIRING:
+        assert expiration(applied, key) == {None}, key
+
+
+def test_what_is_expired_or_replaced_is_deleted_whatever_its_key(applied: Applied) -> None:
+    for bucket in ("module.primary[0]", "module.replica[0].module.bucket"):
+        rules = applied[f"{bucket}.aws_s3_bucket_lifecycle_configuration.backup"]["rule"]
+        for_all = [rule for rule in rules if not any(rule["filter"][0].values())]
+        assert [rule["id"] for rule in for_all if rule["noncurrent_version_expiration"]] == ["hidden-versions"]
+        assert [r["id"] for r in for_all if r["expiration"] and r["expiration"][0]["expired_object_delete_marker"]] == [
+            "hidden-versions"
+        ]
+
+
+def test_all_that_the_tasks_write_expires_in_both_buckets(drilled: Applied) -> None:
+    """A prefix that one of the policies has and a lifecycle lacks would be paid for for ever."""
+    written = set()
+    for role, sid in (("task", "PutBackups"), ("drill[0]", "ReadAndPutReports")):
+        (statement,) = (item for item in drilled.policy(role)["Statement"] if item["Sid"] == sid)
+        resources = statement["Resource"]
+        written |= set(resources if isinstance(resources, list) else [resources])
+    for bucket in ("module.primary[0]", "module.replica[0].module.bucket"):
+        rules = drilled[f"{bucket}.aws_s3_bucket_lifecycle_configuration.backup"]["rule"]
+        prefixes = [rule["filter"][0]["prefix"] for rule in rules if rule["id"].startswith("retention-")]
+        assert {drilled.outputs["s3_bucket_arn"] + f"/{prefix}*" for prefix in prefixes} == written
 
 
 def test_the_module_refuses_more_days_than_its_lifecycle_allows_for(module: Module) -> None:

@@ -1,20 +1,27 @@
 """Tokens travel encrypted, and to the server that the certificate names."""
 
 import ipaddress
+import json
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from embedded.github import FakeGitHub
+from clients import Log
+from embedded.github import FakeGitHub, Fault
 from embedded.stack import Stack
 from github_s3_backup.environment import EnvironmentReader
+from github_s3_backup.github import lfs
+from github_s3_backup.github.links import Downloader, Link, LinkError
+from github_s3_backup.github.rest import Api, GitHubError, new_session
+from github_s3_backup.stop import Stop
 from world import Repositories, World
 
 
@@ -116,6 +123,37 @@ def test_a_private_ca_is_trusted_by_the_api_and_git_only_where_it_is_given(
     refused = private_world.run(GITHUB_APP_INSTALLATION_ID=str(next(iter(private_world.github.installations))))
     assert refused.code == 2
     assert "CERTIFICATE_VERIFY_FAILED" in refused.problems[0]
+
+
+@pytest.fixture
+def session(authority: tuple[str, ssl.SSLContext], tmp_path: Path) -> requests.Session:
+    """A session that trusts the private CA."""
+    ca = tmp_path / "ca.pem"
+    ca.write_text(authority[0])
+    return new_session(str(ca), 1)
+
+
+def test_an_lfs_object_comes_encrypted_or_not_at_all(private_world: World, session: requests.Session) -> None:
+    github, oid = private_world.github, "ab" * 32
+    actions = {"download": {"href": f"http://127.0.0.1:{github.files.server.server_port}/lfs/1"}}
+    body = json.dumps({"objects": [{"oid": oid, "size": 1, "actions": actions}]})
+    github.faults = [Fault("POST .*/batch", status=200, raw=body)]
+    api = Api(github.api_url, session, Stop(), Log().logger)
+    with pytest.raises(GitHubError, match="a link that is not encrypted"):
+        lfs.ask(api, f"{github.server_url}/acme/game.git", "a-token", "download", {oid: 1})
+
+
+def test_a_redirect_to_where_it_is_not_encrypted_is_not_followed(
+    private_world: World, session: requests.Session
+) -> None:
+    github, stop, log = private_world.github, Stop(), Log()
+    plain = f"http://127.0.0.1:{github.files.server.server_port}/lfs/1"
+    github.faults = [Fault("GET /lfs/", status=302, headers={"Location": plain})]
+    link = Link(f"{github.files.url}/lfs/1", {})
+    with pytest.raises(LinkError, match="redirects to an address that is not encrypted") as caught:
+        list(Downloader(session, stop, log.logger).blocks(1, lambda: link))
+    assert caught.value.permanent
+    assert len(github.requests("GET /lfs/")) == 1
 
 
 def test_what_is_no_certificate_is_a_problem() -> None:

@@ -10,6 +10,7 @@ variables {
   policy                = "{\"Version\":\"2012-10-17\",\"Statement\":[]}"
   backup                = { account_id = "210987654321", region = "eu-central-1" }
   object_lock           = { mode = "COMPLIANCE", days = 28 }
+  prefixes              = { backups = ["backups", "reports"], content = ["content"] }
 }
 
 run "a_bucket_is_hardened_in_its_region" {
@@ -52,13 +53,20 @@ run "objects_expire_when_no_manifest_within_the_retention_names_them" {
   }
 
   assert {
-    condition     = output.expiration_days == 30 + 90 + 1
+    condition     = output.expiration_days == 30 + 90 + 1 && output.content_expiration_days == 30 + 365 + 1
     error_message = "Objects expire too early for the oldest manifest, or too late."
   }
 
   assert {
-    condition     = join(",", aws_s3_bucket_lifecycle_configuration.backup.rule[*].id) == "stale-uploads,retention,delete-markers"
+    condition     = join(",", aws_s3_bucket_lifecycle_configuration.backup.rule[*].id) == "stale-uploads,retention-backups,retention-content,retention-reports,hidden-versions"
     error_message = "The lifecycle has other rules."
+  }
+
+  assert {
+    condition = jsonencode({
+      for rule in aws_s3_bucket_lifecycle_configuration.backup.rule : rule.filter[0].prefix => rule.expiration[0].days if startswith(rule.id, "retention-")
+    }) == jsonencode({ "backups/" = 30 + 90 + 1, "content/" = 30 + 365 + 1, "reports/" = 30 + 90 + 1 })
+    error_message = "A rule is for other keys, or expires them on another day."
   }
 }
 
@@ -73,7 +81,7 @@ run "retention_zero_keeps_everything" {
   }
 
   assert {
-    condition     = output.expiration_days == null && join(",", aws_s3_bucket_lifecycle_configuration.backup.rule[*].id) == "stale-uploads,storage-classes"
+    condition     = output.expiration_days == null && output.content_expiration_days == null && join(",", aws_s3_bucket_lifecycle_configuration.backup.rule[*].id) == "stale-uploads,storage-classes"
     error_message = "Something expires."
   }
 }

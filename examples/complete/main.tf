@@ -37,6 +37,12 @@ module "github_backup" {
     skip_archived = false
   }
 
+  backup_content = {
+    lfs      = true
+    releases = true
+    wikis    = false
+  }
+
   subnet_ids = ["subnet-0123456789abcdef0"]
   network = {
     security_group_ids = ["sg-0123456789abcdef0"]

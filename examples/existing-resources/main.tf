@@ -24,17 +24,36 @@ resource "aws_s3_bucket_policy" "backups" {
   policy = module.github_backup.s3_bucket_policy
 }
 
-# As long as the module keeps objects in a bucket of its own: backup_retention_days and 91 more days.
+# As long as the module keeps objects in a bucket of its own: backup_retention_days, and 91 more days for bundles, manifests
+# and reports of drills, 366 more days for LFS objects and files of releases. A rule for all objects must not expire them
+# earlier.
 resource "aws_s3_bucket_lifecycle_configuration" "backups" {
   bucket = aws_s3_bucket_versioning.backups.bucket
 
+  dynamic "rule" {
+    for_each = { github-backup = 91, github-backup-drills = 91, github-backup-lfs = 366, github-backup-releases = 366 }
+
+    content {
+      id     = "retention-${rule.key}"
+      status = "Enabled"
+
+      filter {
+        prefix = "${rule.key}/"
+      }
+
+      expiration {
+        days = 365 + rule.value
+      }
+    }
+  }
+
   rule {
-    id     = "retention"
+    id     = "hidden-versions"
     status = "Enabled"
     filter {}
 
     expiration {
-      days = 365 + 91
+      expired_object_delete_marker = true
     }
 
     noncurrent_version_expiration {

@@ -144,12 +144,23 @@ data "aws_iam_policy_document" "bucket" {
 # Expirations are not replicated, so each bucket has its own.
 
 locals {
-  # The maximum of full_backup_days: a manifest names objects that are at most so many days older than itself.
+  # The maximum of full_backup_days: a manifest names bundles and lists that are at most so many days older than itself.
   max_full_backup_days = 90
+
+  # A manifest names content that is at most so many days older than itself: the program stores anew what is older.
+  max_content_days = 365
 
   # Days after which objects expire; null: never. Every object that a manifest within the retention names is younger
   # than this. full_backup_days is not part of it: lowering it would expire what older manifests name.
   expiration_days = var.backup_retention_days == 0 ? null : var.backup_retention_days + local.max_full_backup_days + 1
+
+  content_expiration_days = var.backup_retention_days == 0 ? null : var.backup_retention_days + local.max_content_days + 1
+
+  # By prefix.
+  expirations = var.backup_retention_days == 0 ? {} : merge(
+    { for prefix in var.prefixes.backups : prefix => local.expiration_days },
+    { for prefix in var.prefixes.content : prefix => local.content_expiration_days },
+  )
 
   # Days for which S3 keeps what expired or was replaced: manifest.json is the only object that is ever replaced.
   noncurrent_days = 7
@@ -172,37 +183,41 @@ resource "aws_s3_bucket_lifecycle_configuration" "backup" {
     }
   }
 
-  # One rule for bundles and manifests: a filter can't tell them apart, as both are in the folder of their day.
+  # A rule for each prefix, and none for all objects: where two match, S3 takes the one that expires first. Bundles and
+  # manifests have one: a filter can't tell them apart, as both are in the folder of their day.
   dynamic "rule" {
-    for_each = local.expiration_days == null ? [] : [local.expiration_days]
+    for_each = local.expirations
 
     content {
-      id     = "retention"
+      id     = "retention-${rule.key}"
       status = "Enabled"
-      filter {}
+
+      filter {
+        prefix = "${rule.key}/"
+      }
 
       expiration {
         days = rule.value
       }
-
-      # An expiration only hides a version. This deletes it.
-      noncurrent_version_expiration {
-        noncurrent_days = local.noncurrent_days
-      }
     }
   }
 
-  # S3 takes this one only apart from an expiration by days.
+  # An expiration only hides a version. This deletes it, and then the marker that hid it. S3 takes the latter only apart from
+  # an expiration by days.
   dynamic "rule" {
-    for_each = local.expiration_days == null ? [] : [true]
+    for_each = length(local.expirations) > 0 ? [true] : []
 
     content {
-      id     = "delete-markers"
+      id     = "hidden-versions"
       status = "Enabled"
       filter {}
 
       expiration {
         expired_object_delete_marker = true
+      }
+
+      noncurrent_version_expiration {
+        noncurrent_days = local.noncurrent_days
       }
     }
   }

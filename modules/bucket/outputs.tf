@@ -3,8 +3,13 @@ output "arn" {
   value       = aws_s3_bucket.backup.arn
 }
 
+output "content_expiration_days" {
+  description = "Days after which LFS objects and files of releases expire. null: never."
+  value       = local.content_expiration_days
+}
+
 output "expiration_days" {
-  description = "Days after which objects expire. null: never."
+  description = "Days after which bundles, lists, manifests and reports expire. null: never."
   value       = local.expiration_days
 }
 

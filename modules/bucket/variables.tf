@@ -18,6 +18,12 @@ variable "policy" {
   nullable    = false
 }
 
+variable "prefixes" {
+  description = "What the keys begin with, before a slash. content: LFS objects and files of releases, which manifests name for longest. backups: all else. Other objects never expire."
+  type        = object({ backups = list(string), content = list(string) })
+  nullable    = false
+}
+
 # -- optional ------------------------------------------------------------------------------------
 
 variable "force_destroy" {

@@ -26,6 +26,10 @@ locals {
   roles          = "arn:${local.partition}:iam::${var.backup.account_id}:role${var.backup.iam_path}${var.backup.service_name}"
   replication    = "${local.roles}-replication-${var.backup.region}"
   drill          = "${local.roles}-drill-${var.backup.region}"
+
+  # What the backup's keys begin with, as in its main.tf and drill.tf; a test compares them.
+  prefix   = "github-backup"
+  prefixes = { backups = [local.prefix, "${local.prefix}-drills"], content = ["${local.prefix}-lfs", "${local.prefix}-releases"] }
 }
 
 module "bucket" {
@@ -33,6 +37,7 @@ module "bucket" {
 
   name                  = var.name
   region                = var.region
+  prefixes              = local.prefixes
   backup_retention_days = var.backup_retention_days
   storage_transitions   = var.storage_transitions
   object_lock           = var.object_lock

@@ -38,7 +38,7 @@ variable "name" {
 }
 
 variable "object_lock" {
-  description = "Object Lock: for so many days after its upload nobody can delete a copy; in COMPLIANCE mode not even the account's root. Must be at least the backup's full_backup_days: what the newest manifest names can be that old. Can't be taken back for what is already stored. null: no lock, and so no vault."
+  description = "Object Lock: for so many days after its upload nobody can delete a copy; in COMPLIANCE mode not even the account's root. Must be at least the backup's full_backup_days: bundles that the newest manifest names can be that old. LFS objects and files of releases can be 365 days older than it: those older than the lock are not locked. Can't be taken back for what is already stored. null: no lock, and so no vault."
   type        = object({ mode = string, days = number })
 
   validation {

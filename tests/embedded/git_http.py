@@ -30,21 +30,25 @@ class Push:
     receive-pack itself refuses, in the words that GitHub's gives: refs/pull/ are hidden refs
     (docs.github.com "Duplicating a repository"), a pack over `limit` bytes is too large (docs.github.com
     "Repository limits": 2 GB a push), workflow files need a permission of their own (docs.github.com
-    "Permissions required for GitHub Apps").
+    "Permissions required for GitHub Apps"). A pointer to an LFS object that is not in `lfs` is refused (GH008).
     """
 
     login: str
     limit: int
     workflows: bool
     done: Callable[[], None]
+    # The folder of the repository's LFS objects; None: pointers are files like any other.
+    lfs: Path | None = None
 
     @property
     def environment(self) -> dict[str, str]:
         # http-backend takes a push from a user that the web server has authenticated.
         settings = {"receive.hideRefs": "refs/pull", "receive.maxInputSize": str(self.limit), "receive.autogc": "false"}
+        settings["core.hooksPath"] = str(HOOKS)
         if not self.workflows:
-            settings |= {"core.hooksPath": str(HOOKS), "receive.procReceiveRefs": "refs"}
-        return {"REMOTE_USER": self.login} | _configuration(SETTINGS | settings)
+            settings["receive.procReceiveRefs"] = "refs"
+        environment = {"REMOTE_USER": self.login, "LFS_OBJECTS": str(self.lfs or "")}
+        return environment | _configuration(SETTINGS | settings)
 
 
 def serve_git(

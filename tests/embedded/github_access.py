@@ -95,4 +95,5 @@ def push_of(fake: "FakeGitHub", place: Place, headers: Message) -> Push | None:
     if token is None:
         return None
     follow = (lambda: None) if place.is_wiki else functools.partial(github_write.follow_push, place.repository)
-    return Push(token.login, fake.push_limit, token.may("workflows", "write"), follow)
+    lfs = None if place.is_wiki else place.repository.lfs.folder
+    return Push(token.login, fake.push_limit, token.may("workflows", "write"), follow, lfs)

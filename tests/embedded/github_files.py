@@ -4,25 +4,25 @@ A link is good for one method and path and for a while. It is all that a request
 Authorization header too is refused, as S3 does ("Only one auth mechanism allowed").
 """
 
-import io
 import re
 import secrets
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from email.message import Message
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from embedded.git_http import BLOCK, request_body
+from embedded.github_content import Content, content_size, open_content
 from embedded.github_http import Fault, Handler, new_server
+from embedded.github_release_write import refuse_upload, serve_upload
 
 if TYPE_CHECKING:
     from embedded.github import FakeGitHub
 
 SIGNATURE = "X-Amz-Signature"
-Content = bytes | Path
 
 
 @dataclass
@@ -35,14 +35,12 @@ class Link:
     content: Content = b""
     content_type: str = "application/octet-stream"
     take: Callable[[Iterator[bytes]], str | None] | None = None
+    # Headers that are signed too, and must come with the request.
+    signed: dict[str, str] = field(default_factory=dict)
 
-
-def content_size(content: Content) -> int:
-    return len(content) if isinstance(content, bytes) else content.stat().st_size
-
-
-def open_content(content: Content) -> io.BytesIO | io.BufferedReader:
-    return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
+    def allows(self, method: str, path: str, headers: Message) -> bool:
+        signed = all(headers.get(name) == value for name, value in self.signed.items())
+        return signed and (method, path) == (self.method, self.path)
 
 
 class FileServer:
@@ -59,9 +57,11 @@ class FileServer:
         """Return a link from which a content can be had, and until when."""
         return self._sign(Link("GET", path, self._end(), content, content_type))
 
-    def take(self, path: str, take: Callable[[Iterator[bytes]], str | None]) -> tuple[str, datetime]:
-        """Return a link to which a content can be put, and until when."""
-        return self._sign(Link("PUT", path, self._end(), take=take))
+    def take(
+        self, path: str, take: Callable[[Iterator[bytes]], str | None], signed: dict[str, str]
+    ) -> tuple[str, datetime]:
+        """Return a link to which a content can be put, with these headers, and until when."""
+        return self._sign(Link("PUT", path, self._end(), take=take, signed=signed))
 
     def find(self, signature: str) -> Link | None:
         return self._links.get(signature)
@@ -85,16 +85,26 @@ class FileServer:
 
 
 class FileHandler(Handler):
-    """One request to a signed link."""
+    """One request to a signed link, or an upload to a release where those are taken here."""
 
     def serve(self, fault: Fault | None) -> None:
+        if self.is_upload():
+            parts = urlsplit(self.path)
+            serve_upload(self, parts.path, parts.query, fault)
+        else:
+            self.serve_link(fault)
+
+    def is_upload(self) -> bool:
+        return self.fake.uploads_elsewhere and self.path.startswith("/repos/")
+
+    def serve_link(self, fault: Fault | None) -> None:
         if "Authorization" in self.headers:
             self.skip_body()
             self.refuse_with("InvalidArgument", 400, "Only one auth mechanism allowed")
             return
         parts = urlsplit(self.path)
         link = self.fake.files.find(parse_qs(parts.query).get(SIGNATURE, [""])[0])
-        if link is None or (link.method, link.path) != (self.command, parts.path):
+        if link is None or not link.allows(self.command, parts.path, self.headers):
             self.skip_body()
             words = "The request signature we calculated does not match the signature you provided."
             self.refuse_with("SignatureDoesNotMatch", 403, words)
@@ -107,7 +117,11 @@ class FileHandler(Handler):
             self.give(link, fault.cut_after if fault else None)
 
     def refuse(self, status: int, words: str, headers: dict[str, str]) -> None:
-        self.refuse_with("SlowDown" if status == 503 else "InternalError", status, words, headers)
+        if self.is_upload():
+            parts = urlsplit(self.path)
+            refuse_upload(self, parts.path, parts.query, (status, words, headers))
+        else:
+            self.refuse_with("SlowDown" if status == 503 else "InternalError", status, words, headers)
 
     def refuse_with(self, code: str, status: int, words: str, headers: dict[str, str] | None = None) -> None:
         body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{words}</Message></Error>'
@@ -119,7 +133,7 @@ class FileHandler(Handler):
         if fault and fault.after_all:
             self.refuse_as(fault)
         elif problem:
-            self.refuse_with("BadDigest", 400, problem)
+            self.refuse_with("XAmzContentSHA256Mismatch", 400, problem)
         else:
             self.send(200, b"", {})
 

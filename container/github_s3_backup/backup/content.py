@@ -38,15 +38,15 @@ class ContentBackup:
     def __init__(self, listed: Repository, services: Services) -> None:
         self.entry: Entry | None = None
         self._services = services
-        last = services.last_backup
         # What is stored already need not be stored again, even where the repository failed as a whole.
-        self._known = last.partial(listed.id) or last.entry(listed.id)
+        self._known = services.last_backup.stored(listed.id)
 
     def add_to(self, data: GitData) -> Entry:
         """Return the entry with all parts. Raises StageError if one failed, after all of them were tried."""
         self.entry = data.entry
         if data.entry.status == "gone":
             return self.entry
+        self._take_over_lists()
         failed: dict[Kind, StageError] = {}
         for kind, back_up in PARTS.items():
             try:
@@ -61,11 +61,21 @@ class ContentBackup:
             raise StageError(next(iter(failed.values())).stage, ContentError(words))
         return self.entry
 
+    def _take_over_lists(self) -> None:
+        """Name the last lists, until today's take their place: where a part fails, they are what there is."""
+        wanted = self._services.content.wanted
+        if self._known and "lfs" in wanted:
+            self._change(lfs=self._known.lfs)
+        if self._known and "releases" in wanted:
+            self._change(releases=self._known.releases)
+
     def _add(self, kind: Kind, back_up: BackUpPart, data: GitData) -> None:
         """Add one part to the entry. Raises StageError."""
         try:
             with stage("clone", S3_STAGES):
                 self._change(**{kind: back_up(data, self._known, self._services)})
+            if data.known and kind == "lfs":  # which is not asked for again before the repository changes
+                self._note(*(refusal for refusal in data.known.not_read if refusal.content == kind))
         except StageError as error:
             if isinstance(error.cause, IncompleteError):
                 self._change(**{kind: error.cause.summary})
@@ -74,7 +84,11 @@ class ContentBackup:
                 raise
             words = self._services.context.redactor.clean(str(error))
             self._services.context.log.warning("content not readable", content=kind, error=words)
-            self._change(not_read=(*self.entry.not_read, NotRead(content=kind, error=words)) if self.entry else ())
+            self._note(NotRead(content=kind, error=words))
+
+    def _note(self, *refusals: NotRead) -> None:
+        assert self.entry
+        self._change(not_read=(*self.entry.not_read, *refusals))
 
     def _change(self, **fields: Any) -> None:
         assert self.entry
@@ -90,4 +104,7 @@ class ContentBackup:
 
 
 def _is_refusal(error: Exception) -> bool:
-    return isinstance(error, GitHubError) and not isinstance(error, TokenError) and error.status in NOT_READABLE
+    """Return whether GitHub will not let the App read this. A rate limit is no refusal, whatever its status."""
+    if not isinstance(error, GitHubError) or isinstance(error, TokenError) or error.wait_source:
+        return False
+    return error.status in NOT_READABLE

@@ -34,12 +34,16 @@ class LastBackup:
         return [*self.entries, *(f for f in failures if f.id is not None and f.id not in self._entries)]
 
     def entry(self, repository_id: int) -> Entry | None:
-        """Return what is known of the repository."""
+        """Return what it holds of the repository."""
         return self._entries.get(repository_id)
 
-    def partial(self, repository_id: int) -> Entry | None:
-        """Return what was stored of a repository that failed."""
-        return self._partial.get(repository_id)
+    def stored(self, repository_id: int) -> Entry | None:
+        """Return what is stored of the repository, also where it failed in part."""
+        return self._partial.get(repository_id) or self._entries.get(repository_id)
+
+    def is_partial(self, entry: Entry) -> bool:
+        """Return whether it is what was stored of a repository that failed."""
+        return entry is self._partial.get(entry.id)
 
     def must_be_cloned(self, entry: Entry) -> bool:
         """Return whether the repository is due to be cloned even if it did not change."""

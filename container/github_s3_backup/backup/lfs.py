@@ -22,7 +22,8 @@ from github_s3_backup.s3.upload import UploadError
 # How often an object is asked for whose bytes are not those of its OID.
 ATTEMPTS = 2
 NO_OBJECTS = LfsSummary(objects=0, size_bytes=0, missing=0, list=None)
-GONE = (404, 410)
+# What a link answers where the object is gone, or is shorter than it should be: nothing follows what has arrived.
+NOT_THERE = (404, 410, 416)
 
 
 def back_up_lfs(data: GitData, last: Entry | None, services: Services) -> LfsSummary | None:
@@ -110,7 +111,7 @@ class _LfsBackup:
             return self._lost(oid, None, error)
         except UploadError as error:
             return self._lost(oid, "upload", error)
-        except (LinkError, WrongContentError, GitHubError) as error:
+        except (LinkError, GitHubError) as error:
             return self._lost(oid, "clone", error)
 
     def _lost(self, oid: str, stage: Stage | None, error: Exception) -> "_Lost":
@@ -126,7 +127,7 @@ class _LfsBackup:
                 if attempt + 1 == ATTEMPTS:
                     raise AbsentError(f"the LFS server sends something else: {error}") from None
             except LinkError as error:
-                if error.status in GONE:
+                if error.status in NOT_THERE:
                     raise AbsentError(str(error)) from None
                 raise
         raise AssertionError("the last attempt returned or raised")

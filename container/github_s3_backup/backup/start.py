@@ -23,6 +23,7 @@ from github_s3_backup.github.app_key import AppKeyError, key_from_file, key_from
 from github_s3_backup.github.client import GitHub
 from github_s3_backup.github.rest import GitHubError, new_session
 from github_s3_backup.github.tokens import App
+from github_s3_backup.manifest import Vanished
 from github_s3_backup.program import s3_config
 from github_s3_backup.repository import Repository
 from github_s3_backup.s3.archive import Archive, ArchiveError
@@ -31,7 +32,6 @@ from github_s3_backup.s3.content_store import ContentStore
 from github_s3_backup.s3.keys import lfs_root, releases_root
 from github_s3_backup.s3.upload import Uploader
 from github_s3_backup.stop import Stopped
-from github_s3_backup.stored_object import StoredObject
 
 # Seconds that the start has to finish after the run was stopped.
 START_GRACE = 8.0
@@ -177,11 +177,11 @@ def _add_unlisted(plan: Plan, configuration: Configuration, services: Services) 
         context.log,
     )
     plan.vanished[:] = [
-        known if _is_kept(known.object, services.archive) else without_object(known) for known in plan.vanished
+        known if _is_kept(known, services.archive) else without_object(known) for known in plan.vanished
     ]
     present = plan.listed | {known.id for known in plan.vanished}
     for known in last.manifest.vanished if last.manifest else ():
-        if known.id not in present and _is_kept(known.object, services.archive):
+        if known.id not in present and _is_kept(known, services.archive):
             plan.vanished.append(known)
 
 
@@ -191,8 +191,9 @@ def _look_up(plan: Plan, github: GitHub) -> Callable[[int, str], Repository]:
     return lambda number, owner: github.look_up(number, plan.installations.get(owner, some))
 
 
-def _is_kept(stored: StoredObject | None, archive: Archive) -> bool:
-    """Return whether a vanished repository's last bundle has not expired yet."""
+def _is_kept(known: Vanished, archive: Archive) -> bool:
+    """Return whether a vanished repository's last bundle has not expired yet; its wiki's, where it was empty."""
+    stored = known.object or (known.wiki.object if known.wiki else None)
     try:
         if stored:
             archive.check(stored)

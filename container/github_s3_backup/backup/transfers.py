@@ -9,6 +9,8 @@ from github_s3_backup.stop import Stop
 
 # Files in flight. Each waits for two servers, and keeps a core busy for a tenth of the time.
 AT_ONCE = 16
+# Seconds that transfers of a stopped run have to end their uploads. One that hangs is left behind.
+GRACE = 5.0
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,5 +32,5 @@ class Transfers:
                 waiting = wait(waiting, timeout=0.2).not_done
             return [future.result() for future in futures]
         finally:
-            for future in futures:
-                future.cancel()
+            under_way = [future for future in futures if not future.cancel()]
+            wait(under_way, timeout=GRACE)

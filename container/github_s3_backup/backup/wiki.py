@@ -1,12 +1,15 @@
 """The wiki of a repository: a repository of its own, which exists only once somebody has written its first page."""
 
+import msgspec
+
 from github_s3_backup.backup.git_data import GitData
 from github_s3_backup.backup.services import Services
+from github_s3_backup.backup.stages import StageError
 from github_s3_backup.backup.store import store
 from github_s3_backup.backup.unchanged import are_stored, unchanged_data
 from github_s3_backup.git.refs import Refs
 from github_s3_backup.git.served_refs import ServedRefsError
-from github_s3_backup.github.client import RepositoryGoneError
+from github_s3_backup.github.client import RenamedError, RepositoryGoneError
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.github.tokens import TokenError
 from github_s3_backup.manifest import Entry
@@ -25,14 +28,21 @@ def back_up_wiki(data: GitData, last: Entry | None, services: Services) -> Entry
     try:
         refs = _served_refs(wiki, services)
         unchanged = _unchanged(wiki, known, refs, services) if refs is not None else None
-        return (unchanged or store(wiki, known.size_bytes if known else 0, services)).entry
-    except RepositoryGoneError:
-        pass
-    except GitHubError as error:
-        if error.status != 404 or isinstance(error, TokenError):
+        entry = (unchanged or store(wiki, known.size_bytes if known else 0, services)).entry
+        # Under the name that its repository's entry has, also where it was renamed a moment ago.
+        return msgspec.structs.replace(entry, full_name=wiki.full_name, owner=wiki.owner, name=wiki.name)
+    except (StageError, GitHubError) as error:
+        if not _means_gone(error):
             raise
     _log_gone(known, services)
     return None
+
+
+def _means_gone(error: StageError | GitHubError) -> bool:
+    """Return whether GitHub does not have the wiki, or no longer the repository."""
+    if isinstance(error, StageError):
+        return isinstance(error.cause, RepositoryGoneError)
+    return error.status == 404 and not isinstance(error, TokenError)
 
 
 def _served_refs(wiki: Repository, services: Services) -> Refs | None:
@@ -41,7 +51,7 @@ def _served_refs(wiki: Repository, services: Services) -> Refs | None:
     tokens = github.tokens(wiki.installation_id)
     try:
         return tokens.with_token(lambda token: github.served_refs(wiki, token))
-    except ServedRefsError as error:
+    except (ServedRefsError, RenamedError) as error:
         services.context.log.warning("refs not available, cloning", error=str(error))
         return None
 

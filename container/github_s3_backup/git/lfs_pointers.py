@@ -14,9 +14,11 @@ from github_s3_backup.git.process import Git
 # The size of a pointer in bytes: git-lfs reads no larger ones, and none can be smaller.
 SMALLEST, TOO_LARGE = 100, 1024
 VERSIONS = b"https://git-lfs.github.com/spec/v1", b"https://hawser.github.com/spec/v1", b"http://git-media.io/v/2"
+# git-lfs overlooks blank lines, and blanks before and behind.
+END = rb"\r?\n(?:\r?\n)*"
 POINTER = re.compile(
-    rb"version (?:" + b"|".join(map(re.escape, VERSIONS)) + rb")\r?\n"
-    rb"(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\r?\nsize ([0-9]{1,18})\s*"
+    rb"\s*version (?:" + b"|".join(map(re.escape, VERSIONS)) + rb")" + END + rb"(?:ext-[^\n]*" + END + rb")*"
+    rb"oid sha256:([0-9a-f]{64})" + END + rb"size ([0-9]{1,18})\s*"
 )
 EVERY_OBJECT = ("cat-file", "--batch-all-objects", "--unordered", "--buffer")
 

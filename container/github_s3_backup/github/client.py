@@ -55,6 +55,10 @@ class RepositoryGoneError(Exception):
     """The repository is no longer there: a look-up by its id finds nothing."""
 
 
+class RenamedError(GitHubError):
+    """GitHub redirects to the repository's new name."""
+
+
 @dataclass(frozen=True)
 class Installation:
     """One account in which the App is installed. `owner` is '?' where GitHub was not asked for it."""
@@ -181,7 +185,7 @@ class GitHub:
         url = f"{self.clone_url(repository)}/info/refs?service=git-upload-pack"
         answer = send("GET", url, lambda: basic_authorization(token), headers=GIT_HEADERS)
         if urlsplit(answer.url).path != urlsplit(url).path:
-            raise GitHubError(f"GitHub redirects {urlsplit(url).path} to {answer.url}", answer.status_code)
+            raise RenamedError(f"GitHub redirects {urlsplit(url).path} to {answer.url}", answer.status_code)
         return parse_served_refs(answer.headers.get("Content-Type", "no type"), answer.content)
 
     # -- what is beside git ----------------------------------------------------------------------
@@ -207,7 +211,9 @@ class GitHub:
             return None
         get = lambda page: first if page == url else self._get(page, repository.installation_id)  # noqa: E731
         with as_documented(url):
-            return read_releases(list(self._api.pages(url, get)), first.headers.get("ETag"))
+            pages = list(self._api.pages(url, get))
+            # The ETag of the first page says nothing of the others.
+            return read_releases(pages, first.headers.get("ETag") if len(pages) == 1 else None)
 
     def release_file_link(self, repository: Repository, number: int) -> Link:
         """Return where to download a release's file, by the file's id. Raises TokenError."""

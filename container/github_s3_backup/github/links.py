@@ -51,13 +51,14 @@ class Downloader:
     session: requests.Session
     stop: Stop
     log: FilteringBoundLogger
+    deadline_base: float = DEADLINE_BASE
 
     def blocks(self, size: int, new_link: Callable[[], Link]) -> Generator[bytes, None, None]:
         """Yield a file of `size` bytes in blocks. Where a link breaks off, the next one goes on.
 
         `new_link` is called before each attempt. Raises LinkError, and what `new_link` raises.
         """
-        position, deadline = 0, time.monotonic() + DEADLINE_BASE + size / DEADLINE_BYTES_PER_SECOND
+        position, deadline = 0, time.monotonic() + self.deadline_base + size / DEADLINE_BYTES_PER_SECOND
         for attempt in retrying(ATTEMPTS, self.stop, self.log):
             with attempt, contextlib.closing(self._open(new_link(), position)) as answer:
                 host = urlsplit(answer.url).netloc
@@ -70,33 +71,32 @@ class Downloader:
 
     def _open(self, link: Link, position: int) -> requests.Response:
         """Return the answer, its body not yet read. Redirects are followed, without headers to another host."""
-        url, headers = link.url, dict(link.headers)
         try:
             for _ in range(MAX_REDIRECTS):
-                answer = self._get(url, headers, position)
+                answer = self._get(link, position)
                 if not answer.is_redirect:
                     break
                 answer.close()
-                target = urljoin(url, answer.headers["Location"])
-                if urlsplit(target)[:2] != urlsplit(url)[:2]:
-                    headers = {}
-                url = target
-        except (requests.RequestException, OSError) as error:
+                target = urljoin(link.url, answer.headers["Location"])
+                _check_encryption(link.url, target)
+                same_host = urlsplit(target)[:2] == urlsplit(link.url)[:2]
+                link = Link(target, link.headers if same_host else {})
+        except (requests.RequestException, OSError, ValueError) as error:  # ValueError: what is no URL
             raise LinkError(f"{link.host} can't be reached: {without_query(root_cause(error))}") from None
         if answer.status_code not in (OK, PARTIAL_CONTENT):
             with answer:
                 raise refusal(answer, link.host)
         return answer
 
-    def _get(self, url: str, headers: dict[str, str], position: int) -> requests.Response:
+    def _get(self, link: Link, position: int) -> requests.Response:
         byte_range = {"Range": f"bytes={position}-"} if position else {}
         return self.session.get(
-            url,
-            headers={"Accept-Encoding": "identity", **headers, **byte_range},
+            link.url,
+            headers={"Accept-Encoding": "identity", **link.headers, **byte_range},
             timeout=TIMEOUT,
             allow_redirects=False,
             stream=True,
-            proxies=requests.utils.get_environ_proxies(url),
+            proxies=requests.utils.get_environ_proxies(link.url),
         )
 
     def _read(self, answer: requests.Response, position: int, host: str) -> Iterator[bytes]:
@@ -106,13 +106,20 @@ class Downloader:
             raise LinkError(f"{host} sent the bytes from {start} on, not from {position}")
         to_skip = position - start
         try:
-            while block := answer.raw.read(BLOCK_SIZE):
+            while block := answer.raw.read1(BLOCK_SIZE):  # what is there, however little
                 self.stop.check()
                 if to_skip < len(block):
                     yield block[to_skip:]
                 to_skip = max(0, to_skip - len(block))
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise LinkError(f"{host} broke off: {without_query(root_cause(error))}") from None
+
+
+def _check_encryption(url: str, target: str) -> None:
+    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+        fault = LinkError(f"{urlsplit(url).netloc} redirects to an address that is not encrypted")
+        fault.permanent = True
+        raise fault
 
 
 def _first_byte(answer: requests.Response) -> int:

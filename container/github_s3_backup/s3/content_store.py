@@ -47,9 +47,11 @@ class ContentSource:
         self._hash = hashlib.sha256()
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the bytes in blocks. After the last one, raise WrongContentError if they are others."""
+        """Yield the bytes in blocks. Raises WrongContentError, after the last one at the latest, if they are others."""
         for block in self._blocks:
             self.size += len(block)
+            if self.size > self._expected:  # at once: it may have no end
+                raise WrongContentError(f"more than {self._expected} bytes arrived")
             self._hash.update(block)
             yield block
         if self.size != self._expected:
@@ -76,7 +78,7 @@ class ContentStore:
     def find(self, owner: str, oid: str, size: int) -> StoredContent | None:
         """Return the stored file, young enough to be named in a new list; None where it must be uploaded.
 
-        Raises UploadError and WrongContentError.
+        Raises UploadError.
         """
         content = self._head(content_key(self._root, owner, oid), oid, size)
         if content is None or self.is_old(content):
@@ -85,7 +87,11 @@ class ContentStore:
             )
         if content is None or not self.is_old(content):
             return content
-        return self._write_again(owner, content)
+        try:
+            return self._write_again(owner, content)
+        except WrongContentError as error:  # what was uploaded in parts has no SHA-256 that S3 could be asked for
+            self._log.warning("key taken by another object", error=f"{self._url(content.s3_key)}: {error}")
+            return None
 
     def is_old(self, content: StoredContent) -> bool:
         """Return whether the file has to be written again before a new list names it."""
