@@ -15,6 +15,7 @@ from clients import MOMENT
 from content import Numbers, release
 from embedded.github import FakeRepository, Fault
 from embedded.ports import wait_until
+from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.backup.listing import vanished
 from github_s3_backup.manifest import (
     Entry,
@@ -40,7 +41,7 @@ BIG, SMALL = os.urandom(3000), b"small"
 
 def add_with_everything(world: World, digests: bool = True) -> FakeRepository:
     """Add acme/game with LFS objects, a wiki, and a release of two files."""
-    wiki = content.make_wiki(world, "game", {"Home.md": b"welcome"})
+    wiki = content.make_wiki(world.folder / "git", "game", {"Home.md": b"welcome"})
     files = {"big.bin": BIG, "small.bin": SMALL}
     repository, _ = content.add_with_lfs(world, wiki=wiki, releases=[release(Numbers(), "v1", files, digests=digests)])
     return repository
@@ -90,6 +91,7 @@ def test_every_part_that_fails_is_named_and_the_git_data_is_kept(world: World) -
     partial = failure["partial"]
     assert (partial["status"], partial["s3_key"]) == ("stored", world.key("acme/game.bundle"))
     assert (partial["lfs"], partial["releases"], partial["wiki"], partial["not_read"]) == (None, None, None, [])
+    assert failure["not_stored"] == ["lfs", "releases", "wiki"]
     assert run.manifest
     assert (run.manifest["total_repos"], run.manifest["success_count"], run.manifest["failure_count"]) == (2, 1, 1)
     assert world.metrics()["BackupFailure"] == [1]
@@ -106,6 +108,31 @@ def test_one_part_that_fails_does_not_stop_the_others(world: World, fault: str, 
     assert failure["error"].startswith(f"{title}: ")
     partial = failure["partial"]
     assert {part for part in ("lfs", "releases", "wiki") if partial[part] is None} == {lost}
+    assert failure["not_stored"] == [lost]
+
+
+@pytest.mark.parametrize("part", ["lfs", "releases", "wiki"])
+def test_where_a_part_fails_the_last_one_is_named_and_the_next_run_does_not_take_it_for_todays(
+    world: World, s3_proxy: S3Proxy, part: str
+) -> None:
+    repository = add_with_everything(world)
+    before = world.run().repos["acme/game"]
+    new = repository.lfs.add(b"new object")
+    content.push(repository.path, {"new.bin": repository.lfs.pointer(new)})
+    repository.releases.append(release(Numbers(700), "v0", {}))
+    faults = {"lfs": [], "releases": [down(LISTING)], "wiki": [down(WIKI_REFS)]}
+    s3_proxy.faults = [S3Fault(r"PUT .*\.lfs\.json", "deny")] if part == "lfs" else []
+    _, failure = run_and_fail(world, *faults[part])
+    s3_proxy.faults = []
+    assert (failure["stage"], failure["not_stored"]) == ("upload" if part == "lfs" else "clone", [part])
+    assert failure["partial"]["status"] == "stored"
+    assert failure["partial"][part] == before[part]
+    run = world.run()
+    assert run.code == 0, run.output
+    entry = run.repos["acme/game"]
+    assert (entry["lfs"]["objects"], entry["releases"]["count"]) == (5, 2)
+    assert entry["wiki"]["status"] == "unchanged"
+    assert entry["status"] == ("stored" if part == "lfs" else "unchanged"), "a clone tells which objects there are"
 
 
 # -- the next run --------------------------------------------------------------------------------
@@ -168,7 +195,7 @@ def test_what_changed_since_it_failed_is_stored(world: World) -> None:
 
 
 def test_an_empty_repository_whose_wiki_fails_is_completed_too(world: World) -> None:
-    world.add("empty", wiki=content.make_wiki(world, "empty", {"Home.md": b"welcome"}))
+    world.add("empty", wiki=content.make_wiki(world.folder / "git", "empty", {"Home.md": b"welcome"}))
     refs = r"GET /acme/empty\.wiki\.git/info/refs"
     _, failure = run_and_fail(world, down(refs))
     assert failure["error"].startswith("wiki: ")
@@ -179,7 +206,7 @@ def test_an_empty_repository_whose_wiki_fails_is_completed_too(world: World) -> 
 
 
 def test_the_wiki_of_an_empty_repository_is_kept_where_another_part_fails(world: World) -> None:
-    world.add("empty", wiki=content.make_wiki(world, "empty", {"Home.md": b"welcome"}))
+    world.add("empty", wiki=content.make_wiki(world.folder / "git", "empty", {"Home.md": b"welcome"}))
     _, failure = run_and_fail(world, down(r"GET .*/acme/empty/releases\?"))
     assert failure["partial"]["wiki"]["s3_key"] == world.key("acme/empty.wiki.bundle")
     run = world.run()
@@ -266,7 +293,7 @@ def test_a_day_without_a_change_asks_once_for_each_thing_that_may_have_changed(w
     add_with_everything(world)
     world.add("api", has_wiki=True)  # has tags, and no wiki was ever written
     world.add("gitlinks")  # has neither
-    world.add("empty", wiki=content.make_wiki(world, "empty", {"Home.md": b"welcome"}))
+    world.add("empty", wiki=content.make_wiki(world.folder / "git", "empty", {"Home.md": b"welcome"}))
     assert world.run().code == 0
     world.yesterday()
     world.github.exchanges.clear()
