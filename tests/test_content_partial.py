@@ -15,6 +15,7 @@ from clients import MOMENT
 from content import Numbers, release
 from embedded.github import FakeRepository, Fault
 from embedded.ports import wait_until
+from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.backup.listing import vanished
 from github_s3_backup.manifest import (
     Entry,
@@ -90,6 +91,7 @@ def test_every_part_that_fails_is_named_and_the_git_data_is_kept(world: World) -
     partial = failure["partial"]
     assert (partial["status"], partial["s3_key"]) == ("stored", world.key("acme/game.bundle"))
     assert (partial["lfs"], partial["releases"], partial["wiki"], partial["not_read"]) == (None, None, None, [])
+    assert failure["not_stored"] == ["lfs", "releases", "wiki"]
     assert run.manifest
     assert (run.manifest["total_repos"], run.manifest["success_count"], run.manifest["failure_count"]) == (2, 1, 1)
     assert world.metrics()["BackupFailure"] == [1]
@@ -106,6 +108,31 @@ def test_one_part_that_fails_does_not_stop_the_others(world: World, fault: str, 
     assert failure["error"].startswith(f"{title}: ")
     partial = failure["partial"]
     assert {part for part in ("lfs", "releases", "wiki") if partial[part] is None} == {lost}
+    assert failure["not_stored"] == [lost]
+
+
+@pytest.mark.parametrize("part", ["lfs", "releases", "wiki"])
+def test_where_a_part_fails_the_last_one_is_named_and_the_next_run_does_not_take_it_for_todays(
+    world: World, s3_proxy: S3Proxy, part: str
+) -> None:
+    repository = add_with_everything(world)
+    before = world.run().repos["acme/game"]
+    new = repository.lfs.add(b"new object")
+    content.push(repository.path, {"new.bin": repository.lfs.pointer(new)})
+    repository.releases.append(release(Numbers(700), "v0", {}))
+    faults = {"lfs": [], "releases": [down(LISTING)], "wiki": [down(WIKI_REFS)]}
+    s3_proxy.faults = [S3Fault(r"PUT .*\.lfs\.json", "deny")] if part == "lfs" else []
+    _, failure = run_and_fail(world, *faults[part])
+    s3_proxy.faults = []
+    assert (failure["stage"], failure["not_stored"]) == ("upload" if part == "lfs" else "clone", [part])
+    assert failure["partial"]["status"] == "stored"
+    assert failure["partial"][part] == before[part]
+    run = world.run()
+    assert run.code == 0, run.output
+    entry = run.repos["acme/game"]
+    assert (entry["lfs"]["objects"], entry["releases"]["count"]) == (5, 2)
+    assert entry["wiki"]["status"] == "unchanged"
+    assert entry["status"] == ("stored" if part == "lfs" else "unchanged"), "a clone tells which objects there are"
 
 
 # -- the next run --------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from github_s3_backup.content import LfsSummary, NotRead, ReleasesSummary
+from github_s3_backup.content import Kind, LfsSummary, NotRead, ReleasesSummary
 from github_s3_backup.json_fields import (
     Count,
     Date,
@@ -115,6 +115,10 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     stage: Stage
     error: Annotated[Words, Meta(description="The words of git, GitHub or S3, credentials removed")]
     partial: Annotated[Entry | None, Meta(description="What was stored of it all the same; null: nothing")] = None
+    not_stored: Annotated[
+        tuple[Kind, ...],
+        Meta(description="The parts that this run could not store: `partial` has an older state of them, or not all"),
+    ] = ()
 
 
 class Vanished(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import date
 
+from github_s3_backup.content import Kind
 from github_s3_backup.json_fields import parse_moment
 from github_s3_backup.manifest import Entry, Failure, Manifest
 
@@ -17,7 +18,7 @@ class LastBackup:
         entries = (*older, *(manifest.entries if manifest else ()))
         self._entries = {entry.id: entry for entry in entries if entry.status != "gone"}
         failures = manifest.failures if manifest else ()
-        self._partial = {failure.partial.id: failure.partial for failure in failures if failure.partial}
+        self._failed = {failure.partial.id: failure for failure in failures if failure.partial}
 
     def with_older(self, entries: Iterable[Entry]) -> "LastBackup":
         """Return the same backup, with older entries of what it failed to store."""
@@ -39,11 +40,13 @@ class LastBackup:
 
     def stored(self, repository_id: int) -> Entry | None:
         """Return what is stored of the repository, also where it failed in part."""
-        return self._partial.get(repository_id) or self._entries.get(repository_id)
+        failure = self._failed.get(repository_id)
+        return failure.partial if failure else self._entries.get(repository_id)
 
-    def is_partial(self, entry: Entry) -> bool:
-        """Return whether it is what was stored of a repository that failed."""
-        return entry is self._partial.get(entry.id)
+    def lacks(self, entry: Entry, kind: Kind) -> bool:
+        """Return whether it is what was stored of a repository of which this part failed."""
+        failure = self._failed.get(entry.id)
+        return failure is not None and failure.partial is entry and kind in failure.not_stored
 
     def must_be_cloned(self, entry: Entry) -> bool:
         """Return whether the repository is due to be cloned even if it did not change."""

@@ -50,7 +50,8 @@ def back_up(listed: Repository, services: Services) -> Outcome:
             services.context.log.exception("bug, please report it")
             result, last_stage = _failure(listed, "clone", f"bug: {error!r}", services), "clone"
         if isinstance(result, Failure) and content.entry:
-            result = msgspec.structs.replace(result, partial=_with_duration(content.entry, started))
+            partial = _with_duration(content.entry, started)
+            result = msgspec.structs.replace(result, partial=partial, not_stored=content.not_stored)
     return Outcome(result, last_stage, time.monotonic() - started, listed.id)
 
 

@@ -52,7 +52,7 @@ def _usable(repository_id: int, services: Services) -> ReleasesSummary | None:
     known = entry.releases if entry else None
     if entry is None or known is None or last_backup.is_due(known.backed_up_at, repository_id):
         return None
-    if last_backup.is_partial(entry) and known.missing:  # some of it may be there, and was not stored
+    if last_backup.lacks(entry, "releases") and known.missing:  # some of it may be there, and was not stored
         return None
     try:
         if known.list:

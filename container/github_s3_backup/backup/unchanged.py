@@ -49,7 +49,7 @@ def _lacks_lfs(known: Entry, services: Services) -> bool:
     """Return whether the last backup did not store all LFS objects that it could, and this one is to."""
     if "lfs" not in services.content.wanted or any(refusal.content == "lfs" for refusal in known.not_read):
         return False
-    return known.lfs is None or (services.last_backup.is_partial(known) and known.lfs.missing > 0)
+    return known.lfs is None or services.last_backup.lacks(known, "lfs")
 
 
 def _served_refs(repository: Repository, github: GitHub, log: FilteringBoundLogger) -> Refs | None:
