@@ -142,17 +142,11 @@ def test_a_git_lfs_client_clones_and_pulls_from_where_it_was_pushed_to(source: S
     assert fetched == {source.lfs.on_main, source.lfs.only_in_the_past, source.lfs.on_a_branch}
 
 
-def test_git_only_pushes_no_more_and_github_refuses_what_points_at_objects_that_it_lacks(source: Source) -> None:
-    run = source.push(GAME, "--git-only")
-    assert run.code == 1
-    assert "GH008" in run.failures[GAME]
-    assert set(writes(source.github)) == {"git"}
-
-
 def test_git_only_is_refused_by_github_where_git_points_at_lfs_objects(source: Source) -> None:
     run = source.push(GAME, "--git-only")
     assert run.code == 1
-    assert "GH008: Your push referenced at least 3 unknown Git LFS objects" in run.failures[GAME]
+    assert "GH008: Your push referenced at least " in run.failures[GAME]
+    assert set(writes(source.github)) == {"git"}
     assert pushable(source.there.path) == {}
 
 
