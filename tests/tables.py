@@ -15,7 +15,7 @@ from collections.abc import Callable
 import costs
 import durations
 from embedded.stack import PROJECT
-from github_s3_backup.manifest import json_schema
+from github_s3_backup import lfs_list, manifest, release_list
 
 
 def blocks(file: str, kind: str) -> list[tuple[str, str]]:
@@ -95,7 +95,11 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("<!-- durations -->", "<!-- end of durations -->"): durations.table,
 }
 PAGES = tuple(PROJECT / "docs" / name for name in ("index.md", "inputs.md", "costs.md", "sizing.md"))
-SCHEMA = PROJECT / "docs" / "manifest.schema.json"
+SCHEMAS = {
+    PROJECT / "docs" / "manifest.schema.json": manifest.json_schema,
+    PROJECT / "docs" / "lfs-list.schema.json": lfs_list.json_schema,
+    PROJECT / "docs" / "release-list.schema.json": release_list.json_schema,
+}
 
 
 def filled(text: str) -> str:
@@ -110,5 +114,6 @@ def filled(text: str) -> str:
 if __name__ == "__main__":
     for page in PAGES:
         page.write_text(filled(page.read_text()))
-    SCHEMA.write_text(json.dumps(json_schema(), indent=2) + "\n")
+    for path, schema in SCHEMAS.items():
+        path.write_text(json.dumps(schema(), indent=2) + "\n")
     sys.exit(0)

@@ -695,3 +695,15 @@ def test_a_repository_that_moves_to_another_name_keeps_its_objects(world: World)
     assert run.code == 0, run.output
     assert run.repos["acme/play"]["lfs"]["objects"] == 4
     assert world.github.requests(BATCH) == []
+
+
+def test_lists_of_an_owner_called_runs_are_no_manifests(world: World) -> None:
+    repository, _ = content.add_with_lfs(world)
+    repository.owner = "runs"
+    world.github.install("runs")
+    run = world.run()
+    assert run.repos["runs/game"]["lfs"]["list"]["s3_key"] == world.key("runs/game.lfs.json")
+    listed = world.restore("list", "--runs", "--date", world.key("").split("/")[1], "--json")
+    assert len(json.loads(listed.stdout)) == 1
+    fetched = world.restore("fetch", "--all", "--into", str(world.folder / "into"))
+    assert fetched.code == 0, fetched.stderr

@@ -214,13 +214,16 @@ def test_a_wiki_that_the_app_may_not_read_is_recorded(world: World) -> None:
 def test_a_wiki_that_was_stored_before_and_may_no_longer_be_read_is_a_failure(world: World) -> None:
     add_with_wiki(world)
     world.run()
-    next_day(world)
-    world.github.faults = [Fault(REFS, status=403, message="no")]
-    run = world.run()
-    assert run.code == 1
-    failure = run.failures["acme/api"]
-    assert failure["error"].startswith("wiki: GitHub answered 403")
-    assert (failure["partial"]["status"], failure["partial"]["wiki"]) == ("unchanged", None)
+    wiki = next_day(world)["wiki"]
+    world.github.faults = [Fault(REFS, status=403, message="no", times=2)]
+    for _ in range(2):
+        run = world.run()
+        assert run.code == 1
+        failure = run.failures["acme/api"]
+        assert failure["error"].startswith("wiki: GitHub answered 403")
+        assert failure["not_stored"] == ["wiki"]
+        assert failure["partial"]["status"] == "unchanged"
+        assert failure["partial"]["wiki"] == wiki
 
 
 @pytest.mark.parametrize("status", [500, 401])

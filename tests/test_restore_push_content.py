@@ -142,10 +142,18 @@ def test_a_git_lfs_client_clones_and_pulls_from_where_it_was_pushed_to(source: S
     assert fetched == {source.lfs.on_main, source.lfs.only_in_the_past, source.lfs.on_a_branch}
 
 
-def test_git_only_pushes_no_more(source: Source) -> None:
+def test_git_only_pushes_no_more_and_github_refuses_what_points_at_objects_that_it_lacks(source: Source) -> None:
     run = source.push(GAME, "--git-only")
-    assert run.code == 0, run.stderr
+    assert run.code == 1
+    assert "GH008" in run.failures[GAME]
     assert set(writes(source.github)) == {"git"}
+
+
+def test_git_only_is_refused_by_github_where_git_points_at_lfs_objects(source: Source) -> None:
+    run = source.push(GAME, "--git-only")
+    assert run.code == 1
+    assert "GH008: Your push referenced at least 3 unknown Git LFS objects" in run.failures[GAME]
+    assert pushable(source.there.path) == {}
 
 
 def test_the_wiki_alone_is_pushed_by_its_name(source: Source) -> None:
@@ -243,6 +251,13 @@ def test_releases_and_files_that_are_there_stay_as_they_are(source: Source) -> N
     }
 
 
+def test_a_file_that_github_began_to_take_and_lost_is_said(source: Source) -> None:
+    source.github.faults = [Fault(r"POST .*/assets", 502)]
+    run = source.push()
+    assert "v1/tool.tar.gz: GitHub has tool.tar.gz in part only" in run.failures[GAME]
+    assert [file.state for item in source.there.releases for file in item.files].count("uploaded") == 2
+
+
 def test_an_upload_that_github_never_completed_is_said(source: Source) -> None:
     source.push()
     source.there.releases[1].files[0].state = "open"
@@ -305,7 +320,9 @@ def test_an_object_that_the_server_refuses_is_named_and_the_rest_is_pushed(sourc
     assert len(target.requests("PUT /lfs/")) == 4 + 3
 
 
-def test_a_damaged_object_in_the_bucket_is_named_and_never_arrives(source: Source) -> None:
+@pytest.mark.parametrize("checks", [True, False], ids=["GitHub", "a server that takes pointers to nothing"])
+def test_a_damaged_object_in_the_bucket_is_named_and_never_arrives(source: Source, checks: bool) -> None:
+    source.github.checks_lfs_pointers = checks
     key = f"github-backup-lfs/acme/{source.lfs.on_main[:2]}/{source.lfs.on_main}"
     client, bucket = source.world.stack.s3.client(), source.world.bucket
     for version in client.list_object_versions(Bucket=bucket, Prefix=key)["Versions"]:
@@ -315,7 +332,11 @@ def test_a_damaged_object_in_the_bucket_is_named_and_never_arrives(source: Sourc
     assert run.code == 1
     assert source.lfs.on_main in run.failures[GAME]
     assert source.there.lfs.oids() == source.lfs.oids - {source.lfs.on_main}
-    assert told(source.there.releases) == told(source.repository.releases)
+    assert ("GH008: Your push referenced at least 1 unknown Git LFS object" in run.failures[GAME]) == checks
+    # GitHub refuses the refs that need the object, and no others.
+    assert checks == (set(pushable(source.there.path)) == {"refs/tags/v1"})
+    tags = [release.tag_name for release in source.there.releases]
+    assert tags == (["v1"] if checks else [release.tag_name for release in source.repository.releases])
 
 
 @pytest.mark.parametrize(
@@ -325,7 +346,7 @@ def test_a_damaged_object_in_the_bucket_is_named_and_never_arrives(source: Sourc
         Fault(r"PUT /lfs/", 500, after_all=True),
         Fault(r"POST .*/info/lfs/verify", 500),
         Fault(BATCH, 502),
-        Fault(r"POST .*/assets", 502, times=2),
+        Fault(r"POST .*/assets", 500, times=2),
         Fault(r"POST .*/assets", 502, after_all=True),
         Fault(r"POST .*/releases/\d+/assets", 429, headers={"Retry-After": "0"}),
     ],

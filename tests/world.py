@@ -22,8 +22,13 @@ from embedded.organisation import RECIPES, Recipe, make_repository
 from embedded.real_git import bundled_refs, restore, served_refs
 from embedded.stack import BACKUP, PROJECT, RESTORE, Stack
 
-SCHEMA = json.loads((PROJECT / "docs" / "manifest.schema.json").read_text())
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+
+def validator(name: str) -> jsonschema.Draft202012Validator:
+    """Return what holds a document to a published schema."""
+    return jsonschema.Draft202012Validator(json.loads((PROJECT / "docs" / f"{name}.schema.json").read_text()))
+
+
+VALIDATOR, LFS_LIST, RELEASE_LIST = map(validator, ("manifest", "lfs-list", "release-list"))
 SUMMARIES = {
     "run finished",
     "run stopped",
@@ -194,7 +199,8 @@ class World:
 
     def run_keys(self) -> set[str]:
         """Return the keys of today's runs' manifests."""
-        return {key for key in self.stored_keys() if key.startswith(self.key("runs/"))}
+        keys = {key for key in self.stored_keys() if key.startswith(self.key("runs/"))}
+        return {key for key in keys if not key.endswith((".lfs.json", ".releases.json", ".bundle"))}
 
     def key(self, rest: str) -> str:
         return f"github-backup/{datetime.now(UTC):%Y-%m-%d}/{rest}"
@@ -319,6 +325,7 @@ class World:
         if not lfs or not lfs["list"]:
             return
         document = self.read_list(lfs["list"])
+        LFS_LIST.validate(document)
         objects = document["objects"]
         assert (len(objects), len(document["missing"])) == (lfs["objects"], lfs["missing"])
         assert sum(item["size_bytes"] for item in objects) == lfs["size_bytes"]
@@ -331,6 +338,7 @@ class World:
         if not releases or not releases["list"]:
             return
         document = self.read_list(releases["list"])
+        RELEASE_LIST.validate(document)
         contents = [file["content"] for release in document["releases"] for file in release["files"] if file["content"]]
         assert (len(document["releases"]), len(contents)) == (releases["count"], releases["files"])
         for item in contents:

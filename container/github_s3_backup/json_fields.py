@@ -1,8 +1,10 @@
-"""The types of fields in manifests and lists, with the rules that a value must keep."""
+"""The types of fields in manifests and lists, with the rules that a value must keep, and the schemas made of them."""
 
+import json
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta
 
 Count = Annotated[int, Meta(ge=0)]
@@ -15,6 +17,12 @@ Moment = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Oid = Annotated[str, Meta(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 FullName = Annotated[str, Meta(pattern=r"^[^/\x00-\x1f\x7f]+/[^/\x00-\x1f\x7f]+$")]
+
+
+def schema_of(kind: type, title: str) -> dict[str, Any]:
+    """Return the JSON Schema of a class."""
+    schema = json.loads(msgspec.json.encode(msgspec.json.schema(kind)))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
 
 
 def utc(moment: datetime) -> str:

@@ -1,12 +1,12 @@
 """The list of a repository's LFS objects, a JSON file beside its bundle."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from github_s3_backup.content import ListError, StoredContent
-from github_s3_backup.json_fields import Count, Moment, Sha256, Words
+from github_s3_backup.json_fields import Count, Moment, Sha256, Words, schema_of
 
 
 class MissingObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,3 +36,8 @@ def parse_lfs_list(body: bytes) -> LfsList:
         return msgspec.json.decode(body, type=LfsList)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ListError(f"it is not a list of LFS objects: {error}") from None
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a list."""
+    return schema_of(LfsList, "github-backup list of LFS objects, schema version 1")

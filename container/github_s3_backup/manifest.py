@@ -12,8 +12,21 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from github_s3_backup.content import LfsSummary, NotRead, ReleasesSummary
-from github_s3_backup.json_fields import Count, Date, FullName, Id, Moment, Oid, Sha256, Text, Words, parse_moment, utc
+from github_s3_backup.content import Kind, LfsSummary, NotRead, ReleasesSummary
+from github_s3_backup.json_fields import (
+    Count,
+    Date,
+    FullName,
+    Id,
+    Moment,
+    Oid,
+    Sha256,
+    Text,
+    Words,
+    parse_moment,
+    schema_of,
+    utc,
+)
 from github_s3_backup.redaction import printable
 from github_s3_backup.repository import WIKI_SUFFIX, Repository, is_safe_name
 from github_s3_backup.stored_object import StoredObject
@@ -85,8 +98,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"{self.full_name!r} is not a plain owner/name")
         if self.status in STORED and not (self.s3_key and self.sha256 and self.refs_sha256 and self.size_bytes):
             raise ValueError(f"{self.full_name} is {self.status} and has no object")
-        if self.wiki and self.wiki.full_name != f"{self.full_name}{WIKI_SUFFIX}":
-            raise ValueError(f"{self.full_name} has a wiki that is called {self.wiki.full_name}")
+        _check_wiki(self)
         parse_moment(self.backed_up_at)
 
     @property
@@ -103,6 +115,10 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     stage: Stage
     error: Annotated[Words, Meta(description="The words of git, GitHub or S3, credentials removed")]
     partial: Annotated[Entry | None, Meta(description="What was stored of it all the same; null: nothing")] = None
+    not_stored: Annotated[
+        tuple[Kind, ...],
+        Meta(description="The parts that this run could not store: `partial` has an older state of them, or not all"),
+    ] = ()
 
 
 class Vanished(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,11 +143,18 @@ class Vanished(msgspec.Struct, frozen=True, kw_only=True):
         owner, _, name = self.full_name.partition("/")
         if not is_safe_name(owner, name):
             raise ValueError(f"{self.full_name!r} is not a plain owner/name")
+        _check_wiki(self)
 
     @property
     def object(self) -> StoredObject | None:
         """The repository's last bundle in S3, None where it was empty."""
         return _object(self)
+
+
+def _check_wiki(record: Entry | Vanished) -> None:
+    """Raise ValueError where a wiki is not that of its repository."""
+    if record.wiki and record.wiki.full_name != f"{record.full_name}{WIKI_SUFFIX}":
+        raise ValueError(f"{record.full_name} has a wiki that is called {record.wiki.full_name}")
 
 
 def _object(record: Entry | Vanished) -> StoredObject | None:
@@ -318,15 +341,15 @@ def _is_valid(document: Any, kind: type) -> bool:
 def _printable(failure: dict[str, Any]) -> dict[str, Any]:
     """Return a failure that can be shown, without what is broken in it."""
     shown = {key: printable(text) if isinstance(text, str) else text for key, text in failure.items()}
-    partial = shown.get("partial")
-    return {"id": None} | shown | {"partial": partial if _is_valid(partial, Entry) else None}
+    partial: Any = shown.get("partial")
+    is_good = _is_valid(partial, Entry) and partial["id"] == shown.get("id")
+    return {"id": None} | shown | {"partial": partial if is_good else None}
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a manifest."""
-    schema = json.loads(msgspec.json.encode(msgspec.json.schema(Manifest)))
-    definitions = schema["$defs"]
-    definitions["Entry"] |= {
+    schema = schema_of(Manifest, "github-backup manifest, schema version 1")
+    schema["$defs"]["Entry"] |= {
         "if": {"properties": {"status": {"enum": list(STORED)}}},
         "then": {
             "properties": {
@@ -339,8 +362,4 @@ def json_schema() -> dict[str, Any]:
         },
         "else": {"properties": {key: {"type": "null"} for key in ("s3_key", "version_id", "sha256")}},
     }
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "github-backup manifest, schema version 1",
-        **schema,
-    }
+    return schema

@@ -1,12 +1,12 @@
 """The list of a repository's releases, a JSON file beside its bundle."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from github_s3_backup.content import ListError, StoredContent
-from github_s3_backup.json_fields import Count, Text, Words
+from github_s3_backup.json_fields import Count, Text, Words, schema_of
 
 
 class ReleaseFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,3 +56,8 @@ def parse_release_list(body: bytes) -> ReleaseList:
         return msgspec.json.decode(body, type=ReleaseList)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ListError(f"it is not a list of releases: {error}") from None
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a list."""
+    return schema_of(ReleaseList, "github-backup list of releases, schema version 1")

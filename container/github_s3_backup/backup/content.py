@@ -12,7 +12,7 @@ from github_s3_backup.backup.lfs import back_up_lfs
 from github_s3_backup.backup.releases import back_up_releases
 from github_s3_backup.backup.services import Services
 from github_s3_backup.backup.stages import StageError, stage
-from github_s3_backup.backup.wiki import back_up_wiki
+from github_s3_backup.backup.wiki import back_up_wiki, wiki_of
 from github_s3_backup.content import Kind, NotRead
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.github.tokens import TokenError
@@ -33,26 +33,29 @@ NOT_READABLE = (403, 404, 501)
 
 
 class ContentBackup:
-    """Adds the parts to one repository's entry. `entry`: what is stored so far, also where a part fails."""
+    """Adds the parts to one repository's entry.
+
+    `entry`: what is stored so far, also where a part fails. `not_stored`: the parts of today that are not in it.
+    """
 
     def __init__(self, listed: Repository, services: Services) -> None:
         self.entry: Entry | None = None
         self._services = services
-        last = services.last_backup
+        self.not_stored = tuple(kind for kind in PARTS if kind in services.content.wanted)
         # What is stored already need not be stored again, even where the repository failed as a whole.
-        self._known = last.partial(listed.id) or last.entry(listed.id)
+        self._known = services.last_backup.stored(listed.id)
 
     def add_to(self, data: GitData) -> Entry:
         """Return the entry with all parts. Raises StageError if one failed, after all of them were tried."""
         self.entry = data.entry
         if data.entry.status == "gone":
             return self.entry
-        self._take_over_lists()
+        self._take_over()
         failed: dict[Kind, StageError] = {}
-        for kind, back_up in PARTS.items():
+        for kind in self.not_stored:
             try:
-                if kind in self._services.content.wanted:
-                    self._add(kind, back_up, data)
+                self._add(kind, data)
+                self.not_stored = tuple(left for left in self.not_stored if left != kind)
             except StageError as error:
                 if not isinstance(error.cause, EXPECTED_ERRORS):
                     raise
@@ -62,19 +65,21 @@ class ContentBackup:
             raise StageError(next(iter(failed.values())).stage, ContentError(words))
         return self.entry
 
-    def _take_over_lists(self) -> None:
-        """Name the last lists, until today's take their place: where a part fails, they are what there is."""
-        wanted = self._services.content.wanted
-        if self._known and "lfs" in wanted:
-            self._change(lfs=self._known.lfs)
-        if self._known and "releases" in wanted:
-            self._change(releases=self._known.releases)
+    def _take_over(self) -> None:
+        """Name what the last backup has, until today's takes its place: where a part fails, it is what there is."""
+        wanted, known = self._services.content.wanted, self._known
+        if known and "lfs" in wanted:
+            self._change(lfs=known.lfs)
+        if known and "releases" in wanted:
+            self._change(releases=known.releases)
+        if known and known.wiki and self.entry and "wiki" in wanted:
+            self._change(wiki=wiki_of(self.entry, known.wiki))
 
-    def _add(self, kind: Kind, back_up: BackUpPart, data: GitData) -> None:
+    def _add(self, kind: Kind, data: GitData) -> None:
         """Add one part to the entry. Raises StageError."""
         try:
             with stage("clone", S3_STAGES):
-                self._change(**{kind: back_up(data, self._known, self._services)})
+                self._change(**{kind: PARTS[kind](data, self._known, self._services)})
             if data.known and kind == "lfs":  # which is not asked for again before the repository changes
                 self._note(*(refusal for refusal in data.known.not_read if refusal.content == kind))
         except StageError as error:

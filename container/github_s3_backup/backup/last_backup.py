@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import date
 
+from github_s3_backup.content import Kind
 from github_s3_backup.json_fields import parse_moment
 from github_s3_backup.manifest import Entry, Failure, Manifest
 
@@ -17,7 +18,7 @@ class LastBackup:
         entries = (*older, *(manifest.entries if manifest else ()))
         self._entries = {entry.id: entry for entry in entries if entry.status != "gone"}
         failures = manifest.failures if manifest else ()
-        self._partial = {failure.partial.id: failure.partial for failure in failures if failure.partial}
+        self._failed = {failure.partial.id: failure for failure in failures if failure.partial}
 
     def with_older(self, entries: Iterable[Entry]) -> "LastBackup":
         """Return the same backup, with older entries of what it failed to store."""
@@ -34,12 +35,18 @@ class LastBackup:
         return [*self.entries, *(f for f in failures if f.id is not None and f.id not in self._entries)]
 
     def entry(self, repository_id: int) -> Entry | None:
-        """Return what is known of the repository."""
+        """Return what it holds of the repository."""
         return self._entries.get(repository_id)
 
-    def partial(self, repository_id: int) -> Entry | None:
-        """Return what was stored of a repository that failed."""
-        return self._partial.get(repository_id)
+    def stored(self, repository_id: int) -> Entry | None:
+        """Return what is stored of the repository, also where it failed in part."""
+        failure = self._failed.get(repository_id)
+        return failure.partial if failure else self._entries.get(repository_id)
+
+    def lacks(self, entry: Entry, kind: Kind) -> bool:
+        """Return whether it is what was stored of a repository of which this part failed."""
+        failure = self._failed.get(entry.id)
+        return failure is not None and failure.partial is entry and kind in failure.not_stored
 
     def must_be_cloned(self, entry: Entry) -> bool:
         """Return whether the repository is due to be cloned even if it did not change."""

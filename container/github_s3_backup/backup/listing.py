@@ -113,7 +113,8 @@ def find_unlisted(
         try:
             found = look_up(int(known.id or 0), _owner(known))
         except RepositoryGoneError:
-            return vanished(known, today) if isinstance(known, Entry) else None
+            stored = known if isinstance(known, Entry) else known.partial
+            return vanished(stored, today) if stored else None
         except GitHubError as error:
             return Failure(full_name=known.full_name, id=known.id, stage="list", error=str(error))
         return found if filter_.selects(found) else None

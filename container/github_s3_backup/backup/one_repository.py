@@ -49,13 +49,14 @@ def back_up(listed: Repository, services: Services) -> Outcome:
         except Exception as error:
             services.context.log.exception("bug, please report it")
             result, last_stage = _failure(listed, "clone", f"bug: {error!r}", services), "clone"
-        if isinstance(result, Failure) and content.entry and content.entry.object:
-            result = msgspec.structs.replace(result, partial=_with_duration(content.entry, started))
+        if isinstance(result, Failure) and content.entry:
+            partial = _with_duration(content.entry, started)
+            result = msgspec.structs.replace(result, partial=partial, not_stored=content.not_stored)
     return Outcome(result, last_stage, time.monotonic() - started, listed.id)
 
 
 def _git_data(listed: Repository, services: Services) -> GitData:
-    known = services.last_backup.entry(listed.id)
+    known = services.last_backup.stored(listed.id)
     return check_unchanged(listed, known, services) or store(listed, known.size_bytes if known else 0, services)
 
 

@@ -47,9 +47,12 @@ def back_up_releases(data: GitData, last: Entry | None, services: Services) -> R
 
 def _usable(repository_id: int, services: Services) -> ReleasesSummary | None:
     """Return the last complete summary; None where it is old, or its list is gone, and all must be stored afresh."""
-    entry = services.last_backup.entry(repository_id)
+    last_backup = services.last_backup
+    entry = last_backup.stored(repository_id)
     known = entry.releases if entry else None
-    if known is None or services.last_backup.is_due(known.backed_up_at, repository_id):
+    if entry is None or known is None or last_backup.is_due(known.backed_up_at, repository_id):
+        return None
+    if last_backup.lacks(entry, "releases") and known.missing:  # some of it may be there, and was not stored
         return None
     try:
         if known.list:
@@ -82,8 +85,7 @@ class _ReleasesBackup:
         self, repository: Repository, found: Releases, last: dict[int, ReleaseFile], afresh: bool, services: Services
     ) -> None:
         self._repository, self._found, self._last, self._services = repository, found, last, services
-        self._store = services.content.releases
-        self._trusted = {} if afresh else last
+        self._store, self._afresh = services.content.releases, afresh
         self._failed: list[tuple[Stage, str]] = []
 
     def run(self) -> ReleasesSummary:
@@ -139,15 +141,22 @@ class _ReleasesBackup:
         return msgspec.structs.replace(file, error=words or "no error text")
 
     def _trusted_content(self, file: ReleaseFile) -> StoredContent | None:
-        """Return the content that the last list names, if it is that of the same upload and does not expire soon."""
-        known = self._trusted.get(file.id)
-        if known is None or known.content is None or self._store.is_old(known.content):
+        """Return the content that the last list names, if it need not be looked up and does not expire soon."""
+        known = self._same_upload(file)
+        return known if known and not self._afresh and not self._store.is_old(known) else None
+
+    def _same_upload(self, file: ReleaseFile) -> StoredContent | None:
+        """Return the content that the last list names, if it is that of the same upload."""
+        known = self._last.get(file.id)
+        if known is None or known.content is None:
             return None
-        return known.content if (known.updated_at, known.size_bytes) == (file.updated_at, file.size_bytes) else None
+        is_same = (known.updated_at, known.size_bytes) == (file.updated_at, file.size_bytes)
+        return known.content if is_same and self._found.digests[file.id] in (None, known.content.oid) else None
 
     def _content(self, file: ReleaseFile) -> StoredContent:
-        """Store the file. Where GitHub does not know its SHA-256, it is taken on the way over the disk."""
-        oid = self._found.digests[file.id]
+        """Store the file. Where nobody knows its SHA-256 yet, it is taken on the way over the disk."""
+        known = self._same_upload(file)
+        oid = self._found.digests[file.id] or (known.oid if known else None)
         if oid:
             return self._find_or_put(file, oid, lambda: self._open(file))
         needs = Reservation(file.size_bytes, 0)

@@ -110,7 +110,7 @@ def manifest_of(plan: Plan, outcomes: list[Outcome], services: Services) -> Mani
     """Return what the run's manifest says."""
     context, results = services.context, [outcome.result for outcome in outcomes]
     entries = [result for result in results if isinstance(result, Entry)]
-    lost = [services.last_backup.entry(entry.id) for entry in entries if entry.status == "gone"]
+    lost = [services.last_backup.stored(entry.id) for entry in entries if entry.status == "gone"]
     return new_manifest(
         run_id=f"{context.started_at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}",
         started_at=context.started_at,

@@ -46,9 +46,10 @@ def are_stored(known: Entry, services: Services) -> bool:
 
 
 def _lacks_lfs(known: Entry, services: Services) -> bool:
-    """Return whether the last backup did not look for LFS objects, and this one is to."""
-    refused = any(refusal.content == "lfs" for refusal in known.not_read)
-    return "lfs" in services.content.wanted and known.lfs is None and not refused
+    """Return whether the last backup did not store all LFS objects that it could, and this one is to."""
+    if "lfs" not in services.content.wanted or any(refusal.content == "lfs" for refusal in known.not_read):
+        return False
+    return known.lfs is None or services.last_backup.lacks(known, "lfs")
 
 
 def _served_refs(repository: Repository, github: GitHub, log: FilteringBoundLogger) -> Refs | None:

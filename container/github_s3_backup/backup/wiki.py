@@ -13,7 +13,7 @@ from github_s3_backup.github.client import RenamedError, RepositoryGoneError
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.github.tokens import TokenError
 from github_s3_backup.manifest import Entry
-from github_s3_backup.repository import Repository
+from github_s3_backup.repository import WIKI_SUFFIX, Repository
 
 
 def back_up_wiki(data: GitData, last: Entry | None, services: Services) -> Entry | None:
@@ -29,13 +29,18 @@ def back_up_wiki(data: GitData, last: Entry | None, services: Services) -> Entry
         refs = _served_refs(wiki, services)
         unchanged = _unchanged(wiki, known, refs, services) if refs is not None else None
         entry = (unchanged or store(wiki, known.size_bytes if known else 0, services)).entry
-        # Under the name that its repository's entry has, also where it was renamed a moment ago.
-        return msgspec.structs.replace(entry, full_name=wiki.full_name, owner=wiki.owner, name=wiki.name)
+        return wiki_of(data.entry, entry)  # it may have been renamed a moment ago
     except (StageError, GitHubError) as error:
         if not _means_gone(error):
             raise
     _log_gone(known, services)
     return None
+
+
+def wiki_of(entry: Entry, wiki: Entry) -> Entry:
+    """Return a wiki's entry under the name of its repository."""
+    name = f"{entry.name}{WIKI_SUFFIX}"
+    return msgspec.structs.replace(wiki, full_name=f"{entry.owner}/{name}", owner=entry.owner, name=name)
 
 
 def _means_gone(error: StageError | GitHubError) -> bool:

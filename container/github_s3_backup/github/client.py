@@ -211,7 +211,9 @@ class GitHub:
             return None
         get = lambda page: first if page == url else self._get(page, repository.installation_id)  # noqa: E731
         with as_documented(url):
-            return read_releases(list(self._api.pages(url, get)), first.headers.get("ETag"))
+            pages = list(self._api.pages(url, get))
+            # The ETag of the first page says nothing of the others.
+            return read_releases(pages, first.headers.get("ETag") if len(pages) == 1 else None)
 
     def release_file_link(self, repository: Repository, number: int) -> Link:
         """Return where to download a release's file, by the file's id. Raises TokenError."""

@@ -71,18 +71,16 @@ class Downloader:
 
     def _open(self, link: Link, position: int) -> requests.Response:
         """Return the answer, its body not yet read. Redirects are followed, without headers to another host."""
-        url, headers = link.url, dict(link.headers)
         try:
             for _ in range(MAX_REDIRECTS):
-                answer = self._get(url, headers, position)
+                answer = self._get(link, position)
                 if not answer.is_redirect:
                     break
                 answer.close()
-                target = urljoin(url, answer.headers["Location"])
-                if urlsplit(target)[:2] != urlsplit(url)[:2]:
-                    headers = {}
-                _check_encryption(url, target)
-                url = target
+                target = urljoin(link.url, answer.headers["Location"])
+                _check_encryption(link.url, target)
+                same_host = urlsplit(target)[:2] == urlsplit(link.url)[:2]
+                link = Link(target, link.headers if same_host else {})
         except (requests.RequestException, OSError, ValueError) as error:  # ValueError: what is no URL
             raise LinkError(f"{link.host} can't be reached: {without_query(root_cause(error))}") from None
         if answer.status_code not in (OK, PARTIAL_CONTENT):
@@ -90,15 +88,15 @@ class Downloader:
                 raise refusal(answer, link.host)
         return answer
 
-    def _get(self, url: str, headers: dict[str, str], position: int) -> requests.Response:
+    def _get(self, link: Link, position: int) -> requests.Response:
         byte_range = {"Range": f"bytes={position}-"} if position else {}
         return self.session.get(
-            url,
-            headers={"Accept-Encoding": "identity", **headers, **byte_range},
+            link.url,
+            headers={"Accept-Encoding": "identity", **link.headers, **byte_range},
             timeout=TIMEOUT,
             allow_redirects=False,
             stream=True,
-            proxies=requests.utils.get_environ_proxies(url),
+            proxies=requests.utils.get_environ_proxies(link.url),
         )
 
     def _read(self, answer: requests.Response, position: int, host: str) -> Iterator[bytes]:

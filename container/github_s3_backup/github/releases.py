@@ -45,16 +45,27 @@ def read_releases(pages: list[Any], etag: str | None) -> Releases:
 
 
 def _read_release(answer: Any) -> Release:
-    document = {name: answer.get(name) for name in Release.__struct_fields__ if name not in ("author", "files")}
-    document["tag_name"] = printable(str(answer["tag_name"]))
+    document = {name: _utf8(answer.get(name)) for name in Release.__struct_fields__ if name not in ("author", "files")}
+    document["tag_name"] = _one_line(answer["tag_name"])
     author = (answer.get("author") or {}).get("login")
     files = [_read_file(file) for file in answer["assets"] if file.get("state", UPLOADED) == UPLOADED]
     return msgspec.convert(document | {"author": author, "files": files}, Release)
 
 
 def _read_file(answer: Any) -> dict[str, Any]:
-    document = {name: answer.get(name) for name in ReleaseFile.__struct_fields__ if name not in ("content", "error")}
-    return document | {"size_bytes": answer["size"], "name": printable(str(answer["name"])), "content": None}
+    fields = [name for name in ReleaseFile.__struct_fields__ if name not in ("content", "error")]
+    document = {name: _utf8(answer.get(name)) for name in fields}
+    return document | {"size_bytes": answer["size"], "name": _one_line(answer["name"]), "content": None}
+
+
+def _one_line(name: Any) -> str:
+    """Return a name as it can be shown and kept."""
+    return printable(str(name)).replace("\t", "\\x09").replace("\n", "\\x0a")
+
+
+def _utf8(value: Any) -> Any:
+    """Return text as UTF-8 can hold it, and anything else as it is."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _digest(answer: Any) -> str | None:
