@@ -24,6 +24,8 @@ from github_s3_backup.units import format_bytes
 # Tags that keep the milestones of a large push until it is complete, each followed by its commit. Not branches: GitHub
 # would make one of them the default branch and refuse to delete it.
 MILESTONES = b"refs/tags/restore-in-progress-"
+# With this GitHub refuses a whole push if one of its refs needs an LFS object that is not there.
+LFS_OBJECT_MISSING = "GH008"
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,21 @@ class GitPusher:
             except GitError as error:
                 if step.milestones or not is_rejected(error):
                     raise
-                refusals.append(str(error))
+                refusals += self._push_one_by_one(push, mirror, step, error)
+        return refusals
+
+    def _push_one_by_one(self, push: Push, mirror: Path, step: Step, error: GitError) -> list[str]:
+        """Push the refs of a refused step each alone if one LFS object refused them all; return the errors."""
+        if LFS_OBJECT_MISSING not in str(error) or len(step.refs) == 1:
+            return [str(error)]
+        refusals = []
+        for name, oid in step.refs.items():
+            try:
+                push.remote.push(mirror, _refspecs(Step({name: oid}), push.overwrite))
+            except GitError as refused:
+                if not is_rejected(refused):
+                    raise
+                refusals.append(str(refused))
         return refusals
 
     def _delete_milestones(self, push: Push) -> None:
