@@ -136,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.serve(fault)
 
-    do_POST = do_PATCH = do_PUT = do_GET  # noqa: N815
+    do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815
 
     def refuse_as(self, fault: Fault) -> None:
         words = fault.message + (self.headers.get("Authorization", "") if self.fake.echo_token else "")

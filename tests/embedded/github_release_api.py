@@ -11,14 +11,13 @@ from urllib.parse import unquote
 
 from embedded import github_json, github_release_write
 from embedded.github_answer import Answer, Request, blocked, refusal
-from embedded.github_release_write import LISTING
+from embedded.github_release_write import ASSET, LISTING
 from embedded.github_releases import FakeRelease, file_json, release_json
 
 if TYPE_CHECKING:
     from embedded.github import FakeGitHub
     from embedded.github_model import FakeRepository, Token
 
-ASSET = "/repos/{owner}/{repo}/releases/assets/{asset_id}"
 # By name, or by id as in the links to further pages.
 PATH = re.compile(r"(?:/repos/([^/]+)/([^/]+)|/repositories/(\d+))/releases(?:/assets/(\d+))?")
 
@@ -26,7 +25,7 @@ PATH = re.compile(r"(?:/repos/([^/]+)/([^/]+)|/repositories/(\d+))/releases(?:/a
 def answer(fake: "FakeGitHub", token: "Token", asked: Request) -> Answer | None:
     """Return the answer to a request about releases, None where it is about something else."""
     match = PATH.fullmatch(asked.path)
-    if match is None or asked.method not in ("GET", "POST") or (asked.method == "POST" and match[4]):
+    if match is None or asked.method not in (("GET", "DELETE") if match[4] else ("GET", "POST")):
         return None
     template = ASSET if match[4] else LISTING
     repository = fake.repositories.get(int(match[3])) if match[3] else fake.find(*map(unquote, match.group(1, 2)))
@@ -39,6 +38,8 @@ def answer(fake: "FakeGitHub", token: "Token", asked: Request) -> Answer | None:
         return Answer(template, 301, github_json.error(301, "Moved Permanently", url=moved["Location"]), moved)
     if asked.method == "POST":
         return github_release_write.create(fake, token, repository, asked.body)
+    if asked.method == "DELETE":
+        return github_release_write.delete_file(fake, token, repository, int(match[4]))
     seen = [item for item in repository.releases if not item.draft or _sees_drafts(fake, token, repository)]
     if match[4]:
         return _asset(fake, repository, seen, int(match[4]), asked)

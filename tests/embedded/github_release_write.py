@@ -1,7 +1,7 @@
 """Releases made through the embedded GitHub's REST API, and files uploaded to them, as a restore does.
 
-Modelled from docs.github.com, REST API: "Releases" (create) and "Release assets" (upload); from "Permissions required
-for GitHub Apps": both need Contents: write. The words of refusals are those that GitHub's users quote.
+Modelled from docs.github.com, REST API: "Releases" (create) and "Release assets" (upload, delete); from "Permissions
+required for GitHub Apps": all need Contents: write. The words of refusals are those that GitHub's users quote.
 """
 
 import dataclasses
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from embedded.github_model import FakeRepository, Token
 
 LISTING = "/repos/{owner}/{repo}/releases"
+ASSET = "/repos/{owner}/{repo}/releases/assets/{asset_id}"
 UPLOAD = "/repos/{owner}/{repo}/releases/{release_id}/assets"
 UPLOAD_PATH = re.compile(r"/repos/([^/]+)/([^/]+)/releases/(\d+)/assets")
 CREATE_FIELDS = {"tag_name", "target_commitish", "name", "body", "draft", "prerelease", "make_latest"}
@@ -84,6 +85,17 @@ def _resolves(repository: "FakeRepository", revision: str) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def delete_file(fake: "FakeGitHub", token: "Token", repository: "FakeRepository", number: int) -> Answer:
+    """Delete a release's file, whatever state it is in."""
+    if refused := _refuse_writing(fake, token, ASSET, repository):
+        return refused
+    for release in repository.releases:
+        if found := next((file for file in release.files if file.id == number), None):
+            release.files.remove(found)
+            return Answer(ASSET, 204, None)
+    return refusal(ASSET, 404, "Not Found")
 
 
 def serve_upload(handler: Handler, path: str, query: str, fault: Fault | None) -> None:
