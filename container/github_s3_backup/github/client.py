@@ -200,9 +200,9 @@ class GitHub:
         return tokens.with_token(lambda token: lfs.ask(self._api, url, token, "download", objects))
 
     def releases(self, repository: Repository, etag: str | None) -> Releases | None:
-        """Return a repository's releases, None where nothing changed since the answer with this ETag.
+        """Return a repository's releases, None where their first page did not change since the answer with this ETag.
 
-        Raises GitHubError.
+        What changes on a later page is seen without an ETag. Raises GitHubError.
         """
         url = f"{self._repository_url(repository)}/releases?per_page={PAGE_SIZE}"
         headers = {"If-None-Match": etag} if etag else {}
@@ -211,9 +211,7 @@ class GitHub:
             return None
         get = lambda page: first if page == url else self._get(page, repository.installation_id)  # noqa: E731
         with as_documented(url):
-            pages = list(self._api.pages(url, get))
-            # The ETag of the first page says nothing of the others.
-            return read_releases(pages, first.headers.get("ETag") if len(pages) == 1 else None)
+            return read_releases(list(self._api.pages(url, get)), first.headers.get("ETag"))
 
     def release_file_link(self, repository: Repository, number: int) -> Link:
         """Return where to download a release's file, by the file's id. Raises TokenError."""
