@@ -177,12 +177,13 @@ class World:
             return failure
         content = ContentBackup(listed, services)
         try:
-            unchanged = check_unchanged(listed, services.last_backup.entry(number), services)
+            unchanged = check_unchanged(listed, services.last_backup.stored(number), services)
             return content.add_to(unchanged or self.store(listed, finished, services))
         except StageError as error:
             if not isinstance(error.cause, EXPECTED_ERRORS):
                 raise
-            return msgspec.structs.replace(failure, error=str(error), partial=content.entry)
+            about = {"error": str(error), "partial": content.entry, "not_stored": content.not_stored}
+            return msgspec.structs.replace(failure, **about)
 
     def happen(self, project: Project, now: datetime, spell: Spell) -> None:
         """Let GitHub and its users do what they do between two runs."""
