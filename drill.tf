@@ -32,13 +32,9 @@ locals {
     "--publish",
   ]]
 
-  frozen_classes = ["GLACIER", "DEEP_ARCHIVE"]
-
   # The newest manifest is as old as an alarm allows, and names bundles and lists that are up to full_backup_days older, and
-  # content that is up to max_content_days older. modules/bucket has the same number; a test compares them.
-  max_content_days   = 365
-  oldest_object_days = var.backup_content.lfs || var.backup_content.releases ? local.max_content_days : var.full_backup_days
-  newest_backup_days = local.oldest_object_days + ceil(local.window_hours / 24)
+  # content that is up to max_content_days older.
+  newest_backup_days = (local.has_content ? local.max_content_days : var.full_backup_days) + ceil(local.window_hours / 24)
 
   drill_problems = compact(flatten([for drill in local.drills : [
     drill.within_days * 24 >= drill.interval_hours ? "" :

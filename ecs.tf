@@ -242,12 +242,24 @@ locals {
   # How far a CloudWatch alarm looks back at most, in hours.
   look_back_hours = 168
 
+  # S3 gives out nothing from there without hours of waiting.
+  frozen_classes = ["GLACIER", "DEEP_ARCHIVE"]
+
+  # A run reads content of that age, and that of a late run, to write it again before it expires. modules/bucket has the same
+  # number; a test compares them.
+  max_content_days = 365
+  has_content      = var.backup_content.lfs || var.backup_content.releases
+  read_again_days  = local.max_content_days + ceil(local.window_hours / 24)
+
   backup_problems = compact([
     var.run_interval_hours != null || local.derived_hours.backup != null ? "" :
     "run_interval_hours must be set: the hours between two runs can't be read from schedule_expression. Set the longest time between two starts, in hours. Got: ${var.schedule_expression}.",
 
     var.backup_retention_days == 0 || var.backup_retention_days * 24 >= 2 * local.interval_hours ? "" :
     "backup_retention_days must be at least ${ceil(2 * local.interval_hours / 24)}, twice the ${local.interval_hours} hours between two runs: otherwise one missed run leaves no backup. Got: ${var.backup_retention_days}.",
+
+    !local.has_content || var.existing.bucket != null || alltrue([for transition in var.storage_transitions : !contains(local.frozen_classes, transition.storage_class) || transition.days > local.read_again_days]) ? "" :
+    "storage_transitions must keep objects up to ${local.read_again_days} days old out of GLACIER and DEEP_ARCHIVE while backup_content has lfs or releases: a run reads LFS objects and files of releases of that age, to write them again before they expire. Got: ${jsonencode(var.storage_transitions)}.",
 
     length(setintersection(keys(var.extra_environment), keys(local.variables))) == 0 ? "" :
     "extra_environment must not set what the module sets itself: ${join(", ", setintersection(keys(var.extra_environment), keys(local.variables)))}. Use the module's inputs.",

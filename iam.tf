@@ -94,17 +94,16 @@ data "aws_iam_policy_document" "task" {
     resources = local.backup_arns
   }
 
-  # Without it: the older version of what somebody deleted is not found. The next run clones every repository for want of a
-  # manifest, or uploads content again.
+  # Without it: a manifest that somebody deleted is not found, and the next run clones every repository.
   statement {
-    sid       = "ListVersionsOfBackups"
+    sid       = "ListVersionsOfManifests"
     actions   = ["s3:ListBucketVersions"]
     resources = [local.bucket_arn]
 
     condition {
       test     = "StringLike"
       variable = "s3:prefix"
-      values   = local.backup_keys
+      values   = ["${local.prefix}/*"]
     }
   }
 

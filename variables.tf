@@ -573,7 +573,7 @@ variable "service_name" {
 }
 
 variable "storage_transitions" {
-  description = "Move objects in both buckets to cheaper storage classes after some days. [] moves none. S3 does not move objects below 128 KB. Restores from the default class are as fast and cost about $0.03 more per GB; the newest backup's bundles, at most full_backup_days old, are not in it, its LFS objects and files of releases, up to a year old, can be. Restores from GLACIER and DEEP_ARCHIVE take hours longer."
+  description = "Move objects in both buckets to cheaper storage classes after some days. [] moves none. S3 does not move objects below 128 KB. Restores from the default class are as fast and cost about $0.03 more per GB; the newest backup's bundles, at most full_backup_days old, are not in it, its LFS objects and files of releases, up to a year old, can be. Restores from GLACIER and DEEP_ARCHIVE take hours longer; with lfs or releases in backup_content, objects can go there only after more than a year."
   type        = list(object({ days = number, storage_class = string }))
   default     = [{ days = 30, storage_class = "GLACIER_IR" }]
   nullable    = false

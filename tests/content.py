@@ -47,6 +47,14 @@ def add_with_lfs(world: World, name: str = "game", **about: Any) -> tuple[FakeRe
     return repository, LfsHistory(store, *oids)
 
 
+def add_with_everything(world: World, name: str = "game") -> FakeRepository:
+    """Add a repository with LFS objects, a wiki, and a release with a file."""
+    repository, _ = add_with_lfs(world, name)
+    repository.wiki = make_wiki(world.folder / "git", name, {"Home.md": b"# Home\n"})
+    repository.releases = [release(Numbers(), "v1", {"game.zip": b"a game " * 1000})]
+    return repository
+
+
 def add(world: World, name: str, fill: Any, **about: Any) -> FakeRepository:
     """Add a repository of the test's own."""
     path = make_repository(world.folder / "git", Recipe(name, fill))

@@ -9,6 +9,8 @@ import jsonschema_rs
 
 FOLDER = Path(__file__).parent / "openapi"
 DESCRIPTION = json.loads((FOLDER / "github.json").read_text())
+# Its prose about uploads names this state too: "This may leave an empty asset with a state of `starter`."
+DESCRIPTION["components"]["schemas"]["release-asset"]["properties"]["state"]["enum"].append("starter")
 BASIC_ERROR = {"$ref": "#/components/schemas/basic-error"}
 NO_BODY = {"type": "null"}
 LFS = "/{owner}/{repo}.git/info/lfs/"
@@ -54,8 +56,8 @@ def _response_schema(method: str, template: str, status: int) -> Any:
         return BASIC_ERROR
     if "$ref" in response:
         response = DESCRIPTION["components"]["responses"][response["$ref"].rpartition("/")[2]]
-    if "content" not in response:
-        return NO_BODY
+    if "content" not in response:  # an error has a body, even where the description gives none
+        return BASIC_ERROR if status >= 400 else NO_BODY
     return _as_json_schema(response["content"]["application/json"]["schema"])
 
 
@@ -73,12 +75,14 @@ def problems(method: str, template: str, status: int, body: Any) -> list[str]:
     return [f"{method} {template} {status}: {error.instance_path}: {error.message}" for error in errors]
 
 
-@cache
-def _lfs_request_validator() -> jsonschema_rs.Draft4Validator:
-    return jsonschema_rs.Draft4Validator(_lfs_schema("batch-request"))
+def _request_schema(method: str, template: str) -> Any:
+    if template.startswith(LFS):
+        return _lfs_schema("batch-request") if template == LFS + "objects/batch" else {"type": "object"}
+    body = DESCRIPTION["paths"][template][method.lower()]["requestBody"]
+    return _as_json_schema(body["content"]["application/json"]["schema"])
 
 
 def request_problems(method: str, template: str, body: Any) -> list[str]:
-    """Return how a request to Git LFS' API differs from what git-lfs' documents say."""
-    errors = _lfs_request_validator().iter_errors(body) if template == LFS + "objects/batch" else ()
+    """Return how a request's body differs from what GitHub's description, or git-lfs' schema, says of it."""
+    errors = jsonschema_rs.Draft7Validator(_request_schema(method, template)).iter_errors(body)
     return [f"{method} {template}: {error.instance_path}: {error.message}" for error in errors]

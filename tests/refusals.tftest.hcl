@@ -610,6 +610,16 @@ run "a_drill_that_comes_later_than_everything_must_be_proven" {
   expect_failures = [aws_ecs_task_definition.task]
 }
 
+run "content_frozen_before_it_is_written_again" {
+  command = plan
+
+  variables {
+    storage_transitions = [{ days = 90, storage_class = "DEEP_ARCHIVE" }]
+  }
+
+  expect_failures = [aws_ecs_task_definition.task]
+}
+
 run "a_drill_on_frozen_backups" {
   command = plan
 

@@ -1,11 +1,14 @@
 """Git LFS objects in a backup: found in the history, asked for in batches, stored once."""
 
+import base64
 import hashlib
+import json
 import os
 import signal
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from embedded.ports import wait_until
 from embedded.real_git import git
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.capacity import PROGRAM_MEMORY, UPLOAD_BUFFERS
+from github_s3_backup.s3.content_store import MAX_AGE_IN_LIST
 from github_s3_backup.s3.upload import PART_SIZE
 from world import Run, World
 
@@ -216,6 +220,44 @@ def test_a_list_that_was_lost_is_made_again_from_what_s3_has(world: World) -> No
     assert world.github.requests(BATCH) == []
 
 
+def age_objects(world: World, proxy: S3Proxy, days: int) -> None:
+    """Let yesterday's list say, and S3 too, that the objects were written so many days ago."""
+    moment = datetime.now(UTC) - timedelta(days)
+    proxy.answer_headers["HEAD .*/github-backup-lfs/"] = {"Last-Modified": format_datetime(moment, usegmt=True)}
+    manifest = world.yesterday()
+    stored = manifest["repos"][0]["lfs"]["list"]
+    document = world.read_list(stored)
+    for item in document["objects"]:
+        item["stored_at"] = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    body = json.dumps(document).encode()
+    checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    put = world.stack.s3.client().put_object(
+        Bucket=world.bucket, Key=stored["s3_key"], Body=body, ChecksumSHA256=checksum
+    )
+    stored |= {"version_id": put["VersionId"], "size_bytes": len(body), "s3_checksum_sha256": checksum}
+    stored["sha256"] = hashlib.sha256(body).hexdigest()
+    world.put_manifest(manifest)
+
+
+@pytest.mark.parametrize(("days", "is_written_again"), [(MAX_AGE_IN_LIST, False), (MAX_AGE_IN_LIST + 1, True)])
+def test_objects_are_written_again_before_a_new_list_names_what_expires_too_early(
+    world: World, s3_proxy: S3Proxy, days: int, is_written_again: bool
+) -> None:
+    repository, lfs = content.add_with_lfs(world)
+    world.run()
+    new = push_object(repository, b"new")
+    age_objects(world, s3_proxy, days)
+    world.github.exchanges.clear()
+    run = world.run()
+    assert run.code == 0, run.output
+    assert downloaded(world) == [new]
+    today = run.manifest["date"] if run.manifest else ""
+    dated = {item["oid"] for item in list_of(world, run)["objects"] if item["s3_key"].endswith(f".{today}")}
+    assert dated == (lfs.oids if is_written_again else set())
+    assert len(run.named("writing content again")) == len(dated)
+    assert {key_of(oid) for oid in lfs.oids} <= lfs_keys(world), "the old ones stay"
+
+
 # -- faults ----------------------------------------------------------------------------------------
 
 
@@ -269,6 +311,16 @@ def test_bytes_that_are_not_the_objects_are_never_stored_under_its_oid(world: Wo
     assert lfs_keys(world) == {key_of(hashlib.sha256(b"right").hexdigest())}
     assert open_uploads(world) == []
     assert run.named("LFS objects missing")[0]["objects"] == 1
+
+
+@pytest.mark.parametrize("raw", ["wrong", "too long"])
+def test_wrong_bytes_are_asked_for_once_more(world: World, raw: str) -> None:
+    add_objects(world, b"right")
+    world.github.faults = [Fault(FILE, status=200, raw=raw)]
+    run = world.run()
+    assert run.code == 0, run.output
+    assert (run.repos["acme/game"]["lfs"]["objects"], run.repos["acme/game"]["lfs"]["missing"]) == (1, 0)
+    assert len(downloaded(world)) == 2
 
 
 class Lying(LfsStore):
@@ -643,3 +695,15 @@ def test_a_repository_that_moves_to_another_name_keeps_its_objects(world: World)
     assert run.code == 0, run.output
     assert run.repos["acme/play"]["lfs"]["objects"] == 4
     assert world.github.requests(BATCH) == []
+
+
+def test_lists_of_an_owner_called_runs_are_no_manifests(world: World) -> None:
+    repository, _ = content.add_with_lfs(world)
+    repository.owner = "runs"
+    world.github.install("runs")
+    run = world.run()
+    assert run.repos["runs/game"]["lfs"]["list"]["s3_key"] == world.key("runs/game.lfs.json")
+    listed = world.restore("list", "--runs", "--date", world.key("").split("/")[1], "--json")
+    assert len(json.loads(listed.stdout)) == 1
+    fetched = world.restore("fetch", "--all", "--into", str(world.folder / "into"))
+    assert fetched.code == 0, fetched.stderr

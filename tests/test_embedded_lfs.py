@@ -351,6 +351,13 @@ def test_a_push_that_points_at_unknown_objects_is_refused(hub: Hub, tmp_path: Pa
     client(hub, work, "push", "--no-verify", "origin", "HEAD:again")
 
 
+@needs_git_lfs
+def test_another_server_takes_pointers_to_unknown_objects(hub: Hub, tmp_path: Path) -> None:
+    hub.github.checks_lfs_pointers = False
+    client(hub, committed(hub, tmp_path, {"a.bin": CONTENT}), "push", "--no-verify", "origin", "HEAD:main")
+    assert git("ls-remote", hub.repository.path) != b""
+
+
 # -- the contract ------------------------------------------------------------------------------------
 
 

@@ -1,54 +1,32 @@
-"""Years of backups under S3's lifecycle: a manifest within the retention never names a bundle that has expired.
+"""Years of backups under S3's lifecycle: what a manifest within the retention names has never expired.
 
-Real: which bundle a run refers to, and what its manifest says. A model: the clock, GitHub's refs, and which objects S3
-still has.
+That is bundles, the lists beside them, and the content that the lists name: LFS objects and files of releases.
+Real: what a run stores, writes again and refers to, and what its manifest and its lists say. A model, in
+lifecycle_model.py and lifecycle_standins.py: the clock, GitHub, and which objects S3 still has.
 """
 
-import base64
-import hashlib
-import io
+import functools
+import json
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from typing import Any, cast
+from itertools import pairwise
 
-import boto3
-import msgspec
 import pytest
-from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import tables
 from embedded.stack import PROJECT
-from github_s3_backup.backup.context import RunContext
-from github_s3_backup.backup.last_backup import LastBackup
-from github_s3_backup.backup.listing import vanished
-from github_s3_backup.backup.services import Content, Services
-from github_s3_backup.backup.unchanged import check_unchanged
-from github_s3_backup.capacity import UPLOAD_BUFFERS, Capacity, Reservation
-from github_s3_backup.git.refs import Refs, summarize
-from github_s3_backup.json_fields import utc
-from github_s3_backup.logs import new_logger
-from github_s3_backup.manifest import Entry, Failure, Manifest, new_entry, new_manifest
-from github_s3_backup.redaction import Redactor
-from github_s3_backup.repository import Repository
-from github_s3_backup.s3.archive import Archive
-from github_s3_backup.s3.keys import bundle_key
-from github_s3_backup.s3.upload import Uploader
-from github_s3_backup.stop import Stop
-from github_s3_backup.stored_object import StoredObject
+from github_s3_backup.s3.content_store import MAX_AGE_IN_LIST, MAX_CONTENT_DAYS, MAX_LIST_DAYS
+from github_s3_backup.s3.keys import lfs_root, releases_root
+from lifecycle_model import LFS, PREFIX, RELEASES, Rules, Spell, World, live
+from lifecycle_standins import Bucket, Expirations
 
-DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 LIFECYCLE = (PROJECT / "modules" / "bucket" / "main.tf").read_text()
-# Days after which an object expires, from backup_retention_days and full_backup_days as they are now.
-Rule = Callable[[int, int], int]
 
 
+@functools.cache
 def lifecycle_local(name: str) -> str:
     """Return a local's expression as it is written."""
     (expression,) = re.findall(rf"^  {name} += (.+)$", LIFECYCLE, re.MULTILINE)
@@ -59,227 +37,141 @@ def lifecycle_local(name: str) -> str:
 MAX_FULL_BACKUP_DAYS = int(lifecycle_local("max_full_backup_days"))
 
 
+def sum_of(name: str, retention: int) -> int:
+    """Return the days that a local of the module adds up to."""
+    terms = lifecycle_local(name).removeprefix("var.backup_retention_days == 0 ? null : ").split(" + ")
+    values = {"var.backup_retention_days": retention}
+    return sum(values[term] if term in values else number_of(term) for term in terms)
+
+
+def number_of(term: str) -> int:
+    return int(lifecycle_local(term.removeprefix("local.")) if term.startswith("local.") else term)
+
+
+# -- rules ---------------------------------------------------------------------------------------
+
+
 def module_rule(retention: int, _: int) -> int:
-    """Return the days after which the module lets objects expire, by its own sum."""
-    terms = lifecycle_local("expiration_days").removeprefix("var.backup_retention_days == 0 ? null : ").split(" + ")
-    values = {"var.backup_retention_days": retention, "local.max_full_backup_days": MAX_FULL_BACKUP_DAYS}
-    return sum(values[term] if term in values else int(term) for term in terms)
+    """Return the days after which the module lets bundles, lists and manifests expire, by its own sum."""
+    return sum_of("expiration_days", retention)
 
 
-def naive_rule(retention: int, full_backup_days: int) -> int:
-    """Forget that manifests were written when full_backup_days was higher."""
-    return retention + full_backup_days + 1
+def module_rules(retention: int, full_backup_days: int) -> Expirations:
+    """Return the days after which the module lets all that there is expire."""
+    content = sum_of("content_expiration_days", retention)
+    return {PREFIX: module_rule(retention, full_backup_days), LFS: content, RELEASES: content}
+
+
+def with_rule(root: str, rule: Callable[[int, int], int]) -> Rules:
+    """Return the module's rules, with another one for what is below a root."""
+    return lambda retention, days: {**module_rules(retention, days), root: rule(retention, days)}
+
+
+def without_content(retention: int, full_backup_days: int) -> Expirations:
+    """Let content never expire."""
+    return {PREFIX: module_rule(retention, full_backup_days)}
 
 
 # -- what happens --------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True)
-class Spell:
-    """Some days with the same inputs and the same luck. The shares are of the repositories in each run."""
-
-    days: int
-    retention: int
-    full_backup_days: int
-    runs_a_day: int = 1
-    missed: float = 0.0
-    changed: float = 0.0
-    failed: float = 0.0
-    vanished: float = 0.0
-    stopped: float = 0.0
-
-
 RATES = st.sampled_from((0.0, 0.0, 0.0, 0.02, 0.3, 1.0))
+RARELY = st.sampled_from((0.0, 0.0, 0.02))
 SPELLS = st.builds(
     Spell,
     days=st.integers(1, 150),
     retention=st.integers(1, 100) | st.just(365),
     full_backup_days=st.integers(1, MAX_FULL_BACKUP_DAYS) | st.just(MAX_FULL_BACKUP_DAYS),
+    every=st.sampled_from((1, 3, 7, 30)),
     runs_a_day=st.sampled_from((1, 1, 1, 3)),
     missed=RATES,
     changed=RATES,
+    released=RATES,
+    lost=RARELY,
+    troubled=st.sampled_from((0.0, 0.02, 0.3)),
     failed=RATES,
-    vanished=st.sampled_from((0.0, 0.0, 0.02)),
+    vanished=RARELY,
     stopped=RATES,
 )
-LIVES = st.tuples(st.lists(SPELLS, min_size=3, max_size=8), st.integers(0, 2**16))
+Life = tuple[list[Spell], int]
+SEEDS = st.integers(0, 2**16)
+LIVES = st.tuples(st.lists(SPELLS, min_size=3, max_size=8), SEEDS)
 
 
-# -- the model -----------------------------------------------------------------------------------
+def one_run(days: int, changed: float = 0.0) -> Spell:
+    """Return so many days with one run, on the first."""
+    full_backup_days = MAX_FULL_BACKUP_DAYS
+    return Spell(days, retention=1, full_backup_days=full_backup_days, every=days, changed=changed, released=changed)
 
 
-@dataclass
-class Bucket:
-    """S3 as far as a check of a bundle and a lifecycle rule need it; stands for a client."""
-
-    objects: dict[str, tuple[datetime, StoredObject]] = field(default_factory=dict)
-
-    def put(self, key: str, at: datetime) -> StoredObject:
-        sha256 = hashlib.sha256(key.encode())
-        checksum = base64.b64encode(sha256.digest()).decode()
-        made = StoredObject(key=key, version_id="1", size_bytes=1, sha256=sha256.hexdigest(), checksum=checksum)
-        self.objects[key] = at, made
-        return made
-
-    def head_object(self, Key: str, **_: Any) -> dict[str, Any]:  # noqa: N803  (as boto3 names it)
-        if Key not in self.objects:
-            raise ClientError({"Error": {"Code": "404"}}, "HeadObject")
-        at, made = self.objects[Key]
-        return {"ContentLength": 1, "VersionId": "1", "ChecksumSHA256": made.checksum, "LastModified": at}
-
-    def expire(self, midnight: datetime, days: int) -> set[str]:
-        """Delete what is so old, and return its keys.
-
-        S3 expires an object at the first midnight after so many days.
-        https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html#intro-lifecycle-rules-number-of-days
-        """
-        gone = {key for key, (at, _) in self.objects.items() if at <= midnight - days * DAY}
-        for key in gone:
-            del self.objects[key]
-        return gone
+# Content is stored on the first day, and looked up on the last day on which it need not be written again.
+LOOKED_UP = [one_run(MAX_AGE_IN_LIST), one_run(MAX_LIST_DAYS - 1)]
+# Its list is named for as long as it may be; or a change makes a new list on the day before the next look.
+NAMED = [*LOOKED_UP, one_run(1), one_run(1), one_run(900)]
+LISTED_AGAIN = [*LOOKED_UP, one_run(MAX_LIST_DAYS - 1, changed=1.0), one_run(1), one_run(900)]
+OLDEST_LIVES = st.tuples(st.sampled_from([NAMED, LISTED_AGAIN]), SEEDS)
 
 
-@dataclass
-class GitHub:
-    """The refs of each repository, and tokens that nobody asks for."""
-
-    heads: dict[int, int]
-
-    def tokens(self, _: int) -> "GitHub":
-        return self
-
-    def with_token(self, action: Callable[[str], Refs]) -> Refs:
-        return action("token")
-
-    def served_refs(self, repository: Repository, _: str) -> Refs:
-        return {b"refs/heads/main": b"%040x" % self.heads[repository.id]}
-
-
-CONTEXT = RunContext(
-    BEGINNING, "test", boto3.session.Session(), Redactor(), Stop(), new_logger(io.StringIO(), Redactor())
-)
-
-
-@dataclass
-class World:
-    """An organisation, its bucket, and the manifests in it with the moment when each was written."""
-
-    luck: random.Random
-    bucket: Bucket = field(default_factory=Bucket)
-    manifests: list[tuple[datetime, Manifest]] = field(default_factory=list)
-    heads: dict[int, int] = field(default_factory=lambda: dict.fromkeys((7, 8, 1000), 0))
-
-    def happens(self, rate: float) -> bool:
-        return self.luck.random() < rate
-
-    def run(self, started: datetime, spell: Spell) -> None:
-        """Back up what is there, as the program does, in up to a day."""
-        complete = [manifest for written, manifest in self.manifests if written <= started and manifest.complete]
-        last = LastBackup(complete[-1] if complete else None, started.date(), spell.full_backup_days)
-        client = cast("Any", self.bucket)
-        uploader = Uploader(client, "bucket", Capacity(Reservation(0, UPLOAD_BUFFERS), Stop()), Stop(), CONTEXT.log)
-        services = Services(
-            github=cast("Any", GitHub(self.heads)),
-            git=cast("Any", None),
-            git_version="2",
-            archive=Archive(client, "bucket", "backup", started, uploader),
-            uploader=uploader,
-            content=Content(frozenset(), cast("Any", None), cast("Any", None), cast("Any", None)),
-            last_backup=last,
-            capacity=cast("Any", None),
-            scratch=Path(),
-            context=CONTEXT,
-        )
-        results = [self.back_up(number, started, services, spell) for number in self.heads]
-        lost = [entry for entry in last.entries if entry.id not in self.heads]
-        finished = started + self.luck.random() * DAY
-        manifest = new_manifest(
-            run_id=utc(started),
-            started_at=started,
-            finished_at=finished,
-            complete=not self.happens(spell.stopped),
-            git_version="2",
-            entries=[result for result in results if isinstance(result, Entry)],
-            failures=[result for result in results if isinstance(result, Failure)],
-            vanished=[vanished(entry, f"{started:%Y-%m-%d}") for entry in lost],
-        )
-        self.manifests.append((finished, manifest))
-
-    def back_up(self, number: int, started: datetime, services: Services, spell: Spell) -> Entry | Failure:
-        if self.happens(spell.changed):
-            self.heads[number] += 1
-        listed = Repository(number, "acme", f"r{number}", False, False, False, "main", 1, 1)
-        if self.happens(spell.failed):
-            return Failure(full_name=listed.full_name, id=number, stage="clone", error="failed")
-        unchanged = check_unchanged(listed, services.last_backup.entry(number), services)
-        return unchanged.entry if unchanged else self.store(listed, started)
-
-    def store(self, listed: Repository, started: datetime) -> Entry:
-        """Write a bundle, whose age S3 counts from the beginning of the upload."""
-        key = bundle_key("backup", f"{started:%Y-%m-%d}", listed.full_name, f"{started:%H%M%S}Z")
-        stored = self.bucket.put(key, started)
-        refs = GitHub(self.heads).served_refs(listed, "")
-        entry = new_entry(listed, "stored", stored, summarize(refs, "main"), 0.0)
-        return msgspec.structs.replace(entry, backed_up_at=utc(started + self.luck.random() * 6 * HOUR))
-
-    def pass_midnight(self, midnight: datetime, spell: Spell, rule: Rule) -> list[str]:
-        """Let S3 expire what is due, and return the manifests within the retention that name one of these bundles."""
-        kept_since = midnight - spell.retention * DAY
-        self.manifests = [(at, manifest) for at, manifest in self.manifests if at > kept_since]
-        gone = self.bucket.expire(midnight, rule(spell.retention, spell.full_backup_days))
-        return [
-            f"{midnight:%Y-%m-%d}: {key} has expired, and the manifest of {at} names it"
-            for at, manifest in (self.manifests if gone else ())
-            for key in named(manifest) & gone
-        ]
-
-
-def named(manifest: Manifest) -> set[str]:
-    """Return the keys of the bundles that must be there as long as the manifest.
-
-    One that vanished during a long outage is left out: its bundle may be older, and can't be made again.
-    """
-    oldest = f"backup/{date.fromisoformat(manifest.date) - MAX_FULL_BACKUP_DAYS * DAY}"
-    last_bundles = {str(repository.s3_key) for repository in manifest.vanished}
-    return {str(entry.s3_key) for entry in manifest.entries} | {key for key in last_bundles if key >= oldest}
-
-
-def stranded(spells: list[Spell], seed: int, rule: Rule) -> list[str]:
-    """Live through all spells and return what was stranded, at the first midnight at which something was."""
-    world, now = World(random.Random(seed)), BEGINNING  # noqa: S311  (a life can be lived again)
-    for spell in spells:
-        for _ in range(spell.days):
-            if world.happens(spell.vanished):
-                world.heads[max(world.heads) + 1] = world.heads.pop(world.luck.choice(list(world.heads)))
-            for hour in sorted(world.luck.sample(range(24), spell.runs_a_day)):
-                if not world.happens(spell.missed):
-                    world.run(now + hour * HOUR + world.luck.randrange(3600) * timedelta(seconds=1), spell)
-            now += DAY
-            if found := world.pass_midnight(now, spell, rule):
-                return found
-    return []
-
-
-# -- the tests -----------------------------------------------------------------------------------
-
-
-def live_some_lives(rule: Rule, max_examples: int) -> None:
-    """Raise AssertionError where a life strands a manifest under this rule."""
+def in_some_lives(check: Callable[[Life], None], lives: st.SearchStrategy[Life] = LIVES, examples: int = 20) -> None:
+    """Raise AssertionError where the check does in one of these lives, the same ones at each call."""
 
     @settings(
-        max_examples=max_examples,
+        max_examples=examples,
         deadline=None,
         derandomize=True,
         database=None,
         phases=[Phase.generate],
+        report_multiple_bugs=False,
         suppress_health_check=[HealthCheck.too_slow],
     )
-    @given(LIVES)
-    def live(life: tuple[list[Spell], int]) -> None:
-        found = stranded(*life, rule)
-        assert not found, found[0]
+    @given(lives)
+    def live_one(life: Life) -> None:
+        check(life)
 
-    live()
+    live_one()
+
+
+def strands_no_manifest(rules: Rules, what: str = "", *, shows_age: bool = True) -> Callable[[Life], None]:
+    """Return the check that a life under these rules strands no manifest. `what`: a part of the keys that count."""
+
+    def check(life: Life) -> None:
+        spells, seed = life
+        world = World(random.Random(seed), Bucket(shows_age=shows_age))  # noqa: S311  (a life can be lived again)
+        found = next((words for words in live(world, spells, rules) if what in words), None)
+        assert not found, found
+
+    return check
+
+
+def leaves_no_content(rules: Rules) -> Callable[[Life], None]:
+    """Return the check that content expires once nothing at GitHub needs it, while runs go on."""
+
+    def check(life: Life) -> None:
+        spells, seed = life
+        world = World(random.Random(seed))  # noqa: S311  (a life can be lived again)
+        assert not list(live(world, spells, rules))
+        world.github.delete_content()
+        afterwards = Spell(days=1, every=1, missed=0.9, retention=30, full_backup_days=28)
+        # What a run stored on the last day may be a day younger, and expires at the next midnight.
+        days = max(module_rules(afterwards.retention, afterwards.full_backup_days).values()) + 2
+        assert not list(live(world, [afterwards], rules, days))
+        left = {key.partition("/")[0] for key in world.bucket.objects} - {PREFIX}
+        assert not left, f"what does not expire: {sorted(left)}"
+
+    return check
+
+
+def writes_content_again_when_old(life: Life) -> None:
+    """Check that no file is written again as long as it is young enough for a list."""
+    spells, seed = life
+    world = World(random.Random(seed))  # noqa: S311  (a life can be lived again)
+    assert not list(live(world, spells, module_rules))
+    content = [moments for key, moments in world.bucket.writes.items() if not key.startswith(f"{PREFIX}/")]
+    gaps = [(later.date() - earlier.date()).days for moments in content for earlier, later in pairwise(moments)]
+    assert gaps
+    assert min(gaps) > MAX_AGE_IN_LIST
+
+
+# -- the tests -----------------------------------------------------------------------------------
 
 
 def test_the_input_accepts_what_the_rule_allows_for() -> None:
@@ -287,10 +179,67 @@ def test_the_input_accepts_what_the_rule_allows_for() -> None:
     assert re.findall(r"var\.full_backup_days <= (\d+)", body) == [str(MAX_FULL_BACKUP_DAYS)]
 
 
+def test_the_program_keeps_to_the_ages_that_the_rules_allow_for() -> None:
+    assert lifecycle_local("max_content_days") == str(MAX_CONTENT_DAYS)
+    assert lifecycle_local("max_full_backup_days") == str(MAX_LIST_DAYS)
+
+
+def test_the_rules_are_for_the_keys_that_the_program_writes() -> None:
+    (prefixes,) = re.findall(r"^  content_prefixes += (.+)$", (PROJECT / "main.tf").read_text(), re.MULTILINE)
+    assert json.loads(prefixes) == [lfs_root("${local.prefix}"), releases_root("${local.prefix}")]
+
+
 def test_no_manifest_is_stranded_whatever_happens() -> None:
-    live_some_lives(module_rule, 25)
+    in_some_lives(strands_no_manifest(module_rules))
+
+
+def test_no_manifest_is_stranded_where_all_that_it_names_is_as_old_as_it_may_be() -> None:
+    in_some_lives(strands_no_manifest(module_rules), OLDEST_LIVES)
+
+
+@pytest.mark.parametrize(
+    ("root", "days", "what"),
+    [
+        (PREFIX, 90, ".bundle"),
+        (PREFIX, 89, ".lfs.json"),
+        (PREFIX, 89, ".releases.json"),
+        (LFS, 365, LFS),
+        (RELEASES, 364, RELEASES),
+    ],
+)
+def test_a_rule_that_is_a_day_short_strands_manifests(root: str, days: int, what: str) -> None:
+    """The lists are written after their bundle, and those of releases are due by the day of their run."""
+    with pytest.raises(AssertionError, match="has expired"):
+        in_some_lives(strands_no_manifest(with_rule(root, lambda retention, _: retention + days), what), OLDEST_LIVES)
 
 
 def test_a_rule_that_forgets_a_lowered_full_backup_days_strands_manifests() -> None:
+    naive = with_rule(PREFIX, lambda retention, full_backup_days: retention + full_backup_days + 1)
     with pytest.raises(AssertionError, match="has expired"):
-        live_some_lives(naive_rule, 25)
+        in_some_lives(strands_no_manifest(naive))
+
+
+@pytest.mark.parametrize("root", [LFS, RELEASES])
+def test_content_that_expires_like_bundles_strands_manifests(root: str) -> None:
+    with pytest.raises(AssertionError, match="has expired"):
+        in_some_lives(strands_no_manifest(with_rule(root, module_rule), root))
+
+
+@pytest.mark.parametrize("root", [LFS, RELEASES])
+def test_content_that_is_never_written_again_strands_manifests(root: str) -> None:
+    """It is never, because S3 shows all of it as new."""
+    with pytest.raises(AssertionError, match="has expired"):
+        in_some_lives(strands_no_manifest(module_rules, root, shows_age=False))
+
+
+def test_content_is_written_again_only_when_it_is_old() -> None:
+    in_some_lives(writes_content_again_when_old, examples=3)
+
+
+def test_content_expires_once_nothing_names_it() -> None:
+    in_some_lives(leaves_no_content(module_rules), examples=3)
+
+
+def test_content_without_a_rule_stays_for_ever() -> None:
+    with pytest.raises(AssertionError, match=f"{LFS}.*{RELEASES}"):
+        in_some_lives(leaves_no_content(without_content), OLDEST_LIVES)

@@ -296,6 +296,27 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(vault: Vault, vault
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_what_always_breaks_off_is_no_object_and_is_continued_later(
+    vault: Vault, form: Form, vault_proxy: S3Proxy
+) -> None:
+    content = make_content(vault)
+    content.write()
+    vault_proxy.faults = [S3Fault(rf"GET .*{content.object('video.bin')['s3_key']}", "cut")]
+    run = fetch(vault, form)
+    assert run.code == 1
+    rest = wanted()
+    del rest[sha256(FILES["video.bin"])]
+    assert fetched(vault, form) == rest
+    (part,) = (out(vault) / PARTIAL_FOLDER).rglob("*.part")
+    assert 0 < part.stat().st_size < len(FILES["video.bin"])
+    vault_proxy.faults = []
+    again = fetch(vault, form)
+    assert again.code == 0, again.stderr
+    assert fetched(vault, form) == wanted()
+    assert not (out(vault) / PARTIAL_FOLDER).exists()
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_a_fetch_that_was_killed_is_continued(vault: Vault, form: Form, vault_proxy: S3Proxy) -> None:
     content = make_content(vault)
     content.write()

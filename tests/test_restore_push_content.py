@@ -143,13 +143,20 @@ def test_a_git_lfs_client_clones_and_pulls_from_where_it_was_pushed_to(source: S
 
 
 def test_git_only_pushes_no_more(source: Source) -> None:
-    run = source.push(GAME, "--git-only")
-    assert run.code == 0, run.stderr
+    """GitHub takes no more of an LFS repository than the refs that need no LFS objects."""
+    content.add(source.world, "plain", lambda stream: stream.history("refs/heads/main", 2))
+    source.world.run()
+    run = source.push("acme/*", "--git-only")
+    assert run.failures.keys() == {GAME}
+    assert "4 of 4 refs were refused" in run.failures[GAME]
+    assert "GH008" in run.failures[GAME]
+    assert pushable(restored(source.github, "plain").path)
     assert set(writes(source.github)) == {"git"}
+    assert pushable(source.there.path) == {}
 
 
 def test_the_wiki_alone_is_pushed_by_its_name(source: Source) -> None:
-    source.push(GAME, "--git-only")
+    source.push()
     wiki = source.make_wiki()
     before = len(source.github.repositories)
     run = source.push(f"{GAME}.wiki")
@@ -243,12 +250,14 @@ def test_releases_and_files_that_are_there_stay_as_they_are(source: Source) -> N
     }
 
 
-def test_an_upload_that_github_never_completed_is_said(source: Source) -> None:
+def test_the_empty_file_that_a_failed_upload_left_is_replaced(source: Source) -> None:
     source.push()
-    source.there.releases[1].files[0].state = "open"
+    left = source.there.releases[1].files[0]
+    left.state, left.content = "starter", b""
     run = source.push()
-    assert "GitHub has tool.tar.gz in part only" in run.failures[GAME]
-    assert "delete it at" in run.failures[GAME]
+    assert run.failures[GAME].startswith("wiki: ")
+    assert told(source.there.releases) == told(source.repository.releases)
+    assert len(source.github.requests("^DELETE ")) == 1
 
 
 def test_a_wiki_with_more_than_its_first_page_is_not_replaced(source: Source) -> None:
@@ -305,7 +314,9 @@ def test_an_object_that_the_server_refuses_is_named_and_the_rest_is_pushed(sourc
     assert len(target.requests("PUT /lfs/")) == 4 + 3
 
 
-def test_a_damaged_object_in_the_bucket_is_named_and_never_arrives(source: Source) -> None:
+@pytest.mark.parametrize("checks", [True, False], ids=["GitHub", "a server that takes pointers to nothing"])
+def test_a_damaged_object_in_the_bucket_is_named_and_never_arrives(source: Source, checks: bool) -> None:
+    source.github.checks_lfs_pointers = checks
     key = f"github-backup-lfs/acme/{source.lfs.on_main[:2]}/{source.lfs.on_main}"
     client, bucket = source.world.stack.s3.client(), source.world.bucket
     for version in client.list_object_versions(Bucket=bucket, Prefix=key)["Versions"]:
@@ -315,7 +326,14 @@ def test_a_damaged_object_in_the_bucket_is_named_and_never_arrives(source: Sourc
     assert run.code == 1
     assert source.lfs.on_main in run.failures[GAME]
     assert source.there.lfs.oids() == source.lfs.oids - {source.lfs.on_main}
-    assert told(source.there.releases) == told(source.repository.releases)
+    # GitHub takes what does not need the object, and nothing else.
+    assert ("3 of 4 refs were refused" in run.failures[GAME]) == checks
+    if not checks:
+        assert told(source.there.releases) == told(source.repository.releases)
+        return
+    assert pushable(source.there.path).keys() == {"refs/tags/v1"}
+    assert told(source.there.releases) == told(source.repository.releases[1:])
+    assert "v2-beta: its tag is not in the repository" in run.failures[GAME]
 
 
 @pytest.mark.parametrize(
@@ -325,7 +343,7 @@ def test_a_damaged_object_in_the_bucket_is_named_and_never_arrives(source: Sourc
         Fault(r"PUT /lfs/", 500, after_all=True),
         Fault(r"POST .*/info/lfs/verify", 500),
         Fault(BATCH, 502),
-        Fault(r"POST .*/assets", 502, times=2),
+        Fault(r"POST .*/assets", 500, times=2),
         Fault(r"POST .*/assets", 502, after_all=True),
         Fault(r"POST .*/releases/\d+/assets", 429, headers={"Retry-After": "0"}),
     ],
@@ -423,7 +441,7 @@ def test_the_restore_app_needs_no_more_permissions_than_before(source: Source) -
 
 
 def test_another_server_with_git_lfs_gets_the_objects(source: Source) -> None:
-    source.push(GAME, "--git-only")
+    source.github.create(NEW_OWNER, "game", private=True, settings={})
     source.make_wiki()
     url = f"{source.github.server_url}/{NEW_OWNER}/{{name}}.git"
     run = source.world.restore("push", GAME, "--url", url)
@@ -437,7 +455,7 @@ def test_another_server_with_git_lfs_gets_the_objects(source: Source) -> None:
 
 @pytest.mark.parametrize("status", [404, 405, 501])
 def test_a_server_without_git_lfs_loses_objects_which_is_a_failure(source: Source, status: int) -> None:
-    source.push(GAME, "--git-only")
+    source.github.create(NEW_OWNER, "game", private=True, settings={})
     source.make_wiki()
     source.github.faults = [Fault(BATCH, status, times=99)]
     run = source.world.restore("push", GAME, "--url", f"{source.github.server_url}/{NEW_OWNER}/{{name}}.git")

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from github_s3_backup.s3.content_store import MAX_CONTENT_DAYS
 from terraform.module import Applied, Module
-from test_lifecycle_calendar import lifecycle_local
 
 OPTIONAL_ENVIRONMENT = {
     *("BACKUP_EXCLUDE", "BACKUP_INCLUDE", "BACKUP_SKIP_ARCHIVED", "BACKUP_SKIP_FORKS"),
@@ -174,7 +174,8 @@ def transitions(ladder: list[tuple[str, int]]) -> list[dict[str, object]]:
 
 def test_storage_classes_that_get_colder_with_time_are_taken(module: Module) -> None:
     for ladder in LADDERS:
-        assert "Error" not in module.plan(storage_transitions=transitions(ladder)), ladder
+        planned = module.plan(storage_transitions=transitions(ladder), backup_content=NO_CONTENT)
+        assert "Error" not in planned, ladder
 
 
 def test_storage_classes_that_s3_would_refuse_are_refused(module: Module) -> None:
@@ -250,7 +251,7 @@ def test_frozen_backups_are_refused_where_a_drill_must_read_them(module: Module)
     frozen = [{"days": 30, "storage_class": "DEEP_ARCHIVE"}]
     said = refusal(module, restore_drill={}, storage_transitions=frozen, backup_content=NO_CONTENT)
     assert "up to 30 days old out of GLACIER and DEEP_ARCHIVE when restore_drill is set" in said
-    assert "Plan: " in module.plan(storage_transitions=frozen)
+    assert "Plan: " in module.plan(storage_transitions=frozen, backup_content=NO_CONTENT)
     assert "Plan: " in module.plan(replica_storage_class="DEEP_ARCHIVE")
     said = refusal(module, restore_drill={}, replica_storage_class="DEEP_ARCHIVE")
     assert "replica_storage_class must not be GLACIER or DEEP_ARCHIVE when restore_drill is set" in said
@@ -262,13 +263,30 @@ def test_frozen_backups_are_refused_where_a_drill_must_read_them(module: Module)
 def test_frozen_content_is_refused_where_a_drill_must_read_it(module: Module, part: str) -> None:
     """The newest manifest names content that is as old as the lifecycle allows for, whatever full_backup_days is."""
     content = {**NO_CONTENT, part: True}
-    newest = int(lifecycle_local("max_content_days")) + 2
+    newest = MAX_CONTENT_DAYS + 2
     frozen, later = ([{"days": days, "storage_class": "GLACIER"}] for days in (newest, newest + 1))
     said = refusal(module, restore_drill={}, storage_transitions=frozen, backup_content=content)
     assert f"up to {newest} days old out of GLACIER and DEEP_ARCHIVE when restore_drill is set" in said
     assert "backup_content leaves them out" in said
     assert "Error" not in module.plan(restore_drill={}, storage_transitions=later, backup_content=content)
     assert "Error" not in module.plan(restore_drill={}, storage_transitions=frozen, backup_content=NO_CONTENT)
+
+
+@pytest.mark.parametrize("part", ["lfs", "releases"])
+def test_frozen_content_is_refused_where_a_run_must_write_it_again(module: Module, part: str) -> None:
+    content = {**NO_CONTENT, part: True}
+    days = MAX_CONTENT_DAYS + 2
+    frozen, later = ([{"days": age, "storage_class": "DEEP_ARCHIVE"}] for age in (days, days + 1))
+    said = refusal(module, storage_transitions=frozen, backup_content=content)
+    assert (
+        f"must keep objects up to {days} days old out of GLACIER and DEEP_ARCHIVE while backup_content has lfs" in said
+    )
+    for allowed in (
+        {"storage_transitions": later, "backup_content": content},
+        {"storage_transitions": frozen, "backup_content": NO_CONTENT},
+        {"storage_transitions": frozen, "backup_content": content, "existing": {"bucket": {"name": "our-backups"}}},
+    ):
+        assert "Error" not in module.plan(**allowed)
 
 
 @pytest.mark.parametrize("value", ["off", 1, ["lfs"]])

@@ -9,7 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 import parliament
 import pytest
 
+import content
 from embedded.s3_proxy import S3Fault, S3Proxy
+from github_s3_backup.configuration import DEFAULT_PREFIX as PREFIX
+from github_s3_backup.s3.keys import content_key, lfs_root, releases_root
 from terraform.module import ACCOUNT, REGION, REPLICA_REGION, Applied, Module
 from terraform.policy import Call, applies, decide
 from world import World
@@ -40,13 +43,16 @@ def whole(module: Module) -> Applied:
 
 @pytest.fixture
 def recorded(world: World, s3_proxy: S3Proxy) -> Iterator[list[Call]]:
-    """The calls of three real runs: one with an upload in parts that had to be aborted, one that carries over."""
+    """The calls of three real runs that store content too.
+
+    One has an upload in parts that had to be aborted, one carries over.
+    """
     with S3Proxy(world.stack.aws.url) as control:
         world.variables["AWS_ENDPOINT_URL"] = control.url
         secret = world.stack.aws.new_secret(world.service, world.github.pem())
         key: dict[str, str | None] = {"GITHUB_APP_KEY_FILE": None, "GITHUB_APP_KEY_SECRET_ARN": secret}
         world.add("in-parts")
-        world.add("api")
+        content.add_with_everything(world)
         assert world.run(**key).code == 0
         world.yesterday()
         assert {entry["status"] for entry in world.run(**key).repos.values()} == {"unchanged"}
@@ -116,6 +122,8 @@ def test_every_call_of_a_real_run_is_allowed_and_no_statement_is_for_nothing(
         assert decide(policy, call) == "allow", call
     for statement in policy["Statement"]:
         assert any(applies(statement, call) for call in calls), statement["Sid"]
+    for root in (lfs_root(PREFIX), releases_root(PREFIX)):
+        assert {call.action for call in calls if f"/{root}/" in call.resource} >= {"s3:GetObject", "s3:PutObject"}
 
 
 def delete_manifests(world: World) -> None:
@@ -132,7 +140,7 @@ def recorded_drill(world: World, s3_proxy: S3Proxy, whole: Applied) -> Iterator[
     reports = world.stack.s3.new_bucket(f"{world.bucket}-primary")
     with S3Proxy(world.stack.aws.url) as control:
         world.variables["AWS_ENDPOINT_URL"] = control.url
-        world.add("api")
+        content.add_with_everything(world)
         assert world.run().code == 0
         s3_proxy.requests.clear()
         control.operations.clear()
@@ -154,6 +162,9 @@ def test_every_call_of_a_real_drill_is_allowed_and_no_statement_is_for_nothing(
     policy = whole.policy("drill[0]")
     for call in recorded_drill:
         assert decide(policy, call) == "allow", call
+    read = {call.resource for call in recorded_drill if call.action.startswith("s3:GetObject")}
+    for root in (lfs_root(PREFIX), releases_root(PREFIX)):
+        assert any(f"/{root}/" in resource for resource in read)
     for statement in policy["Statement"]:
         used = any(applies(statement, call) for call in recorded_drill)
         assert used or statement["Sid"] in ("DecryptReplicas", "EncryptReports"), statement["Sid"]
@@ -164,7 +175,7 @@ def recorded_check(world: World, s3_proxy: S3Proxy, whole: Applied) -> Iterator[
     """The calls of two real checks, as deployed; before the second somebody deletes the manifests."""
     with S3Proxy(world.stack.aws.url) as control:
         world.variables["AWS_ENDPOINT_URL"] = control.url
-        world.add("api")
+        content.add_with_everything(world)
         assert world.run().code == 0
         s3_proxy.requests.clear()
         control.operations.clear()
@@ -186,7 +197,7 @@ def test_every_call_of_a_real_check_is_allowed(recorded_check: list[Call], whole
 
 
 BACKUP_KEY, REPORT_KEY = "github-backup/2026-11-23/acme/api.bundle", "github-backup-drills/2026-11-23/report.json"
-CONTENT_KEYS = tuple(f"github-backup-{kind}/acme/0a/0a{'1' * 62}" for kind in ("lfs", "releases"))
+CONTENT_KEYS = tuple(content_key(root, "acme", f"0a{'1' * 62}") for root in (lfs_root(PREFIX), releases_root(PREFIX)))
 
 
 # -- the roles -----------------------------------------------------------------------------------
@@ -223,7 +234,7 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
             "ReadTheAppsKey": [Call("secretsmanager:GetSecretValue", whole.outputs["github_app_key_secret_arn"])],
             "PutBackups": [Call("s3:PutObject", key) for key in stored],
             "ReadBackups": [Call(action, key) for action in ("s3:GetObject", "s3:GetObjectVersion") for key in stored],
-            "ListVersionsOfBackups": [versions, *of_content],
+            "ListVersionsOfManifests": [versions],
             "AbortUploads": [Call("s3:AbortMultipartUpload", key) for key in stored],
             "SeeWhetherTheBucketIsThere": [Call("s3:ListBucket", bucket)],
             "PublishMetrics": [Call("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "GitHubBackup"})],

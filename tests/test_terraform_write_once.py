@@ -11,16 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import content
 from embedded.s3_proxy import S3Proxy
-from github_s3_backup.s3.keys import bundle_key, day_manifest_key, run_key
+from github_s3_backup.s3 import content_store
+from github_s3_backup.s3.keys import bundle_key, content_key, day_manifest_key, lfs_root, releases_root, run_key
 from terraform.module import ACCOUNT, Applied, Module
 from terraform.policy import Call, decide
 from test_lifecycle_calendar import MAX_FULL_BACKUP_DAYS, lifecycle_local, module_rule
 from world import World
 
 PREFIX, DAY = "github-backup", "2026-11-23"
-CONTENT_PREFIXES = (f"{PREFIX}-lfs", f"{PREFIX}-releases")
-CONTENT_KEYS = tuple(f"{prefix}/acme/0a/0a{'1' * 62}" for prefix in CONTENT_PREFIXES)
+CONTENT_ROOTS = (lfs_root(PREFIX), releases_root(PREFIX))
+CONTENT_KEYS = tuple(content_key(root, "acme", f"0a{'1' * 62}") for root in CONTENT_ROOTS)
 BUCKET_POLICY = "module.primary[0].aws_s3_bucket_policy.backup"
 ADMIN, ROOT = f"arn:aws:iam::{ACCOUNT}:role/admin", f"arn:aws:iam::{ACCOUNT}:root"
 
@@ -81,7 +83,7 @@ class Sent:
 def sent(world: World, s3_proxy: S3Proxy) -> list[Sent]:
     """What two real runs on one day write: the second clones everything again."""
     world.add("in-parts")
-    world.add("api")
+    content.add_with_everything(world)
     assert world.run().code == 0
     assert world.run(FULL_BACKUP_DAYS="1").code == 0
     return list(writes(s3_proxy, world.bucket))
@@ -113,7 +115,10 @@ def test_all_that_a_real_run_writes_passes(sent: list[Sent], primary: Primary) -
         assert primary.decided(as_call(primary, write)) == "allow", write
     kinds = {(write.creates, write.in_parts) for write in sent}
     assert kinds == {(True, False), (True, True), (False, True)}
-    assert len({write.key for write in sent if write.creates}) == 2 * 2 + 2 + 1  # bundles, runs, manifest.json
+    created = {write.key for write in sent if write.creates}
+    of_content = {key for key in created if key.startswith(tuple(f"{root}/" for root in CONTENT_ROOTS))}
+    assert len(of_content) == 4 + 1  # LFS objects, and the file of a release
+    assert len(created - of_content) == 2 * 3 + 2 * 2 + 2 + 1  # bundles, lists, runs, manifest.json
 
 
 def test_without_the_header_nothing_but_the_days_manifest_passes(sent: list[Sent], primary: Primary) -> None:
@@ -155,9 +160,9 @@ def test_every_wiki_and_list_is_written_once(primary: Primary, owner: str, name:
 SHA256 = st.from_regex(r"[0-9a-f]{64}", fullmatch=True)
 
 
-@given(prefix=st.sampled_from(CONTENT_PREFIXES), owner=NAMES, sha256=SHA256, end=st.sampled_from(["", f".{DAY}"]))
-def test_all_content_is_written_once(primary: Primary, prefix: str, owner: str, sha256: str, end: str) -> None:
-    key = f"{prefix}/{owner}/{sha256[:2]}/{sha256}{end}"
+@given(root=st.sampled_from(CONTENT_ROOTS), owner=NAMES, oid=SHA256, date=st.none() | st.just(DAY))
+def test_all_content_is_written_once(primary: Primary, root: str, owner: str, oid: str, date: str | None) -> None:
+    key = content_key(root, owner, oid, date)
     assert primary.decided(primary.put(key, **{"s3:if-none-match": "*"})) == "allow"
     assert primary.decided(primary.put(key)) == "deny"
 
@@ -170,9 +175,9 @@ def test_content_is_written_by_the_task_only(primary: Primary) -> None:
 
 
 def test_content_has_no_key_that_is_written_again_and_again(primary: Primary) -> None:
-    for prefix in CONTENT_PREFIXES:
+    for root in CONTENT_ROOTS:
         for key in ("manifest.json", f"{DAY}/manifest.json"):
-            assert primary.decided(primary.put(f"{prefix}/{key}")) == "deny"
+            assert primary.decided(primary.put(f"{root}/{key}")) == "deny"
 
 
 def test_a_run_is_written_once_and_the_days_manifest_again_and_again(primary: Primary) -> None:
@@ -274,6 +279,11 @@ def test_objects_expire_by_the_rule_under_which_years_of_random_days_strand_no_m
     applied = module.apply(backup_retention_days=retention)
     for key, older in EXPIRING.items():
         assert expiration(applied, key) == {days - MAX_FULL_BACKUP_DAYS + older}, key
+
+
+def test_the_program_counts_with_the_days_of_the_lifecycle() -> None:
+    ages = (content_store.MAX_CONTENT_DAYS, content_store.MAX_LIST_DAYS)
+    assert ages == (MAX_CONTENT_DAYS, MAX_FULL_BACKUP_DAYS)
 
 
 def test_nothing_expires_without_a_retention(module: Module) -> None:

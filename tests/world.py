@@ -199,7 +199,8 @@ class World:
 
     def run_keys(self) -> set[str]:
         """Return the keys of today's runs' manifests."""
-        return {key for key in self.stored_keys() if key.startswith(self.key("runs/"))}
+        keys = {key for key in self.stored_keys() if key.startswith(self.key("runs/"))}
+        return {key for key in keys if not key.endswith((".lfs.json", ".releases.json", ".bundle"))}
 
     def key(self, rest: str) -> str:
         return f"github-backup/{datetime.now(UTC):%Y-%m-%d}/{rest}"
@@ -230,13 +231,14 @@ class World:
             manifest["repos"] = [entry for entry in manifest["repos"] if entry["id"] in self.github.repositories]
             names = [self.github.repositories[entry["id"]].full_name for entry in manifest["repos"]]
             assert names == [entry["full_name"] for entry in manifest["repos"]]
-        dated = [item for entry in manifest["repos"] for item in (entry, entry["wiki"], entry["releases"]) if item]
+        entries = [*manifest["repos"], *partial(manifest)]
+        dated = [item for entry in entries for item in (entry, entry["wiki"], entry["releases"]) if item]
         for where, name in [(manifest, "started_at"), (manifest, "finished_at")] + [
             (item, "backed_up_at") for item in dated
         ]:
             moment = datetime.fromisoformat(where[name]) - age
             where[name] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-        for stored in [place for entry in manifest["repos"] for place in stored_in(entry)]:
+        for stored in [place for entry in entries for place in stored_in(entry)]:
             if manifest["date"] in stored["s3_key"]:
                 self._copy(backup.bucket, stored, stored["s3_key"].replace(manifest["date"], then.isoformat()))
         manifest["date"] = then.isoformat()

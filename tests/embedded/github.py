@@ -7,7 +7,7 @@ It can be written to, as a restore does (github_write.py; git_http.py for pushes
 created through the API, or added with `writable=True` and a path of the test's own.
 
 What it knows is in github_model.py; wikis are beside git (github_access.py), Git LFS in github_lfs_api.py, releases in
-github_releases.py, and the port from which LFS objects and releases' files come in github_files.py.
+github_release_api.py, and the port from which LFS objects and releases' files come in github_files.py.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from urllib.parse import unquote
 import jwt
 from cryptography.hazmat.primitives import serialization
 
-from embedded import github_json, github_releases, github_write
+from embedded import github_json, github_release_api, github_write
 from embedded.github_answer import Answer, Request, blocked, refusal
 from embedded.github_files import FileServer
 from embedded.github_http import Exchange, Fault, new_server
@@ -64,6 +64,8 @@ class FakeGitHub:
         # How many git requests wait for their answer, and the most there ever were at once.
         self.git_at_once, self.most_git_at_once = 0, 0
         self.token_life = timedelta(hours=1)
+        # Refuse pushes of pointers to LFS objects that are not there; False: take them, as other servers do.
+        self.checks_lfs_pointers = True
         # The largest LFS object that is taken, in bytes, and the secrets that stand for one's verification: its
         # repository's id and its oid.
         self.lfs_limit = LFS_LIMIT
@@ -86,7 +88,7 @@ class FakeGitHub:
         # Fields that a repository is listed with in place of its own, by its id.
         self.listed_as: dict[int, dict[str, Any]] = {}
         self.on_answer: Callable[[str, str, int, Any], None] = lambda *_: None
-        # Sees the body of every request to Git LFS' API.
+        # Sees the body of every request to Git LFS' API, and of those to create a release.
         self.on_request: Callable[[str, str, Any], None] = lambda *_: None
         self._owners: dict[str, str] = {}
         self._numbers = itertools.count(1)
@@ -158,17 +160,17 @@ class FakeGitHub:
 
     def _keep(self, owner: str, name: str, path: Path, about: dict[str, Any]) -> FakeRepository:
         given = {"owner_type": self.owner_type(owner)} | about
-        repository = FakeRepository(100_000 + next(self._numbers), owner, name, path, **given)
+        repository = FakeRepository(self.new_id(), owner, name, path, **given)
         self.repositories[repository.id] = repository
         return repository
-
-    def next_number(self) -> int:
-        """Return an id that nothing else has."""
-        return 900_000 + next(self._numbers)
 
     def expire_links(self) -> None:
         """Make every link that was given so far too old."""
         self.files.expire_links()
+
+    def new_id(self) -> int:
+        """Return an id that nothing has yet."""
+        return 100_000 + next(self._numbers)
 
     def revoke_tokens(self) -> None:
         """Make every token invalid before its time."""
@@ -275,7 +277,7 @@ class FakeGitHub:
             return self._answer_repository(token, int(match[1]))
         asked = Request(method, path, query, headers, body or {})
         return (
-            github_releases.answer(self, token, asked)
+            github_release_api.answer(self, token, asked)
             or github_write.answer(self, token, method, path, body or {})
             or refusal(path, 404, "Not Found")
         )

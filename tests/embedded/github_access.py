@@ -95,5 +95,5 @@ def push_of(fake: "FakeGitHub", place: Place, headers: Message) -> Push | None:
     if token is None:
         return None
     follow = (lambda: None) if place.is_wiki else functools.partial(github_write.follow_push, place.repository)
-    lfs = None if place.is_wiki else place.repository.lfs.folder
+    lfs = place.repository.lfs.folder if fake.checks_lfs_pointers and not place.is_wiki else None
     return Push(token.login, fake.push_limit, token.may("workflows", "write"), follow, lfs)

@@ -33,9 +33,11 @@ def refusal(template: str, status: int, message: str) -> Answer:
     return Answer(template, status, github_json.error(status, message))
 
 
-def invalid(template: str, message: str, field: str, code: str, words: str) -> Answer:
-    """Return a 422 about one field of a repository."""
-    problem = {"resource": "Repository", "code": code, "field": field, "message": words}
+def invalid(
+    template: str, message: str, field: str, code: str, words: str | None, resource: str = "Repository"
+) -> Answer:
+    """Return a 422 about one field of a repository, or of something else."""
+    problem = {"resource": resource, "code": code, "field": field} | ({"message": words} if words else {})
     return Answer(template, 422, github_json.error(422, message, errors=[problem]))
 
 

@@ -4,7 +4,6 @@ A link is good for one method and path and for a while. It is all that a request
 Authorization header too is refused, as S3 does ("Only one auth mechanism allowed").
 """
 
-import io
 import re
 import secrets
 import ssl
@@ -12,18 +11,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import Message
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from embedded.git_http import BLOCK, request_body
+from embedded.github_content import Content, content_size, open_content
 from embedded.github_http import Fault, Handler, new_server
+from embedded.github_release_write import refuse_upload, serve_upload
 
 if TYPE_CHECKING:
     from embedded.github import FakeGitHub
 
 SIGNATURE = "X-Amz-Signature"
-Content = bytes | Path
 
 
 @dataclass
@@ -42,14 +41,6 @@ class Link:
     def allows(self, method: str, path: str, headers: Message) -> bool:
         signed = all(headers.get(name) == value for name, value in self.signed.items())
         return signed and (method, path) == (self.method, self.path)
-
-
-def content_size(content: Content) -> int:
-    return len(content) if isinstance(content, bytes) else content.stat().st_size
-
-
-def open_content(content: Content) -> io.BytesIO | io.BufferedReader:
-    return io.BytesIO(content) if isinstance(content, bytes) else content.open("rb")
 
 
 class FileServer:
@@ -94,9 +85,19 @@ class FileServer:
 
 
 class FileHandler(Handler):
-    """One request to a signed link."""
+    """One request to a signed link, or an upload to a release where those are taken here."""
 
     def serve(self, fault: Fault | None) -> None:
+        if self.is_upload():
+            parts = urlsplit(self.path)
+            serve_upload(self, parts.path, parts.query, fault)
+        else:
+            self.serve_link(fault)
+
+    def is_upload(self) -> bool:
+        return self.fake.uploads_elsewhere and self.path.startswith("/repos/")
+
+    def serve_link(self, fault: Fault | None) -> None:
         if "Authorization" in self.headers:
             self.skip_body()
             self.refuse_with("InvalidArgument", 400, "Only one auth mechanism allowed")
@@ -116,7 +117,11 @@ class FileHandler(Handler):
             self.give(link, fault.cut_after if fault else None)
 
     def refuse(self, status: int, words: str, headers: dict[str, str]) -> None:
-        self.refuse_with("SlowDown" if status == 503 else "InternalError", status, words, headers)
+        if self.is_upload():
+            parts = urlsplit(self.path)
+            refuse_upload(self, parts.path, parts.query, (status, words, headers))
+        else:
+            self.refuse_with("SlowDown" if status == 503 else "InternalError", status, words, headers)
 
     def refuse_with(self, code: str, status: int, words: str, headers: dict[str, str] | None = None) -> None:
         body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{words}</Message></Error>'

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import ssl
 import time
 from contextlib import AbstractContextManager
@@ -10,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from embedded.git_http import request_body
+from embedded.github_answer import Answer
 
 if TYPE_CHECKING:
     from embedded.github import FakeGitHub
@@ -134,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.serve(fault)
 
-    do_POST = do_PATCH = do_PUT = do_GET  # noqa: N815
+    do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815
 
     def refuse_as(self, fault: Fault) -> None:
         words = fault.message + (self.headers.get("Authorization", "") if self.fake.echo_token else "")
@@ -143,6 +145,11 @@ class Handler(BaseHTTPRequestHandler):
     def skip_body(self) -> None:
         for _ in request_body(self):
             pass
+
+    def answer(self, answer: Answer) -> None:
+        self.fake.on_answer(self.command, answer.template, answer.status, answer.body)
+        headers = {"Content-Type": "application/json; charset=utf-8"} | answer.headers
+        self.send(answer.status, b"" if answer.body is None else json.dumps(answer.body).encode(), headers)
 
     def send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.begin(status, {**headers, "Content-Length": str(len(body))})

@@ -12,6 +12,7 @@ from embedded.git_http import request_body, serve_git
 from embedded.github_access import Denied, Place, enter, push_of
 from embedded.github_answer import Answer, refusal
 from embedded.github_http import Fault, Handler
+from embedded.github_release_write import refuse_upload, serve_upload
 
 API = "/api/v3"
 UPLOADS = "/api/uploads"
@@ -33,6 +34,8 @@ class GitHubHandler(Handler):
             path = parts.path.removeprefix(API)
             answer = self.fake.answer(self.command, path, parse_qs(parts.query), self.headers, self.body)
             self.answer(refusal("", fault.status, fault.message) if fault and fault.after_all else answer)
+        elif parts.path.startswith(UPLOADS + "/"):
+            serve_upload(self, parts.path.removeprefix(UPLOADS), parts.query, fault)
         elif match := LFS_PATH.fullmatch(parts.path):
             self.lfs(match[1], match[2], match[3], fault)
         elif match := GIT_PATH.fullmatch(parts.path):
@@ -41,7 +44,10 @@ class GitHubHandler(Handler):
             self.answer(refusal("", 404, "Not Found"))
 
     def refuse(self, status: int, words: str, headers: dict[str, str]) -> None:
-        if LFS_PATH.fullmatch(urlsplit(self.path).path):
+        parts = urlsplit(self.path)
+        if parts.path.startswith(UPLOADS + "/"):
+            refuse_upload(self, parts.path.removeprefix(UPLOADS), parts.query, (status, words, headers))
+        elif LFS_PATH.fullmatch(parts.path):
             answer = github_lfs_api.refusal(status, words)
             self.answer(dataclasses.replace(answer, headers=answer.headers | headers))
         else:
@@ -75,11 +81,6 @@ class GitHubHandler(Handler):
             self.record(200)
             push = push_of(self.fake, place, self.headers) if pushing else None
             serve_git(self, place.path, rest, query, cut_after, push)
-
-    def answer(self, answer: Answer) -> None:
-        self.fake.on_answer(self.command, answer.template, answer.status, answer.body)
-        headers = {"Content-Type": "application/json; charset=utf-8"} | answer.headers
-        self.send(answer.status, b"" if answer.body is None else json.dumps(answer.body).encode(), headers)
 
     def text(self, status: int, words: str, headers: dict[str, str]) -> None:
         # Said, as otherwise the client may take the connection once more while it is being closed.

@@ -68,15 +68,15 @@ def _create_in_organisation(
 
 def _create_for_user(fake: "FakeGitHub", token: "Token", template: str, body: dict[str, Any]) -> Answer:
     if token.installation is not None or not fake.reaches(token, token.login):
-        return _not_accessible(template, token)
+        return not_accessible(template, token)
     return _create(fake, token, template, body, token.login)
 
 
 def _create(fake: "FakeGitHub", token: "Token", template: str, body: dict[str, Any], owner: str) -> Answer:
     if not token.may("administration", "write"):
-        return _not_accessible(template, token)
+        return not_accessible(template, token)
     if unknown := body.keys() - CREATE_FIELDS:
-        return _not_modelled(template, unknown)
+        return not_modelled(template, unknown)
     if not body.get("name"):
         return refusal(template, 422, 'Invalid request.\n\n"name" wasn\'t supplied.')
     settings = {name: body[name] for name in SETTINGS & body.keys()}
@@ -103,7 +103,7 @@ def _change(fake: "FakeGitHub", token: "Token", template: str, body: dict[str, A
         return refused
     assert repository
     if unknown := body.keys() - CHANGE_FIELDS:
-        return _not_modelled(template, unknown)
+        return not_modelled(template, unknown)
     if repository.archived and body.get("archived") is not False:
         return refusal(template, 403, "Repository was archived so is read-only.")
     branch = body.get("default_branch", repository.default_branch)
@@ -139,7 +139,7 @@ def _refuse_change(
     if repository is None or not seen:
         return refusal(template, 404, "Not Found")
     if not fake.reaches(token, repository.owner) or not token.may("administration", "write"):
-        return _not_accessible(template, token)
+        return not_accessible(template, token)
     if not repository.writable:
         return refusal(template, 501, "This repository is shared by tests, which only read it.")
     return None
@@ -160,12 +160,14 @@ def _private(body: dict[str, Any], otherwise: bool) -> bool:
     return bool(body.get("private", otherwise))
 
 
-def _not_accessible(template: str, token: "Token") -> Answer:
+def not_accessible(template: str, token: "Token") -> Answer:
+    """Refuse what a token has no permission for."""
     who = "personal access token" if token.installation is None else "integration"
     return refusal(template, 403, f"Resource not accessible by {who}")
 
 
-def _not_modelled(template: str, fields: set[str]) -> Answer:
+def not_modelled(template: str, fields: set[str]) -> Answer:
+    """Refuse fields that GitHub knows and the embedded one does not, so that no test passes by them."""
     return refusal(template, 501, f"The embedded GitHub does not know these fields: {', '.join(sorted(fields))}")
 
 
@@ -176,7 +178,7 @@ def _full(fake: "FakeGitHub", token: "Token", repository: "FakeRepository") -> d
 
 def _get_user(fake: "FakeGitHub", token: "Token", template: str, _: dict[str, Any]) -> Answer:
     if token.installation is not None:
-        return _not_accessible(template, token)
+        return not_accessible(template, token)
     return Answer(template, 200, github_json.public_account(fake.api_url, 1000, token.login, "User"))
 
 

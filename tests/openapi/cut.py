@@ -19,7 +19,7 @@ PATHS = {
     "/repos/{owner}/{repo}": ("get", "patch"),
     "/repos/{owner}/{repo}/actions/permissions": ("put",),
     "/repos/{owner}/{repo}/releases": ("get", "post"),
-    "/repos/{owner}/{repo}/releases/assets/{asset_id}": ("get",),
+    "/repos/{owner}/{repo}/releases/assets/{asset_id}": ("get", "delete"),
     "/repos/{owner}/{repo}/releases/{release_id}/assets": ("post",),
     "/user": ("get",),
     "/user/repos": ("post",),

@@ -19,7 +19,10 @@ from github_s3_backup.github.tokens import TokenError
 from github_s3_backup.manifest import Entry, Stage
 from github_s3_backup.repository import Repository
 from github_s3_backup.s3.archive import ArchiveError
+from github_s3_backup.s3.content_store import MAX_LIST_DAYS
+from github_s3_backup.s3.keys import day_of
 from github_s3_backup.s3.upload import UploadError
+from github_s3_backup.stored_object import StoredObject
 
 BackUpPart = Callable[[GitData, Entry | None, Services], Any]
 
@@ -66,14 +69,24 @@ class ContentBackup:
         return self.entry
 
     def _take_over(self) -> None:
-        """Name what the last backup has, until today's takes its place: where a part fails, it is what there is."""
+        """Name what the last backup has, until today's takes its place: where a part fails, it is what there is.
+
+        What is too old is left out: S3 may expire it before the manifest's retention ends.
+        """
         wanted, known = self._services.content.wanted, self._known
-        if known and "lfs" in wanted:
+        if known and known.lfs and "lfs" in wanted and self._is_young(known.lfs.list):
             self._change(lfs=known.lfs)
-        if known and "releases" in wanted:
+        if known and known.releases and "releases" in wanted and self._is_young(known.releases.list):
             self._change(releases=known.releases)
-        if known and known.wiki and self.entry and "wiki" in wanted:
+        if known and known.wiki and self.entry and "wiki" in wanted and self._is_young(known.wiki.object):
             self._change(wiki=wiki_of(self.entry, known.wiki))
+
+    def _is_young(self, stored: StoredObject | None) -> bool:
+        """Return whether a manifest of today may name what was stored then."""
+        if stored is None:
+            return True
+        age = self._services.context.started_at.date() - day_of(stored.key)
+        return age.days <= MAX_LIST_DAYS
 
     def _add(self, kind: Kind, data: GitData) -> None:
         """Add one part to the entry. Raises StageError."""

@@ -1,4 +1,4 @@
-"""Writes releases at GitHub: creates what is missing, and uploads files. Nothing is changed or deleted.
+"""Writes releases at GitHub: creates what is missing, and uploads files. What is whole is neither changed nor deleted.
 
 https://docs.github.com/en/rest/releases/releases and https://docs.github.com/en/rest/releases/assets
 """
@@ -27,8 +27,9 @@ WithToken = Callable[[str, Callable[[str], Any]], Any]
 
 @dataclass(frozen=True)
 class ExistingFile:
-    """A file that a release has. `is_whole`: False where its upload was begun and never completed."""
+    """A file that a release has. `is_whole`: False for the empty file that is left of a failed upload."""
 
+    id: int
     name: str
     size_bytes: int
     digest: str | None
@@ -50,7 +51,6 @@ class ExistingRelease:
     draft: bool
     name: str | None
     upload_url: str
-    html_url: str
     files: Mapping[str, ExistingFile]
 
 
@@ -99,25 +99,37 @@ class ReleaseWriter:
             try:
                 answer = self._with_token(owner, request)
             except GitHubError as error:
-                # The answer may be lost, or a file be there that GitHub could not complete.
                 if not self._is_there(owner, name, release, file, error):
                     raise
             else:
                 with as_documented(url):
-                    check_file(_read_file(answer.json()), file, release)
+                    check_file(_read_file(answer.json()), file)
 
         retrying(UPLOAD_ATTEMPTS, self._stop, self._log)(send)
 
     def _is_there(self, owner: str, name: str, release: ExistingRelease, file: ReleaseFile, error: GitHubError) -> bool:
-        """Return whether the upload that failed arrived all the same. Raises GitHubError where something else did."""
+        """Return whether the upload that failed arrived all the same. Raises GitHubError where something else did.
+
+        What it left in part is removed, so that the next attempt can succeed.
+        """
         if error.refused and error.status != 422:
             return False
         now = next((item for item in self.existing(owner, name) if item.id == release.id), None)
         found = now.files.get(file.name) if now else None
         if found is None:
             return False
-        check_file(found, file, release)
+        if not found.is_whole:
+            self.remove_unfinished(owner, name, found)
+            error.permanent = False
+            return False
+        check_file(found, file)
         return True
+
+    def remove_unfinished(self, owner: str, name: str, file: ExistingFile) -> None:
+        """Remove the empty file that a failed upload has left, as GitHub's documentation allows. Raises GitHubError."""
+        assert not file.is_whole
+        self._log.info("removing what a failed upload left", file=file.name)
+        self._send("DELETE", owner, f"{self._url(owner, name)}/assets/{file.id}")
 
     def _url(self, owner: str, name: str) -> str:
         return f"{self._api.url}/repos/{owner}/{name}/releases"
@@ -128,11 +140,8 @@ class ReleaseWriter:
         return answer
 
 
-def check_file(existing: ExistingFile, file: ReleaseFile, release: ExistingRelease) -> None:
+def check_file(existing: ExistingFile, file: ReleaseFile) -> None:
     """Raise GitHubError unless what is there under the file's name is the file."""
-    if not existing.is_whole:
-        problem = f"GitHub has {file.name} in part only, after an upload that failed: delete it at {release.html_url}"
-        raise GitHubError(f"{problem}, then run the same command again")
     if not existing.is_copy_of(file):
         raise GitHubError(f"the release already has another file that is called {file.name}")
 
@@ -164,11 +173,10 @@ def _read(answer: Any) -> ExistingRelease:
         draft=bool(answer["draft"]),
         name=answer.get("name"),
         upload_url=str(answer["upload_url"]),
-        html_url=str(answer["html_url"]),
         files={file.name: file for file in files},
     )
 
 
 def _read_file(answer: Any) -> ExistingFile:
     is_whole = answer.get("state", UPLOADED) == UPLOADED
-    return ExistingFile(str(answer["name"]), int(answer["size"]), answer.get("digest"), is_whole)
+    return ExistingFile(int(answer["id"]), str(answer["name"]), int(answer["size"]), answer.get("digest"), is_whole)

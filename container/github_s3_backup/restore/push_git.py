@@ -24,6 +24,8 @@ from github_s3_backup.units import format_bytes
 # Tags that keep the milestones of a large push until it is complete, each followed by its commit. Not branches: GitHub
 # would make one of them the default branch and refuse to delete it.
 MILESTONES = b"refs/tags/restore-in-progress-"
+# What git says of each ref of a push that a server's hook refused as a whole.
+WHOLE_PUSH = "(pre-receive hook declined)"
 
 
 @dataclass(frozen=True)
@@ -156,17 +158,33 @@ class GitPusher:
                 path.unlink()
 
     def _push_steps(self, push: Push, mirror: Path, steps: list[Step]) -> list[str]:
-        refusals = []
+        refusals: list[str] = []
         for number, step in enumerate(steps, start=1):
             if len(steps) > 1:
                 self._log.info("pushing", step=number, of=len(steps))
-            try:
-                push.remote.push(mirror, _refspecs(step, push.overwrite))
-            except GitError as error:
-                if step.milestones or not is_rejected(error):
-                    raise
-                refusals.append(str(error))
+            refusals += self._push_step(push, mirror, step)
         return refusals
+
+    def _push_step(self, push: Push, mirror: Path, step: Step) -> list[str]:
+        """Push one step, and return the errors of refs that were refused.
+
+        Where the server refuses a whole push because of one ref, as GitHub does if it lacks an LFS object, each half of
+        the refs is pushed alone.
+        """
+        try:
+            push.remote.push(mirror, _refspecs(step, push.overwrite))
+        except GitError as error:
+            if step.milestones or not is_rejected(error):
+                raise
+            if len(step.refs) == 1 or WHOLE_PUSH not in str(error):
+                return [str(error)]
+            halves = list(step.refs.items())
+            middle = len(halves) // 2
+            return [
+                *self._push_step(push, mirror, Step(dict(halves[:middle]))),
+                *self._push_step(push, mirror, Step(dict(halves[middle:]))),
+            ]
+        return []
 
     def _delete_milestones(self, push: Push) -> None:
         if names := _milestones(push.remote.refs()):

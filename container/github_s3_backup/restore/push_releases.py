@@ -89,8 +89,11 @@ class ReleasePusher:
         for file in plan.files:
             assert file.content
             try:
-                if present := existing.files.get(file.name):
-                    check_file(present, file, existing)
+                present = existing.files.get(file.name)
+                if present and present.is_whole:
+                    check_file(present, file)
+                elif present:
+                    writer.remove_unfinished(owner, name, present)
                 self._reader.send(
                     file.content,
                     lambda body: writer.upload(owner, name, existing, file, body),  # noqa: B023

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from github_s3_backup.manifest import Manifest, ManifestError, parse_manifest
 from github_s3_backup.s3.errors import ABSENT, S3_ERRORS, error_code, explain
-from github_s3_backup.s3.keys import run_key, runs_folder
+from github_s3_backup.s3.keys import LFS_LIST, RELEASE_LIST, run_key, runs_folder
 from github_s3_backup.s3.upload import version_parameter
 
 if TYPE_CHECKING:
@@ -145,6 +145,9 @@ class Catalogue:
 
 
 def _run_ids(keys: Iterable[str], folder: str) -> list[str]:
-    """Return the ids in the keys of manifests. An id begins with the run's start, so that the newest comes first."""
-    names = (key.removeprefix(folder) for key in keys)
+    """Return the ids in the keys of manifests. An id begins with the run's start, so that the newest comes first.
+
+    The lists of an owner that is called `runs` are in the same folder.
+    """
+    names = (key.removeprefix(folder) for key in keys if not key.endswith((LFS_LIST, RELEASE_LIST)))
     return sorted((name.removesuffix(".json") for name in names if name.endswith(".json")), reverse=True)

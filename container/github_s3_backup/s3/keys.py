@@ -1,5 +1,7 @@
 """Where things are in the bucket: keys under a prefix, by UTC day; what is stored once by its content, beside it."""
 
+import datetime
+
 BUNDLE, LFS_LIST, RELEASE_LIST = ".bundle", ".lfs.json", ".releases.json"
 
 
@@ -26,6 +28,14 @@ def repository_key(prefix: str, date: str, full_name: str, suffix: str, time: st
 def bundle_key(prefix: str, date: str, full_name: str, time: str | None = None) -> str:
     """Return the key of a bundle."""
     return repository_key(prefix, date, full_name, BUNDLE, time)
+
+
+def day_of(key: str) -> datetime.date:
+    """Return the day in the key of a bundle or a list; of a key that is neither the first day that there is."""
+    try:
+        return datetime.date.fromisoformat(key.split("/")[-3])
+    except (IndexError, ValueError):
+        return datetime.date.min
 
 
 def content_key(root: str, owner: str, oid: str, date: str | None = None) -> str:
