@@ -269,6 +269,19 @@ def test_what_vanished_keeps_all_its_parts(world: World, after_listing: bool) ->
             assert lost[part] == entry[part]
 
 
+def test_what_expired_of_a_vanished_repository_is_no_longer_named(world: World) -> None:
+    world.add("fork")
+    repository = add_with_everything(world)
+    entry = world.run().repos["acme/game"]
+    repository.gone = True
+    world.run()
+    world._delete_all(entry["releases"]["list"]["s3_key"])
+    run = world.run()
+    assert run.manifest
+    (lost,) = run.manifest["vanished"]
+    assert (lost["releases"], lost["wiki"], lost["lfs"]) == (None, entry["wiki"], entry["lfs"])
+
+
 @pytest.mark.parametrize("after_listing", [False, True])
 def test_what_vanished_after_a_part_of_it_failed_keeps_what_was_stored(world: World, after_listing: bool) -> None:
     world.add("fork")

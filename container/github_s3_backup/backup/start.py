@@ -7,6 +7,7 @@ from concurrent.futures import wait
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from botocore.exceptions import BotoCoreError
 
 from github_s3_backup.backup.background import in_background
@@ -32,6 +33,7 @@ from github_s3_backup.s3.content_store import ContentStore
 from github_s3_backup.s3.keys import lfs_root, releases_root
 from github_s3_backup.s3.upload import Uploader
 from github_s3_backup.stop import Stopped
+from github_s3_backup.stored_object import StoredObject
 
 # Seconds that the start has to finish after the run was stopped.
 START_GRACE = 8.0
@@ -182,7 +184,7 @@ def _add_unlisted(plan: Plan, configuration: Configuration, services: Services) 
     present = plan.listed | {known.id for known in plan.vanished}
     for known in last.manifest.vanished if last.manifest else ():
         if known.id not in present and _is_kept(known, services.archive):
-            plan.vanished.append(known)
+            plan.vanished.append(_without_expired(known, services.archive))
 
 
 def _look_up(plan: Plan, github: GitHub) -> Callable[[int, str], Repository]:
@@ -194,9 +196,23 @@ def _look_up(plan: Plan, github: GitHub) -> Callable[[int, str], Repository]:
 def _is_kept(known: Vanished, archive: Archive) -> bool:
     """Return whether a vanished repository's last bundle has not expired yet; its wiki's, where it was empty."""
     stored = known.object or (known.wiki.object if known.wiki else None)
+    return stored is not None and _is_stored(stored, archive)
+
+
+def _without_expired(known: Vanished, archive: Archive) -> Vanished:
+    """Return the record without the wiki and the lists that have expired before its bundle."""
+    parts = {
+        "wiki": known.wiki and known.wiki.object,
+        "lfs": known.lfs and known.lfs.list,
+        "releases": known.releases and known.releases.list,
+    }
+    expired = {part: None for part, stored in parts.items() if stored and not _is_stored(stored, archive)}
+    return msgspec.structs.replace(known, **expired)
+
+
+def _is_stored(stored: StoredObject, archive: Archive) -> bool:
     try:
-        if stored:
-            archive.check(stored)
+        archive.check(stored)
     except ArchiveError:
         return False
-    return stored is not None
+    return True
