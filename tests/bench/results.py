@@ -112,7 +112,7 @@ def bars(results: Results) -> list[Bar]:
             False,
             "objects",
         ),
-        Bar("a first backup of LFS objects against `git lfs fetch --all`", results.beside_git.ratio, 2, False),
+        Bar("a first backup of LFS objects against `git lfs fetch --all`", results.beside_git.ratio, 4, False),
         Bar(
             "peak memory of a run with a large LFS object",
             results.beside_git.large_memory / MB,
