@@ -5,6 +5,7 @@ import io
 import json
 import ssl
 import time
+from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -91,7 +92,7 @@ def new_server(handler: type["Handler"], fake: "FakeGitHub", tls: ssl.SSLContext
     return server
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler, ABC):
     """One request on any of the ports: first the fault that a test has put in, then the true answer."""
 
     protocol_version = "HTTP/1.1"
@@ -100,13 +101,13 @@ class Handler(BaseHTTPRequestHandler):
     # The request's, where it is JSON.
     body: Any = None
 
+    @abstractmethod
     def serve(self, fault: Fault | None) -> None:
         """Give the true answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refuse(self, status: int, words: str, headers: dict[str, str]) -> None:
         """Refuse the request in the form that this port's clients know."""
-        raise NotImplementedError
 
     def waiting(self) -> AbstractContextManager[None]:
         """Return what is entered while the request waits for its answer."""

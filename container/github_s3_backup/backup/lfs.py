@@ -59,11 +59,11 @@ class _LfsBackup:
         self._repository, self._pointers, self._services = repository, pointers, services
         self._store = services.content.lfs
         self._last = {content.oid: content for content in last.objects} if last else {}
-        self._now = utc(services.context.started_at)
-        is_due = last is None or services.last_backup.is_due(last.checked_at, repository.id)
-        self._checked_at = self._now if last is None or is_due else last.checked_at
-        # What need not be looked up in S3: the last list names it, and it does not expire soon.
-        self._trusted = {} if is_due else {o: c for o, c in self._last.items() if not self._store.is_old(c)}
+        self._checked_at, self._trusted = utc(services.context.started_at), dict[str, StoredContent]()
+        if last and not services.last_backup.is_due(last.checked_at, repository.id):
+            self._checked_at = last.checked_at
+            # What need not be looked up in S3: the last list names it, and it does not expire soon.
+            self._trusted = {oid: stored for oid, stored in self._last.items() if not self._store.is_old(stored)}
         wanted = {oid: size for oid, size in pointers.items() if oid not in self._trusted}
         self._links = LfsLinks(repository, wanted, services.github)
 

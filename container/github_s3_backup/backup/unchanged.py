@@ -1,13 +1,12 @@
 """Finds repositories that did not change since the last complete backup: same refs, and their bundle is in S3."""
 
 import msgspec
-from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.backup.git_data import GitData
 from github_s3_backup.backup.services import Services
 from github_s3_backup.git.refs import Refs, refs_sha256, summarize
 from github_s3_backup.git.served_refs import ServedRefsError
-from github_s3_backup.github.client import GitHub
+from github_s3_backup.github.client import RenamedError
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.manifest import Entry, new_entry
 from github_s3_backup.repository import Repository
@@ -26,7 +25,11 @@ def check_unchanged(listed: Repository, known: Entry | None, services: Services)
     # Asked first, and of every repository: the answer also tells whether the replica has the bundle.
     if not are_stored(known, services) or services.last_backup.must_be_cloned(known) or _lacks_lfs(known, services):
         return None
-    refs = _served_refs(listed, services.github, services.context.log)
+    try:
+        refs = served_refs(listed, services)
+    except GitHubError as error:
+        services.context.log.warning("refs not available, cloning", error=str(error))
+        return None
     return unchanged_data(listed, known, refs) if refs is not None else None
 
 
@@ -52,13 +55,14 @@ def _lacks_lfs(known: Entry, services: Services) -> bool:
     return known.lfs is None or services.last_backup.lacks(known, "lfs")
 
 
-def _served_refs(repository: Repository, github: GitHub, log: FilteringBoundLogger) -> Refs | None:
-    """Return the refs that GitHub serves, None if they are not available."""
+def served_refs(repository: Repository, services: Services) -> Refs | None:
+    """Return the refs that GitHub serves, None where its answer tells nothing of them. Raises GitHubError."""
+    github = services.github
     tokens = github.tokens(repository.installation_id)
     try:
         return tokens.with_token(lambda token: github.served_refs(repository, token))
-    except (GitHubError, ServedRefsError) as error:
-        log.warning("refs not available, cloning", error=str(error))
+    except (ServedRefsError, RenamedError) as error:
+        services.context.log.warning("refs not available, cloning", error=str(error))
         return None
 
 

@@ -6,10 +6,9 @@ from github_s3_backup.backup.git_data import GitData
 from github_s3_backup.backup.services import Services
 from github_s3_backup.backup.stages import StageError
 from github_s3_backup.backup.store import store
-from github_s3_backup.backup.unchanged import are_stored, unchanged_data
+from github_s3_backup.backup.unchanged import are_stored, served_refs, unchanged_data
 from github_s3_backup.git.refs import Refs
-from github_s3_backup.git.served_refs import ServedRefsError
-from github_s3_backup.github.client import RenamedError, RepositoryGoneError
+from github_s3_backup.github.client import RepositoryGoneError
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.github.tokens import TokenError
 from github_s3_backup.manifest import Entry
@@ -26,7 +25,7 @@ def back_up_wiki(data: GitData, last: Entry | None, services: Services) -> Entry
     if known:
         wiki = wiki.with_default_branch(known.default_branch)
     try:
-        refs = _served_refs(wiki, services)
+        refs = served_refs(wiki, services)
         unchanged = _unchanged(wiki, known, refs, services) if refs is not None else None
         entry = (unchanged or store(wiki, known.size_bytes if known else 0, services)).entry
         return wiki_of(data.entry, entry)  # it may have been renamed a moment ago
@@ -48,17 +47,6 @@ def _means_gone(error: StageError | GitHubError) -> bool:
     if isinstance(error, StageError):
         return isinstance(error.cause, RepositoryGoneError)
     return error.status == 404 and not isinstance(error, TokenError)
-
-
-def _served_refs(wiki: Repository, services: Services) -> Refs | None:
-    """Return the refs that GitHub serves of the wiki, None where its answer tells nothing. Raises GitHubError."""
-    github = services.github
-    tokens = github.tokens(wiki.installation_id)
-    try:
-        return tokens.with_token(lambda token: github.served_refs(wiki, token))
-    except (ServedRefsError, RenamedError) as error:
-        services.context.log.warning("refs not available, cloning", error=str(error))
-        return None
 
 
 def _unchanged(wiki: Repository, known: Entry | None, refs: Refs, services: Services) -> GitData | None:

@@ -80,17 +80,17 @@ class ContentStore:
 
         Raises UploadError.
         """
-        content = self._head(content_key(self._root, owner, oid), oid, size)
-        if content is None or self.is_old(content):
-            content = max(
-                (content, *self._copies(owner, oid, size)), key=lambda found: found.stored_at if found else ""
-            )
-        if content is None or not self.is_old(content):
-            return content
+        first = self._head(content_key(self._root, owner, oid), oid, size)
+        if first and not self.is_old(first):
+            return first
+        stored = [*([first] if first else []), *self._copies(owner, oid, size)]
+        newest = max(stored, key=lambda content: content.stored_at, default=None)
+        if newest is None or not self.is_old(newest):
+            return newest
         try:
-            return self._write_again(owner, content)
+            return self._write_again(owner, newest)
         except WrongContentError as error:  # what was uploaded in parts has no SHA-256 that S3 could be asked for
-            self._log.warning("key taken by another object", error=f"{self._url(content.s3_key)}: {error}")
+            self._log.warning("key taken by another object", error=f"{self._url(newest.s3_key)}: {error}")
             return None
 
     def is_old(self, content: StoredContent) -> bool:
