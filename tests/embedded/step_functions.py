@@ -1,0 +1,470 @@
+"""Step Functions on this machine: a Standard state machine, from the document that the module renders.
+
+After https://states-language.net/spec.html and the AWS Step Functions Developer Guide, with JSONPath as the query
+language. moto's interpreter does not do: its tasks can't be processes, and no exit code of a task fails a state.
+What this one does not know it refuses. Waits and timeouts may be shortened; waits have no jitter.
+"""
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from embedded.asl import Scope, StatesError, UnsupportedError, holds, insert, limited
+from embedded.aws_requests import only, request
+
+PAYLOAD = {"Type", "Comment", "InputPath", "OutputPath"}
+RESULT = {"Parameters", "ResultPath", "Next", "End"}
+HANDLED = {"ResultSelector", "Retry", "Catch"}
+FIELDS = {
+    "Choice": PAYLOAD | {"Choices", "Default"},
+    "Fail": {"Type", "Comment", "Error", "Cause", "ErrorPath", "CausePath"},
+    "Map": PAYLOAD | (RESULT - {"Parameters"}) | HANDLED
+    | {"ItemProcessor", "ItemReader", "ItemSelector", "Label", "MaxConcurrency"}
+    | {"ToleratedFailureCount", "ToleratedFailurePercentage"},
+    "Pass": PAYLOAD | RESULT | {"Result"},
+    "Succeed": PAYLOAD,
+    "Task": PAYLOAD | RESULT | HANDLED | {"Resource", "TimeoutSeconds"},
+}  # fmt: skip
+RETRIER = {
+    "ErrorEquals",
+    "IntervalSeconds",
+    "MaxAttempts",
+    "BackoffRate",
+    "MaxDelaySeconds",
+    "JitterStrategy",
+    "Comment",
+}
+CATCHER = {"ErrorEquals", "Next", "ResultPath", "Comment"}
+MACHINE = {"Comment", "StartAt", "States", "TimeoutSeconds", "QueryLanguage"}
+PROCESSOR = {"ProcessorConfig", "StartAt", "States", "Comment"}
+# Neither retried nor caught (Developer Guide "Handling errors in Step Functions workflows").
+TERMINAL = {"States.DataLimitExceeded", "States.Runtime"}
+LIST_EXECUTIONS = "arn:aws:states:::aws-sdk:sfn:listExecutions"
+
+
+class AbortedError(Exception):
+    """The execution was stopped."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a task may take: until its execution is stopped, or its time is up."""
+
+    stopped: threading.Event
+    deadline: float | None = None
+
+    def wait(self, ended: threading.Event) -> None:
+        """Return when something has ended. Raises AbortedError and StatesError."""
+        while not ended.wait(0.02):
+            if self.stopped.is_set():
+                raise AbortedError
+            if self.deadline is not None and time.monotonic() > self.deadline:
+                raise StatesError("States.Timeout", "the state's TimeoutSeconds are over")
+
+
+# Runs a task with its parameters to the end and returns its result. Raises AbortedError and StatesError.
+Integration = Callable[[dict[str, Any], Patience], Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """A line of an execution's history. `data` is an input, an output, or an error's name and cause."""
+
+    what: str
+    state: str
+    data: Any
+
+
+@dataclass(eq=False)
+class Execution:
+    """One execution; of a Distributed Map, `children` has those of its items."""
+
+    arn: str
+    name: str
+    machine: str
+    input: Any
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    status: str = "RUNNING"
+    error: str | None = None
+    cause: str | None = None
+    output: Any = None
+    history: list[Event] = field(default_factory=list)
+    children: list["Execution"] = field(default_factory=list)
+    expired: bool = False
+    stopped: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def expire_after(self, seconds: float) -> None:
+        """Stop it when so many seconds are over."""
+
+        def expire() -> None:
+            if not self.ended.wait(seconds):
+                self.expired = True
+                self.stop()
+
+        threading.Thread(target=expire, daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop it, as StopExecution does, with everything that it has started."""
+        self.stopped.set()
+        for child in list(self.children):
+            child.stop()
+
+    def wait(self, seconds: float = 100) -> "Execution":
+        """Return it when it has ended."""
+        assert self.ended.wait(seconds), f"{self.name} still runs: {self.states()}"
+        return self
+
+    def note(self, what: str, state: str, data: Any) -> None:
+        self.history.append(Event(what, state, data))
+
+    def states(self) -> list[str]:
+        """Return the states that it has entered."""
+        return [event.state for event in self.history if event.what == "entered"]
+
+    def tries(self, state: str) -> int:
+        """Return how often a task was started in a state, by its children too."""
+        own = sum(event.what == "scheduled" and event.state == state for event in self.history)
+        return own + sum(child.tries(state) for child in self.children)
+
+    def errors(self, state: str) -> list[str]:
+        """Return the errors of a state in their order, the retried ones too, those of its children after its own."""
+        own = [event.data["Error"] for event in self.history if event.what == "failed" and event.state == state]
+        return own + [error for child in self.children for error in child.errors(state)]
+
+    def context(self, state: str, tries: int) -> dict[str, Any]:
+        """Return the context object, `$$`."""
+        execution = {"Id": self.arn, "Name": self.name, "Input": self.input, "StartTime": timestamp(self.started_at)}
+        now = {"Name": state, "EnteredTime": timestamp(datetime.now(UTC)), "RetryCount": tries}
+        return {
+            "Execution": execution,
+            "State": now,
+            "StateMachine": {"Id": self.machine, "Name": self.machine.split(":")[-1]},
+        }
+
+
+class StateMachine:
+    """A state machine with its executions.
+
+    `wait_second` and `timeout_second` are how long a second of its waits before a retry and of its timeouts takes.
+    `faults`: errors that befall a task's next tries, by the name of its state.
+    """
+
+    def __init__(
+        self,
+        arn: str,
+        document: str,
+        integrations: Mapping[str, Integration],
+        read: Callable[[str, str], bytes],
+        wait_second: float = 1.0,
+        timeout_second: float = 1.0,
+    ) -> None:
+        self.arn, self.document, self.read = arn, json.loads(document), read
+        self.wait_second, self.timeout_second = wait_second, timeout_second
+        self.integrations = {LIST_EXECUTIONS: self._list_executions, **integrations}
+        self.executions: list[Execution] = []
+        self.faults: dict[str, list[StatesError]] = {}
+        check(self.document, MACHINE, self.integrations)
+
+    def start(self, given: Any = None, name: str | None = None) -> Execution:
+        """Start an execution; by default under a name as EventBridge gives it."""
+        name = name or f"{uuid.uuid4()}_{uuid.uuid4()}"
+        place = self.arn.replace(":stateMachine:", ":execution:")
+        execution = Execution(f"{place}:{name}", name, self.arn, {} if given is None else given)
+        self.executions.append(execution)
+        if "TimeoutSeconds" in self.document:
+            execution.expire_after(self.document["TimeoutSeconds"] * self.timeout_second)
+        threading.Thread(target=self._run, args=(execution, self.document), daemon=True).start()
+        return execution
+
+    def run(self, given: Any = None, seconds: float = 100) -> Execution:
+        """Run an execution to its end."""
+        return self.start(given).wait(seconds)
+
+    def _run(self, execution: Execution, document: dict[str, Any]) -> None:
+        data, state = execution.input, document["StartAt"]
+        try:
+            while state is not None:
+                data, state = self._state(state, document["States"][state], data, execution)
+            execution.status, execution.output = "SUCCEEDED", data
+        except AbortedError:
+            execution.status = "TIMED_OUT" if execution.expired else "ABORTED"
+        except StatesError as error:
+            execution.status, execution.error, execution.cause = "FAILED", error.name, error.cause
+        except BaseException:
+            execution.status = "BROKEN"  # a bug here, or something that is not known
+            raise
+        finally:
+            execution.ended.set()
+
+    # -- states ----------------------------------------------------------------------------------
+
+    def _state(self, name: str, state: dict[str, Any], data: Any, execution: Execution) -> tuple[Any, str | None]:
+        """Go through one state; return its output and the next state's name."""
+        if execution.stopped.is_set():
+            raise AbortedError
+        execution.note("entered", name, data)
+        scope = Scope(data, execution.context(name, 0))
+        if state["Type"] == "Fail":
+            raise StatesError(
+                *(
+                    scope.evaluate(state[f"{k}Path"]) if f"{k}Path" in state else state.get(k, "")
+                    for k in ("Error", "Cause")
+                )
+            )
+        output, following = self._handled(name, state, selected(state, "InputPath", scope), execution)
+        output = limited(selected(state, "OutputPath", Scope(output, scope.context)), name)
+        execution.note("exited", name, output)
+        return output, following
+
+    def _handled(self, name: str, state: dict[str, Any], data: Any, execution: Execution) -> tuple[Any, str | None]:
+        """Return output and next state: with Retry and Catch."""
+        retries: dict[int, int] = {}
+        while True:
+            scope = Scope(data, execution.context(name, sum(retries.values())))
+            try:
+                return self._output(name, state, scope, execution)
+            except StatesError as error:
+                execution.note("failed", name, {"Error": error.name, "Cause": error.cause})
+                wait = next_wait(state.get("Retry", []), error.name, retries)
+                if wait is not None:
+                    if execution.stopped.wait(wait * self.wait_second):
+                        raise AbortedError from error
+                    continue
+                for catcher in state.get("Catch", []):
+                    if matches(catcher["ErrorEquals"], error.name):
+                        caught = {"Error": error.name, "Cause": error.cause}
+                        return insert(data, catcher.get("ResultPath", "$"), caught), catcher["Next"]
+                raise
+
+    def _output(self, name: str, state: dict[str, Any], scope: Scope, execution: Execution) -> tuple[Any, str | None]:
+        if state["Type"] == "Choice":
+            return scope.data, chosen(state, scope)
+        if state["Type"] == "Succeed":
+            return scope.data, None
+        result = self._result(name, state, scope, execution)
+        if "ResultSelector" in state:
+            result = Scope(result, scope.context).fill(state["ResultSelector"])
+        return insert(scope.data, state.get("ResultPath", "$"), result), state.get("Next")
+
+    def _result(self, name: str, state: dict[str, Any], scope: Scope, execution: Execution) -> Any:
+        if state["Type"] == "Map":
+            return limited(self._map(name, state, scope, execution), name)
+        parameters = scope.fill(state["Parameters"]) if "Parameters" in state else scope.data
+        if state["Type"] == "Pass":
+            return state.get("Result", parameters)
+        return limited(self._task(name, state, limited(parameters, name), execution), name)
+
+    def _task(self, name: str, state: dict[str, Any], parameters: dict[str, Any], execution: Execution) -> Any:
+        execution.note("scheduled", name, parameters)
+        if self.faults.get(name):
+            raise self.faults[name].pop(0)
+        seconds = state.get("TimeoutSeconds")
+        deadline = None if seconds is None else time.monotonic() + seconds * self.timeout_second
+        return self.integrations[state["Resource"]](parameters, Patience(execution.stopped, deadline))
+
+    # -- Distributed Map -------------------------------------------------------------------------
+
+    def _map(self, name: str, state: dict[str, Any], scope: Scope, execution: Execution) -> list[Any]:
+        """Run a child execution for each item and return what they returned."""
+        items = self._items(state["ItemReader"], scope)
+        inputs = [self._item(state, item, index, scope) for index, item in enumerate(items)]
+        machine = f"{self.arn}/{state.get('Label', name)}"
+        place = machine.replace(":stateMachine:", ":execution:")
+        named = [(str(uuid.uuid4()), item) for item in inputs]
+        children = [Execution(f"{place}:{child}", child, machine, item) for child, item in named]
+        execution.children += children
+        threshold = Threshold.of(state, len(items))
+
+        def run(child: Execution) -> None:
+            self._child(child, state["ItemProcessor"], execution, threshold)
+
+        with ThreadPoolExecutor(state.get("MaxConcurrency") or max(1, len(items))) as pool:
+            list(pool.map(run, children))
+        if execution.stopped.is_set():
+            raise AbortedError
+        if threshold.is_exceeded(children):
+            raise StatesError("States.ExceedToleratedFailureThreshold", f"more than {threshold} items failed")
+        return [child.output if child.status == "SUCCEEDED" else described(child) for child in children]
+
+    def _child(self, child: Execution, document: dict[str, Any], parent: Execution, threshold: "Threshold") -> None:
+        """Run one item's execution; stop all others where too many have failed."""
+        if parent.stopped.is_set():
+            child.stop()
+        child.started_at = datetime.now(UTC)
+        self._run(child, document)
+        if threshold.is_exceeded(parent.children):
+            for other in parent.children:
+                other.stop()
+
+    def _items(self, reader: dict[str, Any], scope: Scope) -> list[Any]:
+        """Read the items from S3."""
+        place = scope.fill(reader["Parameters"])
+        try:
+            items = json.loads(self.read(place["Bucket"], place["Key"]))
+        except Exception as error:
+            raise StatesError("States.ItemReaderFailed", f"{place}: {error}") from error
+        if not isinstance(items, list):
+            raise StatesError("States.ItemReaderFailed", f"{place}: not an array")
+        return items
+
+    def _item(self, state: dict[str, Any], item: Any, index: int, scope: Scope) -> Any:
+        if "ItemSelector" not in state:
+            return item
+        context = scope.context | {"Map": {"Item": {"Index": index, "Value": item}}}
+        return Scope(scope.data, context).fill(state["ItemSelector"])
+
+    # -- integrations ----------------------------------------------------------------------------
+
+    def _list_executions(self, parameters: dict[str, Any], _: Patience) -> dict[str, Any]:
+        """Answer with the executions, newest first."""
+        asked = request("stepfunctions", "ListExecutions", parameters)
+        assert asked["stateMachineArn"] == self.arn
+        listed = [item for item in self.executions if item.status == asked.get("statusFilter", item.status)]
+        rows = [
+            {
+                "ExecutionArn": item.arn,
+                "Name": item.name,
+                "StartDate": timestamp(item.started_at),
+                "StateMachineArn": self.arn,
+                "Status": item.status,
+            }
+            for item in reversed(listed)
+        ]
+        return {"Executions": rows[: asked.get("maxResults", 100)]}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """How many items of a Map may fail: with both fields set, each is a limit."""
+
+    count: float
+    percentage: float
+    items: int
+
+    @classmethod
+    def of(cls, state: dict[str, Any], items: int) -> "Threshold":
+        count, percentage = state.get("ToleratedFailureCount"), state.get("ToleratedFailurePercentage")
+        if count is None and percentage is None:
+            return cls(0, 100, items)
+        return cls(items if count is None else count, 100 if percentage is None else percentage, items)
+
+    def is_exceeded(self, children: list[Execution]) -> bool:
+        failed = sum(child.status == "FAILED" for child in children)
+        return failed > self.count or failed * 100 > self.percentage * self.items
+
+
+def described(child: Execution) -> dict[str, Any]:
+    """Return what stands in a Map's result for an item that failed: the execution itself, its input and cause too."""
+    about = {"ExecutionArn": child.arn, "Name": child.name, "Status": child.status, "Input": json.dumps(child.input)}
+    return about | {"Error": child.error, "Cause": child.cause, "StartDate": timestamp(child.started_at)}
+
+
+# -- errors --------------------------------------------------------------------------------------
+
+
+def matches(names: list[str], error: str) -> bool:
+    """Return whether a Retry or a Catch is for an error: by its whole name, or by one of the two wildcards."""
+    if error in TERMINAL:
+        return False
+    return error in names or "States.ALL" in names or ("States.TaskFailed" in names and error != "States.Timeout")
+
+
+def next_wait(retriers: list[dict[str, Any]], error: str, retries: dict[int, int]) -> float | None:
+    """Return the seconds until the next try, None where there is none. Each retrier counts its own."""
+    for index, retrier in enumerate(retriers):
+        if matches(retrier["ErrorEquals"], error):
+            done = retries.get(index, 0)
+            if done >= retrier.get("MaxAttempts", 3):
+                return None
+            retries[index] = done + 1
+            wait = retrier.get("IntervalSeconds", 1) * retrier.get("BackoffRate", 2.0) ** done
+            return float(min(wait, retrier.get("MaxDelaySeconds", wait)))
+    return None
+
+
+# -- documents -----------------------------------------------------------------------------------
+
+
+def check(document: dict[str, Any], fields: set[str], integrations: Mapping[str, Integration]) -> None:
+    """Raise UnsupportedError for whatever is not known here, in the states of a Map too."""
+    only(document, fields, "the document")
+    if document.get("QueryLanguage", "JSONPath") != "JSONPath":
+        raise UnsupportedError("QueryLanguage")
+    names = {document["StartAt"]}
+    for name, state in document["States"].items():
+        only(state, FIELDS.get(state["Type"], set()), name)
+        names |= set(following(state))
+        for retrier in state.get("Retry", []):
+            only(retrier, RETRIER, f"{name}: Retry")
+        for catcher in state.get("Catch", []):
+            only(catcher, CATCHER, f"{name}: Catch")
+        if state["Type"] == "Task" and state["Resource"] not in integrations:
+            raise UnsupportedError(f"{name}: {state['Resource']}")
+        if state["Type"] == "Map":
+            check_map(name, state, integrations)
+    if names != document["States"].keys():
+        raise UnsupportedError(f"states that are missing or never reached: {names ^ document['States'].keys()}")
+
+
+def check_map(name: str, state: dict[str, Any], integrations: Mapping[str, Integration]) -> None:
+    processor, reader = state["ItemProcessor"], state["ItemReader"]
+    only(reader, {"Resource", "ReaderConfig", "Parameters"}, f"{name}: ItemReader")
+    known = {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, "arn:aws:states:::s3:getObject", {"InputType": "JSON"}
+    if (processor["ProcessorConfig"], reader["Resource"], reader["ReaderConfig"]) != known:
+        raise UnsupportedError(f"{name}: only a DISTRIBUTED Map over a JSON array in S3 is known")
+    check(processor, PROCESSOR, integrations)
+
+
+def following(state: dict[str, Any]) -> Iterator[str]:
+    """Yield the names of the states that may follow."""
+    for place in (state, *state.get("Choices", []), *state.get("Catch", [])):
+        yield from (place[name] for name in ("Next", "Default") if name in place)
+
+
+def chosen(state: dict[str, Any], scope: Scope) -> str:
+    """Return the state that a Choice leads to."""
+    for rule in state["Choices"]:
+        if holds(rule, scope):
+            return str(rule["Next"])
+    if "Default" not in state:
+        raise StatesError("States.NoChoiceMatched", json.dumps(scope.data))
+    return str(state["Default"])
+
+
+def failure(state: dict[str, Any], scope: Scope) -> StatesError:
+    """Return the error of a Fail state."""
+    given = [f"{name}Path" in state and scope.evaluate(state[f"{name}Path"]) for name in ("Error", "Cause")]
+    return StatesError(given[0] or state["Error"], given[1] or state["Cause"])
+
+
+def selected(state: dict[str, Any], name: str, scope: Scope) -> Any:
+    """Return the part of the data that InputPath or OutputPath selects; null is nothing of it."""
+    path = state.get(name, "$")
+    return {} if path is None else scope.read(path)
+
+
+def timestamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
+
+
+def sdk(service: str, operation: str, call: Callable[..., Any]) -> Integration:
+    """Return an integration with an API of AWS (`aws-sdk`) of which only the request matters."""
+
+    def run(parameters: dict[str, Any], _: Patience) -> dict[str, Any]:
+        asked = request(service, operation, parameters)
+        try:
+            call(**asked)
+        except ClientError as error:
+            raise StatesError(f"{service.capitalize()}.{error.response['Error']['Code']}", str(error)) from error
+        return {}
+
+    return run
