@@ -16,12 +16,17 @@ UNCHANGED = "RepositoriesUnchanged"
 VANISHED = "RepositoriesVanished"
 ANOMALY = "BackupAnomaly"
 REPLICATION_BEHIND = "ReplicationBehind"
+SHARDS = "Shards"
+SHARDS_FAILED = "ShardsFailed"
 
 RESTORE_VERIFIED = "RestoreVerified"
 RESTORE_FAILED = "RestoreFailed"
 RESTORE_SECONDS = "RestoreSeconds"
 
 BACKUP_AGE = "NewestBackupAge"
+
+# Published by the state machine, not by this program.
+RUN_REFUSED = "RunRefused"
 
 # Published once by every run.
 UNITS = {
@@ -33,6 +38,8 @@ UNITS = {
     VANISHED: "Count",
     ANOMALY: "Count",
     REPLICATION_BEHIND: "Count",
+    SHARDS: "Count",
+    SHARDS_FAILED: "Count",
 }
 # Published by `restore verify --publish` and `restore check --publish`.
 RESTORE_UNITS = {
