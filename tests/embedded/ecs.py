@@ -6,6 +6,7 @@ in `here`: where things are on this machine, and credentials.
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -196,17 +197,24 @@ class EmbeddedEcs:
         return task
 
     def _watch(self, task: EcsTask, scratch: Path) -> None:
-        """Read what a task writes, until it ends; its disk ends with it."""
-        assert task.process.stdout
-        for line in task.process.stdout:
-            task.lines.append(line)
-            self.on_line(task, line)
+        """Wait until a task ends. Its other processes and its disk end with it."""
+        reader = threading.Thread(target=self._read, args=(task,), daemon=True)
+        reader.start()
         code = task.process.wait()
-        task.process.stdout.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(task.process.pid, signal.SIGKILL)
+        reader.join()
         task.left = [] if task.killed else [path.name for path in scratch.iterdir()]
         shutil.rmtree(scratch, ignore_errors=True)
         task.code = code if code >= 0 else 128 - code
         task.ended.set()
+
+    def _read(self, task: EcsTask) -> None:
+        assert task.process.stdout
+        with task.process.stdout as lines:
+            for line in lines:
+                task.lines.append(line)
+                self.on_line(task, line)
 
 
 def _volume_problems(definition: TaskDefinition, configurations: list[dict[str, Any]]) -> list[str]:

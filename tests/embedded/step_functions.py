@@ -155,7 +155,8 @@ class StateMachine:
     """A state machine with its executions.
 
     `wait_second` and `timeout_second` are how long a second of its waits before a retry and of its timeouts takes.
-    `faults`: errors that befall a task's next tries, by the name of its state.
+    `faults`: errors that befall a task's next tries, by the name of its state. `listed`: what ListExecutions sees,
+    which in AWS may be late.
     """
 
     def __init__(
@@ -171,6 +172,7 @@ class StateMachine:
         self.wait_second, self.timeout_second = wait_second, timeout_second
         self.integrations = {LIST_EXECUTIONS: self._list_executions, **integrations}
         self.executions: list[Execution] = []
+        self.listed = self.executions
         self.faults: dict[str, list[StatesError]] = {}
         check(self.document, MACHINE, self.integrations)
 
@@ -328,7 +330,7 @@ class StateMachine:
         """Answer with the executions, newest first."""
         asked = request("stepfunctions", "ListExecutions", parameters)
         assert asked["stateMachineArn"] == self.arn
-        listed = [item for item in self.executions if item.status == asked.get("statusFilter", item.status)]
+        listed = [item for item in self.listed if item.status == asked.get("statusFilter", item.status)]
         rows = [
             {
                 "ExecutionArn": item.arn,
