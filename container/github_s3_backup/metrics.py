@@ -16,6 +16,8 @@ UNCHANGED = "RepositoriesUnchanged"
 VANISHED = "RepositoriesVanished"
 ANOMALY = "BackupAnomaly"
 REPLICATION_BEHIND = "ReplicationBehind"
+SHARDS = "Shards"
+SHARDS_FAILED = "ShardsFailed"
 
 RESTORE_VERIFIED = "RestoreVerified"
 RESTORE_FAILED = "RestoreFailed"
@@ -33,6 +35,8 @@ UNITS = {
     VANISHED: "Count",
     ANOMALY: "Count",
     REPLICATION_BEHIND: "Count",
+    SHARDS: "Count",
+    SHARDS_FAILED: "Count",
 }
 # Published by `restore verify --publish` and `restore check --publish`.
 RESTORE_UNITS = {
@@ -43,6 +47,13 @@ RESTORE_UNITS = {
 }
 # CloudWatch must not delay the end of a run.
 CLIENT = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=10)
+
+
+def publish_run(
+    aws: boto3.session.Session, service_name: str, seconds: float, values: dict[str, float], log: FilteringBoundLogger
+) -> None:
+    """Publish the metrics of a run that took so long, 0 for what `values` lacks."""
+    publish(aws, service_name, dict.fromkeys(UNITS, 0.0) | {DURATION: seconds} | values, log)
 
 
 def publish(aws: boto3.session.Session, service_name: str, values: dict[str, float], log: FilteringBoundLogger) -> None:
