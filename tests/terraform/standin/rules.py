@@ -299,9 +299,7 @@ VALUES: dict[str, dict[str, Check]] = {
         "description": GROUP_TEXT,
     },
     "aws_sfn_state_machine": {
-        "name": both(
-            length(1, 80), pattern(r"[0-9A-Za-z_-]+", "only alphanumeric characters, hyphens and underscores")
-        ),
+        "name": both(length(1, 80), pattern(r"[0-9A-Za-z_-]+", "only alphanumeric characters, hyphens, _")),
         "name_prefix": both(length(1, 54), pattern(r"[0-9A-Za-z_-]+", "only alphanumeric characters, hyphens, _")),
         "definition": length(0, 1024 * 1024),
         "role_arn": is_arn,
