@@ -365,9 +365,26 @@ class Threshold:
 
 
 def described(child: Execution) -> dict[str, Any]:
-    """Return what stands in a Map's result for an item that failed: the execution itself, its input and cause too."""
-    about = {"ExecutionArn": child.arn, "Name": child.name, "Status": child.status, "Input": json.dumps(child.input)}
-    return about | {"Error": child.error, "Cause": child.cause, "StartDate": timestamp(child.started_at)}
+    """Return what stands in a Map's result for an item that failed: the execution itself, its input and cause too.
+
+    After the Developer Guide's "ResultWriter (Map)".
+    """
+    included = {"Included": True}
+    return {
+        "Cause": child.cause,
+        "Error": child.error,
+        "ExecutionArn": child.arn,
+        "Input": json.dumps(child.input),
+        "InputDetails": included,
+        "Name": child.name,
+        "OutputDetails": included,
+        "RedriveCount": 0,
+        "RedriveStatus": "REDRIVABLE_BY_MAP_RUN",
+        "StartDate": timestamp(child.started_at),
+        "StateMachineArn": child.machine,
+        "Status": child.status,
+        "StopDate": timestamp(datetime.now(UTC)),
+    }
 
 
 # -- errors --------------------------------------------------------------------------------------
@@ -411,6 +428,8 @@ def check(document: dict[str, Any], fields: set[str], integrations: Mapping[str,
             only(catcher, CATCHER, f"{name}: Catch")
         if state["Type"] == "Task" and state["Resource"] not in integrations:
             raise UnsupportedError(f"{name}: {state['Resource']}")
+        if "Catch" in state and "OutputPath" in state:
+            raise UnsupportedError(f"{name}: the specification does not say what OutputPath does to a caught error")
         if state["Type"] == "Map":
             check_map(name, state, integrations)
     if names != document["States"].keys():
