@@ -214,6 +214,7 @@ locals {
         }
         MaxConcurrency             = orchestration.shards
         ToleratedFailurePercentage = 100
+        ToleratedFailureCount      = local.tolerated_shards
         ItemProcessor              = local.shard_processor
         ResultPath                 = null
         Catch                      = [{ ErrorEquals = ["States.ALL"], ResultPath = null, Next = "Merge" }]
@@ -233,8 +234,12 @@ locals {
     }
   } }
 
-  # A shard's execution: it has no Catch, so one that fails for good is red in the console. An empty output, because the
-  # Map's output has those of all shards and may not exceed 256 KiB.
+  # The Map's output may not exceed 256 KiB: nothing catches that, and there would be no merge. It has the outputs of all
+  # shards, so they are empty. Of a shard that failed it has the execution's name, input and cause, less than 1.7 KB with a
+  # short cause.
+  tolerated_shards = 150
+
+  # A shard's execution. One that fails for good is red in the console.
   shard_processor = length(local.orchestrations) == 0 ? null : {
     ProcessorConfig = { Mode = "DISTRIBUTED", ExecutionType = "STANDARD" }
     StartAt         = "NeedsVolume"
@@ -254,7 +259,8 @@ locals {
         Parameters     = local.run_task_parameters["shard"]
         TimeoutSeconds = local.shard_seconds
         Retry          = [local.retries.start_shard, local.retries.shard]
-        OutputPath     = null
+        Catch          = [{ ErrorEquals = ["States.ALL"], ResultPath = "$.error", Next = "LoseShard" }]
+        ResultSelector = {}
         End            = true
       }
 
@@ -265,8 +271,16 @@ locals {
         Parameters     = merge(local.run_task_parameters["shard-on-volume"], { VolumeConfigurations = local.shard_volume })
         TimeoutSeconds = local.shard_seconds
         Retry          = [local.retries.start_shard, local.retries.shard]
-        OutputPath     = null
+        Catch          = [{ ErrorEquals = ["States.ALL"], ResultPath = "$.error", Next = "LoseShard" }]
+        ResultSelector = {}
         End            = true
+      }
+
+      LoseShard = {
+        Comment   = "Fails with a cause that is short, and so is not the one of ECS."
+        Type      = "Fail"
+        Error     = "ShardLost"
+        CausePath = "States.Format('Shard {} did not finish, whatever was tried: {}. The events of this execution name its tasks.', $.shard, $.error.Error)"
       }
     }
   }
