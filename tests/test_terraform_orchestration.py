@@ -186,7 +186,7 @@ def test_whatever_happens_to_shards_merge_follows(orchestrated: Applied) -> None
         [catch] = run_tasks(orchestrated)[name]["Catch"]
         lost = shards["ItemProcessor"]["States"][catch["Next"]]
         assert (catch["ErrorEquals"], lost["Type"]) == (["States.ALL"], "Fail"), "a shard that is lost is red"
-        assert run_tasks(orchestrated)[name]["OutputPath"] is None, "all outputs together have 256 KiB"
+        assert run_tasks(orchestrated)[name]["ResultSelector"] == {}, "all outputs together have 256 KiB"
     assert "Catch" not in document(orchestrated)["States"]["Merge"], "the run's exit code is the execution's"
 
 
