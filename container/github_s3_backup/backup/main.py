@@ -59,7 +59,7 @@ def main(command: Command = "backup") -> int:
             if problems:
                 raise StartError(*problems)
             trust_private_ca(scratch)
-            if configuration.deadline_hours:
+            if configuration.deadline_hours and command != "merge":  # which takes what there is at the deadline
                 context.stop.expire_after(configuration.deadline_hours * 3600 - context.seconds())
             return COMMANDS[command](configuration, scratch, context)
     except (ConfigurationError, StartError) as error:
