@@ -41,6 +41,7 @@ SUMMARIES = {
     "shard finished",
     "shard already reported",
     "shard stopped",
+    "merge stopped",
     "run already merged",
 }
 
