@@ -215,7 +215,9 @@ def test_the_tables_name_every_exit_code_metric_and_variable() -> None:
     codes = {str(code) for code in (OK, SOME_FAILED, NOT_STARTED, STOPPED)}
     assert documented == codes | metrics.UNITS.keys() | metrics.RESTORE_UNITS.keys()
     sources = "".join(path.read_text() for path in (PROJECT / "container").rglob("*.py"))
-    read = set(re.findall(r'"((?:GITHUB|S3|BACKUP|FULL|SERVICE|RESTORE|RUN|ANOMALY)_[A-Z_]+)"', sources))
+    read = set(
+        re.findall(r'"((?:GITHUB|S3|BACKUP|FULL|SERVICE|RESTORE|RUN|SHARD|INSTALLATION|ANOMALY)_[A-Z_]+)"', sources)
+    )
     assert table("Environment variables") - {"AWS_REGION"} == read - {"GITHUB_APP", "RESTORE_APP"}
 
 

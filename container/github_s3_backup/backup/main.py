@@ -59,7 +59,7 @@ def main(command: Command = "backup") -> int:
             if problems:
                 raise StartError(*problems)
             trust_private_ca(scratch)
-            if configuration.deadline_hours:
+            if configuration.deadline_hours and command != "merge":  # which takes what there is at the deadline
                 context.stop.expire_after(configuration.deadline_hours * 3600 - context.seconds())
             return COMMANDS[command](configuration, scratch, context)
     except (ConfigurationError, StartError) as error:
@@ -126,9 +126,12 @@ def not_started(problems: Iterable[str], context: RunContext) -> int:
 def stopped(context: RunContext) -> int:
     """Say that the task was stopped before it had anything to report, and return the exit code."""
     publish_failure(context)
-    listing = context.command in ("backup", "list")
-    event = "run stopped before it listed the repositories" if listing else f"{context.command} stopped"
-    context.log.error(event, exit_code=STOPPED)
+    if context.command == "shard":
+        context.log.error("shard stopped", exit_code=STOPPED)
+    elif context.command == "merge":
+        context.log.error("merge stopped", exit_code=STOPPED)
+    else:
+        context.log.error("run stopped before it listed the repositories", exit_code=STOPPED)
     return STOPPED
 
 
