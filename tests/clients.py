@@ -59,7 +59,7 @@ def archive_at(world: World, url: str, log: Log) -> Archive:
 
 def new_archive(client: Any, bucket: str, log: FilteringBoundLogger) -> Archive:
     """Return a bucket as a run of MOMENT sees it."""
-    return Archive(client, bucket, "github-backup", MOMENT, new_uploader(client, bucket, log))
+    return Archive(client, bucket, "github-backup", MOMENT, MOMENT, new_uploader(client, bucket, log))
 
 
 def new_uploader(client: Any, bucket: str, log: FilteringBoundLogger) -> Uploader:

@@ -21,7 +21,7 @@ from github_s3_backup.backup.content import ContentBackup
 from github_s3_backup.backup.context import RunContext
 from github_s3_backup.backup.errors import EXPECTED_ERRORS
 from github_s3_backup.backup.git_data import GitData
-from github_s3_backup.backup.last_backup import LastBackup
+from github_s3_backup.backup.last_backup import LastBackup, last_backup_of
 from github_s3_backup.backup.listing import vanished
 from github_s3_backup.backup.services import Content, Services
 from github_s3_backup.backup.stages import StageError
@@ -78,7 +78,15 @@ class Spell:
 # -- the runs ------------------------------------------------------------------------------------
 
 CONTEXT = RunContext(
-    BEGINNING, "test", boto3.session.Session(), Redactor(), Stop(), new_logger(io.StringIO(), Redactor())
+    run_id="test",
+    started_at=BEGINNING,
+    task_started_at=BEGINNING,
+    command="backup",
+    service_name="test",
+    aws=boto3.session.Session(),
+    redactor=Redactor(),
+    stop=Stop(),
+    log=new_logger(io.StringIO(), Redactor()),
 )
 
 
@@ -124,7 +132,7 @@ class World:
         """Back up what is there, as the program does, in up to a day."""
         finished = self.moment(started, started + DAY)
         newest = (old.manifest for old in reversed(self.written) if old.at <= started and old.manifest.complete)
-        last = LastBackup(next(newest, None), started.date(), spell.full_backup_days)
+        last = last_backup_of(next(newest, None), started.date(), spell.full_backup_days)
         services = self.services(started, last)
         results = []
         for number in self.github.projects:
@@ -159,8 +167,7 @@ class World:
         return Services(
             github=cast("Any", self.github),
             git=cast("Any", None),
-            git_version="2",
-            archive=Archive(client, "bucket", PREFIX, started, uploader),
+            archive=Archive(client, "bucket", PREFIX, started, started, uploader),
             uploader=uploader,
             content=Content(frozenset({"lfs", "releases"}), lfs, releases, cast("Any", InTurn())),
             last_backup=last,

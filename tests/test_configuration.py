@@ -44,6 +44,7 @@ def test_the_defaults_are_those_of_the_contract(sound: dict[str, str]) -> None:
         anomaly_percent=5.0,
         repository_filter=RepositoryFilter(),
         content=frozenset({"lfs", "releases", "wiki"}),
+        orchestration=None,
     )
 
 

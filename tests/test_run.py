@@ -23,6 +23,8 @@ def test_every_awkward_repository_is_stored_restores_and_is_in_the_manifest_as_g
         "RepositoriesVanished": [0],
         "BackupAnomaly": [0],
         "ReplicationBehind": [0],
+        "Shards": [1],
+        "ShardsFailed": [0],
         "RunDuration": [pytest.approx(run.events[-1]["duration"], abs=5)],
     }
     repos = run.repos

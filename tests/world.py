@@ -35,6 +35,13 @@ SUMMARIES = {
     "run could not start",
     "run stopped, but something did not respond in time",
     "run stopped before it listed the repositories",
+    # of a run in several tasks
+    "plan written",
+    "plan already written",
+    "shard finished",
+    "shard already reported",
+    "shard stopped",
+    "run already merged",
 }
 
 
@@ -159,6 +166,17 @@ class World:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+        )
+
+    def start_task(self, command: str, **changes: str | None) -> "subprocess.Popen[str]":
+        """Start one task of a run in several tasks, in a process group of its own, and return its process."""
+        return subprocess.Popen(
+            [*BACKUP, "backup", command],
+            env=self.environment(**changes),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
 
     def run(self, *prefix: str, **changes: str | None) -> Run:

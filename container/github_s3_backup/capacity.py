@@ -1,6 +1,7 @@
 """Disk and memory, shared by the repositories in flight: each reserves what it is expected to need."""
 
 import contextlib
+import math
 import shutil
 import threading
 from collections.abc import Iterator
@@ -27,6 +28,11 @@ RESTORE_DISK_PER_BYTE = 2.2
 MIN_DISK = 8 * MIB
 # Share of the free disk that is used. The rest is for logs, git's own temporary files and other programs.
 USABLE_DISK = 0.95
+# Of the disk that a Fargate task is given, what its image and the file system take.
+TAKEN_DISK = 2 * 1024**3
+# A volume for a large repository has this many times the disk that its clone is expected to take: GitHub's `size` is an
+# estimate, and a volume is paid for by the second. The largest that Fargate attaches, in GiB.
+VOLUME_FACTOR, MAX_VOLUME_GIB = 1.5, 16_384
 # Max times a waiting reservation may be overtaken by smaller ones.
 MAX_OVERTAKES = 16
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -52,6 +58,13 @@ def clone_reservation(size: int) -> Reservation:
 def restore_reservation(size: int) -> Reservation:
     """Return what it takes to restore a bundle of `size` bytes."""
     return Reservation(int(RESTORE_DISK_PER_BYTE * size) + MIN_DISK, clone_reservation(size).memory)
+
+
+def volume_gib(disk: int, own_gib: int) -> int:
+    """Return the GiB of the volume that a task needs for so many bytes of disk; 0 where its own disk is enough."""
+    if disk <= USABLE_DISK * (own_gib * 1024**3 - TAKEN_DISK):
+        return 0
+    return min(MAX_VOLUME_GIB, max(own_gib, math.ceil(VOLUME_FACTOR * disk / 1024**3)))
 
 
 @dataclass(eq=False)
@@ -94,8 +107,8 @@ class Capacity:
     def too_small(self, problem: str) -> str:
         """Return the message for a repository that does not fit, with the input that helps."""
         return (
-            f"{problem}, {format_bytes(self.total.disk)} usable: raise the module's task_ephemeral_storage_gb "
-            "(outside AWS: point TMPDIR at a larger disk)"
+            f"{problem}, {format_bytes(self.total.disk)} usable: raise the module's task_ephemeral_storage_gb; "
+            "above 200 GiB set its orchestration, which attaches a volume (outside AWS: point TMPDIR at a larger disk)"
         )
 
     def _acquire(self, holder: _Holder) -> bool:

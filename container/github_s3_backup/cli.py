@@ -9,11 +9,12 @@ from github_s3_backup.version import TOOL_VERSION
 
 PROGRAM = "github-s3-backup"
 USAGE = f"""\
-usage: {PROGRAM} backup
+usage: {PROGRAM} backup [list | shard | merge]
        {PROGRAM} restore COMMAND [OPTION ...]
        {PROGRAM} --version
 
 backup    back up every repository that the GitHub App can see; configured by environment variables
+          list, shard, merge: one task of a run in several tasks, started by the module's state machine
 restore   list, check, diff, fetch, verify or push backups; `{PROGRAM} restore --help` explains
 """
 WRONG_USAGE = 2
@@ -28,9 +29,13 @@ def run(arguments: Sequence[str]) -> int:
     """Run one subcommand and return the exit code. Each imports only what it needs."""
     match arguments:
         case ["backup"]:
-            from github_s3_backup.backup import run as backup  # noqa: PLC0415
+            from github_s3_backup.backup import main as backup  # noqa: PLC0415
 
             return backup.main()
+        case ["backup", "list" | "shard" | "merge" as command]:
+            from github_s3_backup.backup import main as backup  # noqa: PLC0415
+
+            return backup.main(command)
         case ["restore", *rest]:
             from github_s3_backup.restore import main as restore  # noqa: PLC0415
 

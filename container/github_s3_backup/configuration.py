@@ -4,7 +4,9 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from github_s3_backup.content import Kind
 from github_s3_backup.environment import NUMBER, ConfigurationError, EnvironmentReader
@@ -22,6 +24,12 @@ MAX_WORKERS = 256
 DEFAULT_FULL_BACKUP_DAYS, MAX_FULL_BACKUP_DAYS = 28, 365
 DEFAULT_ANOMALY_PERCENT = 5.0
 MIN_DEADLINE_HOURS, MAX_DEADLINE_HOURS = 0.0001, 24 * 31
+# AWS Step Functions starts at most 10,000 children of a map at once; more shards than this are no use to anybody.
+MAX_SHARDS = 1000
+# GitHub allows 100 concurrent requests; a few are kept for tokens and look-ups.
+# https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits
+DEFAULT_INSTALLATION_REQUESTS, MAX_INSTALLATION_REQUESTS = 96, 10_000
+DEFAULT_SHARD_DISK_GIB, MAX_SHARD_DISK_GIB = 21, 200
 
 APP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SECRET_ARN = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+")
@@ -30,6 +38,12 @@ REGION = re.compile(r"[A-Za-z0-9-]+")
 PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
 # A CloudWatch dimension value is printable ASCII and does not start with a colon.
 SERVICE_NAME = re.compile(r"[!-9;-~][ -~]{0,254}")
+# The name of an execution of AWS Step Functions. It becomes a part of keys.
+RUN_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
+SHARD = re.compile(r"[0-9]{1,4}")
+
+# `backup` does it all in one task. Elsewhere one task lists, one for each shard backs it up, and one merges.
+Command = Literal["backup", "list", "shard", "merge"]
 
 
 @dataclass(frozen=True)
@@ -45,8 +59,23 @@ class GitHubSettings:
 
 
 @dataclass(frozen=True)
+class Orchestration:
+    """The run in several tasks that this task is a part of.
+
+    `shards`: how many it may have. `shard_disk_gib`: what a shard's task has without a volume. `installation_requests`:
+    the requests of one installation in flight, in all shards together. `shard`: the one that this task is to back up.
+    """
+
+    run_name: str
+    shards: int
+    shard_disk_gib: int
+    installation_requests: int
+    shard: str
+
+
+@dataclass(frozen=True)
 class Configuration:
-    """What one run needs to know."""
+    """What one run needs to know. `orchestration`: None where it is a single task."""
 
     github: GitHubSettings
     bucket: str
@@ -58,9 +87,12 @@ class Configuration:
     anomaly_percent: float
     repository_filter: RepositoryFilter
     content: frozenset[Kind]
+    orchestration: Orchestration | None
 
 
-def read_configuration(environment: Mapping[str, str], region: str | None) -> Configuration:
+def read_configuration(
+    environment: Mapping[str, str], region: str | None, command: Command = "backup"
+) -> Configuration:
     """Return the run's configuration, or raise ConfigurationError naming every problem at once.
 
     `region` is what boto3 found in the environment or the AWS profile. Makes no network call.
@@ -84,6 +116,7 @@ def read_configuration(environment: Mapping[str, str], region: str | None) -> Co
         anomaly_percent=read.decimal("ANOMALY_PERCENT", DEFAULT_ANOMALY_PERCENT, 0, 100),
         repository_filter=_read_repository_filter(read),
         content=_read_content(read),
+        orchestration=None if command == "backup" else _read_orchestration(read, command),
     )
     _check_machine(read, region)
     if read.problems:
@@ -142,6 +175,34 @@ def _read_content(read: EnvironmentReader) -> frozenset[Kind]:
     """Return what is backed up beside git."""
     flags: dict[Kind, str] = {"wiki": "BACKUP_WIKIS", "lfs": "BACKUP_LFS", "releases": "BACKUP_RELEASES"}
     return frozenset([kind for kind, name in flags.items() if read.flag(name, default=True)])
+
+
+def _read_orchestration(read: EnvironmentReader, command: Command) -> Orchestration:
+    name = read.required("RUN_NAME", "the name of the run, the same in all its tasks")
+    read.matching("RUN_NAME", name, RUN_NAME, "1 to 80 of A-Z a-z 0-9 _ -, such as the name of an execution")
+    started_at = read.required("RUN_STARTED_AT", "when the run started, the same in all its tasks")
+    if started_at and parse_started_at(started_at) is None:
+        read.problems.append(f"RUN_STARTED_AT must be a moment such as 2026-11-23T04:00:00Z, not {started_at[:40]!r}")
+    shard = read.required("RUN_SHARD", "the number of the shard to back up, such as 07") if command == "shard" else "0"
+    read.matching("RUN_SHARD", shard, SHARD, "the number of a shard, such as 07")
+    return Orchestration(
+        run_name=str(name),
+        shards=read.number("RUN_SHARDS", 1, MAX_SHARDS),
+        shard_disk_gib=read.number("SHARD_DISK_GIB", DEFAULT_SHARD_DISK_GIB, MAX_SHARD_DISK_GIB),
+        installation_requests=read.number(
+            "INSTALLATION_REQUESTS", DEFAULT_INSTALLATION_REQUESTS, MAX_INSTALLATION_REQUESTS
+        ),
+        shard=str(shard),
+    )
+
+
+def parse_started_at(text: str) -> datetime | None:
+    """Return the moment in RUN_STARTED_AT, in UTC; None where it is none, or has no time zone."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else None
 
 
 def _check_machine(read: EnvironmentReader, region: str | None) -> None:

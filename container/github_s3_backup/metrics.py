@@ -52,6 +52,13 @@ RESTORE_UNITS = {
 CLIENT = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=10)
 
 
+def publish_run(
+    aws: boto3.session.Session, service_name: str, seconds: float, values: dict[str, float], log: FilteringBoundLogger
+) -> None:
+    """Publish the metrics of a run that took so long, 0 for what `values` lacks."""
+    publish(aws, service_name, dict.fromkeys(UNITS, 0.0) | {DURATION: seconds} | values, log)
+
+
 def publish(aws: boto3.session.Session, service_name: str, values: dict[str, float], log: FilteringBoundLogger) -> None:
     """Publish one value per metric with the dimension Service. If CloudWatch fails, log that and continue."""
     units = UNITS | RESTORE_UNITS

@@ -2,19 +2,19 @@
 
 from collections.abc import Iterable, Iterator
 
-from github_s3_backup.backup.listing import Plan, failed_owners
+from github_s3_backup.backup.listing import Listed, failed_owners
 from github_s3_backup.manifest import Entry, Manifest
 from github_s3_backup.s3.catalogue import MAX_DAYS, Catalogue, CatalogueError
 
 
-def older_entries(plan: Plan, last: Manifest, catalogue: Catalogue) -> Iterable[Entry]:
+def older_entries(listed: Listed, last: Manifest, catalogue: Catalogue) -> Iterable[Entry]:
     """Return the newest older entry of each repository that the last backup names as a failure only.
 
     Asked for where it makes a difference: a repository that is not listed today, and the repositories of an owner that
     could not be listed then, and was today.
     """
-    ids = {failure.id for failure in last.failures} - plan.listed - {None}
-    owners = failed_owners(last.failures) - failed_owners(plan.failures)
+    ids = {failure.id for failure in last.failures} - listed.ids - {None}
+    owners = failed_owners(last.failures) - failed_owners(listed.failures)
     not_wanted = {entry.id for entry in last.entries} | {repository.id for repository in last.vanished}
     found: dict[int, Entry] = {}
     older = _older_manifests(last, catalogue) if ids or owners else iter(())

@@ -1,6 +1,6 @@
 """The last complete backup: what it holds, and what must be cloned even if it did not change."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date
 
 from github_s3_backup.content import Kind
@@ -9,30 +9,37 @@ from github_s3_backup.manifest import Entry, Failure, Manifest
 
 
 class LastBackup:
-    """What the newest complete manifest says, and which of its bundles today's manifest may refer to."""
+    """What the last backup holds of some repositories, and which of its bundles today's manifest may refer to."""
 
     def __init__(
-        self, manifest: Manifest | None, today: date, full_backup_days: int, older: Iterable[Entry] = ()
+        self, entries: Iterable[Entry], failures: Iterable[Failure], today: date, full_backup_days: int
     ) -> None:
-        self.manifest, self._today, self._days = manifest, today, full_backup_days
-        entries = (*older, *(manifest.entries if manifest else ()))
         self._entries = {entry.id: entry for entry in entries if entry.status != "gone"}
-        failures = manifest.failures if manifest else ()
-        self._failed = {failure.partial.id: failure for failure in failures if failure.partial}
+        self._failures = tuple(failures)
+        self._failed = {failure.partial.id: failure for failure in self._failures if failure.partial}
+        self._today, self._days = today, full_backup_days
+
+    def holding(self, entries: Iterable[Entry], failures: Iterable[Failure]) -> "LastBackup":
+        """Return a backup that holds this."""
+        return LastBackup(entries, failures, self._today, self._days)
 
     def with_older(self, entries: Iterable[Entry]) -> "LastBackup":
         """Return the same backup, with older entries of what it failed to store."""
-        return LastBackup(self.manifest, self._today, self._days, entries)
+        return self.holding((*entries, *self.entries), self._failures)
+
+    def of(self, repository_ids: Collection[int]) -> tuple[tuple[Entry, ...], tuple[Failure, ...]]:
+        """Return what it holds of these repositories, and what it failed to store of them."""
+        entries = tuple(entry for number, entry in self._entries.items() if number in repository_ids)
+        return entries, tuple(failure for number, failure in self._failed.items() if number in repository_ids)
 
     @property
-    def entries(self) -> Iterable[Entry]:
+    def entries(self) -> Collection[Entry]:
         """What it holds of each repository, those left out that were gone."""
         return self._entries.values()
 
     def named(self) -> list[Entry | Failure]:
         """Return every repository that it names: what it holds, and what it failed to store."""
-        failures = self.manifest.failures if self.manifest else ()
-        return [*self.entries, *(f for f in failures if f.id is not None and f.id not in self._entries)]
+        return [*self.entries, *(f for f in self._failures if f.id is not None and f.id not in self._entries)]
 
     def entry(self, repository_id: int) -> Entry | None:
         """Return what it holds of the repository."""
@@ -55,6 +62,12 @@ class LastBackup:
     def is_due(self, made_at: str, repository_id: int) -> bool:
         """Return whether what was made then of a repository is due to be made afresh."""
         return is_due(made_at, repository_id, self._today, self._days)
+
+
+def last_backup_of(manifest: Manifest | None, today: date, full_backup_days: int) -> LastBackup:
+    """Return what a manifest says, or that there was no backup."""
+    entries, failures = (manifest.entries, manifest.failures) if manifest else ((), ())
+    return LastBackup(entries, failures, today, full_backup_days)
 
 
 def is_due(made_at: str, repository_id: int, today: date, full_backup_days: int) -> bool:

@@ -27,60 +27,60 @@ class NothingListedError(Exception):
 
 
 @dataclass(frozen=True)
-class Plan:
+class Listed:
     """The repositories to back up, the largest first, and what could not be listed.
 
-    `vanished`: what the last backup held and GitHub no longer has. `installations`: their ids, by owner. `listed`: the
-    ids of all repositories that GitHub lists, selected or not.
+    `vanished`: what the last backup held and GitHub no longer has. `installations`: their ids, by owner. `ids`: of all
+    repositories that GitHub lists, selected or not.
     """
 
     repositories: list[Repository] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     vanished: list[Vanished] = field(default_factory=list)
     installations: dict[str, int] = field(default_factory=dict)
-    listed: set[int] = field(default_factory=set)
+    ids: set[int] = field(default_factory=set)
 
 
-def list_repositories(github: GitHub, installation_id: int | None, filter_: RepositoryFilter) -> Plan:
+def list_repositories(github: GitHub, installation_id: int | None, filter_: RepositoryFilter) -> Listed:
     """Return what GitHub lists and the configuration selects.
 
     Raises NothingListedError, and GitHubError without an answer.
     """
-    plan = Plan()
+    listed = Listed()
     for installation in [Installation(installation_id, "?")] if installation_id else github.installations():
-        plan.installations[installation.owner] = installation.id
+        listed.installations[installation.owner] = installation.id
         try:
             listing = github.repositories(installation)
         except GitHubError as error:
             if installation_id:
                 raise
-            plan.failures.append(_owner_failure(installation.owner, str(error)))
+            listed.failures.append(_owner_failure(installation.owner, str(error)))
             continue
-        plan.listed.update(repository.id for repository in listing.repositories)
-        plan.repositories.extend(repository for repository in listing.repositories if filter_.selects(repository))
-        plan.failures.extend(
+        listed.ids.update(repository.id for repository in listing.repositories)
+        listed.repositories.extend(repository for repository in listing.repositories if filter_.selects(repository))
+        listed.failures.extend(
             Failure(full_name=refused.full_name, id=refused.id, stage="list", error=str(refused))
             for refused in listing.refused
         )
         if listing.missing:
             owner = listing.repositories[0].owner if listing.repositories else installation.owner
             short = f"GitHub counts {listing.total_count} repositories and lists {listing.missing} fewer, repeatedly"
-            plan.failures.append(_owner_failure(owner, short))
-    if not plan.repositories:
-        raise NothingListedError(_why_nothing(plan))
-    plan.repositories.sort(key=lambda repository: -repository.size_kb)
-    return plan
+            listed.failures.append(_owner_failure(owner, short))
+    if not listed.repositories:
+        raise NothingListedError(_why_nothing(listed))
+    listed.repositories.sort(key=lambda repository: -repository.size_kb)
+    return listed
 
 
 def _owner_failure(owner: str, error: str) -> Failure:
     return Failure(full_name=f"{owner}/*", id=None, stage="list", error=error)
 
 
-def _why_nothing(plan: Plan) -> list[str]:
-    if plan.failures:
-        return [f"{failure.full_name}: {failure.error}" for failure in plan.failures]
-    if plan.listed:
-        count = len(plan.listed)
+def _why_nothing(listed: Listed) -> list[str]:
+    if listed.failures:
+        return [f"{failure.full_name}: {failure.error}" for failure in listed.failures]
+    if listed.ids:
+        count = len(listed.ids)
         return [f"BACKUP_INCLUDE, BACKUP_EXCLUDE and BACKUP_SKIP_* exclude all {count} repositories that GitHub lists"]
     return ["GitHub lists no repository: is the App installed, and does the installation include any?"]
 
@@ -89,7 +89,7 @@ def _why_nothing(plan: Plan) -> list[str]:
 
 
 def find_unlisted(
-    plan: Plan,
+    listed: Listed,
     last: LastBackup,
     filter_: RepositoryFilter,
     today: str,
@@ -97,12 +97,12 @@ def find_unlisted(
     concurrency: int,
     log: FilteringBoundLogger,
 ) -> None:
-    """Look up what the last backup held and GitHub no longer lists; add each to the plan.
+    """Look up what the last backup held and GitHub no longer lists; add each to `listed`.
 
     If it is alive, it is backed up. If it is gone, it has vanished. Without a clear answer, it is a failure.
     """
-    accounted = plan.listed | {failure.id for failure in plan.failures}
-    failed = failed_owners(plan.failures)
+    accounted = listed.ids | {failure.id for failure in listed.failures}
+    failed = failed_owners(listed.failures)
     unlisted = [
         known
         for known in last.named()
@@ -122,7 +122,7 @@ def find_unlisted(
     with ThreadPoolExecutor(concurrency) as pool:
         for result in pool.map(resolve, unlisted):
             if result:
-                _add(plan, result, log)
+                _add(listed, result, log)
 
 
 def failed_owners(failures: Iterable[Failure]) -> set[str]:
@@ -139,15 +139,15 @@ def _may_be_selected(known: Entry | Failure, filter_: RepositoryFilter) -> bool:
     return filter_.selects(known) if isinstance(known, Entry) else filter_.selects_name(known.full_name)
 
 
-def _add(plan: Plan, result: Repository | Vanished | Failure, log: FilteringBoundLogger) -> None:
+def _add(listed: Listed, result: Repository | Vanished | Failure, log: FilteringBoundLogger) -> None:
     if isinstance(result, Repository):
         log.warning("repository not listed, but still there", full_name=result.full_name)
-        plan.repositories.append(result)
+        listed.repositories.append(result)
     elif isinstance(result, Vanished):
         log.warning("repository vanished", full_name=result.full_name, last_backup=result.s3_key)
-        plan.vanished.append(result)
+        listed.vanished.append(result)
     else:
-        plan.failures.append(result)
+        listed.failures.append(result)
 
 
 def vanished(entry: Entry, today: str) -> Vanished:
@@ -185,11 +185,10 @@ def without_object(known: Vanished) -> Vanished:
     )
 
 
-def is_anomaly(lost: Iterable[int], last: LastBackup, percent: float) -> bool:
+def is_anomaly(lost: Iterable[int], held: int, percent: float) -> bool:
     """Return whether so many repositories are gone or vanished in one run that somebody must look.
 
-    More than `percent` of what the last backup held, and at least MIN_ANOMALY.
+    More than `percent` of the `held` repositories of the last backup, and at least MIN_ANOMALY.
     """
-    held = sum(entry.status != "gone" for entry in last.entries)
     count = len(set(lost))
     return count >= MIN_ANOMALY and count > held * percent / 100

@@ -1,10 +1,11 @@
-"""What one repository's backup needs, made once a run."""
+"""What one repository's backup needs, made once a task."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from github_s3_backup.backup.context import RunContext
 from github_s3_backup.backup.last_backup import LastBackup
+from github_s3_backup.backup.plan import Shard
 from github_s3_backup.backup.transfers import Transfers
 from github_s3_backup.capacity import Capacity
 from github_s3_backup.content import Kind
@@ -31,7 +32,6 @@ class Services:
 
     github: GitHub
     git: Git
-    git_version: str
     archive: Archive
     uploader: Uploader
     content: Content
@@ -39,3 +39,7 @@ class Services:
     capacity: Capacity
     scratch: Path
     context: RunContext
+
+    def knowing(self, shard: Shard) -> "Services":
+        """Return the same, with what the last backup holds of a shard's repositories."""
+        return replace(self, last_backup=self.last_backup.holding(shard.known, shard.failed))

@@ -3,7 +3,7 @@
 import contextlib
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from structlog.typing import FilteringBoundLogger
 
@@ -17,8 +17,13 @@ from github_s3_backup.stop import Stopped
 WORKERS_GRACE = 8.0
 
 
-def back_up_all(repositories: Sequence[Repository], concurrency: int, services: Services) -> list[Outcome]:
-    """Back up the repositories in their order, `concurrency` at once, and return how each ended."""
+def back_up_all(
+    repositories: Sequence[Repository], concurrency: int, services: Services, note: Callable[[Outcome], None]
+) -> list[Outcome]:
+    """Back up the repositories in their order, `concurrency` at once, and return how each ended.
+
+    `note` is called with each outcome, in the thread of its worker. It must not raise.
+    """
     waiting: queue.SimpleQueue[Repository] = queue.SimpleQueue()
     finished: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     for repository in repositories:
@@ -28,7 +33,9 @@ def back_up_all(repositories: Sequence[Repository], concurrency: int, services: 
         with contextlib.suppress(queue.Empty, Stopped):
             while True:
                 services.context.stop.check()
-                finished.put(back_up(waiting.get_nowait(), services))
+                outcome = back_up(waiting.get_nowait(), services)
+                note(outcome)
+                finished.put(outcome)
 
     # Daemon threads: one that hangs in a system call does not keep a stopped run from ending.
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(concurrency, len(repositories)))]

@@ -37,7 +37,10 @@ class ArchiveError(Exception):
 
 
 class Archive:
-    """The bucket as one run sees it, which writes to its day's folder."""
+    """The bucket as one run sees it, which writes to its day's folder.
+
+    `task_started_at`: when this task of the run started; what it can't write to the day's key gets this time in it.
+    """
 
     def __init__(
         self,
@@ -45,10 +48,11 @@ class Archive:
         bucket: str,
         prefix: str,
         started_at: datetime,
+        task_started_at: datetime,
         uploader: Uploader,
     ) -> None:
         self._client, self._bucket, self._uploader = client, bucket, uploader
-        self._prefix, self._date, self._time = prefix, f"{started_at:%Y-%m-%d}", f"{started_at:%H%M%S}Z"
+        self._prefix, self._date, self._time = prefix, f"{started_at:%Y-%m-%d}", f"{task_started_at:%H%M%S}Z"
         self._overdue: set[str] = set()
 
     def url(self, key: str) -> str:
@@ -141,15 +145,14 @@ class Archive:
             self._overdue.add(key)
         return answer
 
-    def check_copy_of(self, last_run: Manifest | None) -> None:
-        """Look whether the last run's manifest was copied to the replica. Raises ArchiveError."""
-        if last_run:
-            self._head(run_key(self._prefix, last_run.date, last_run.run_id))
+    def check_copy_of(self, date: str, run_id: str) -> None:
+        """Look whether a run's manifest was copied to the replica. Raises ArchiveError."""
+        self._head(run_key(self._prefix, date, run_id))
 
     @property
-    def overdue_copies(self) -> int:
-        """How many of the objects that this run has looked at the replica should have and has not."""
-        return len(self._overdue)
+    def overdue_copies(self) -> frozenset[str]:
+        """The keys of objects, of those that were looked at, that the replica should have and has not."""
+        return frozenset(self._overdue)
 
     # -- the manifest ----------------------------------------------------------------------------
 

@@ -15,6 +15,11 @@ def runs_folder(prefix: str, date: str) -> str:
     return f"{prefix}/{date}/runs/"
 
 
+def plan_folder(prefix: str, date: str, run_name: str) -> str:
+    """Return what the keys of the files begin with that the tasks of a run share."""
+    return f"{prefix}/{date}/plans/{run_name}/"
+
+
 def day_manifest_key(prefix: str, date: str) -> str:
     """Return the key of the manifest that people look at: a copy of one of the day's runs'."""
     return f"{prefix}/{date}/manifest.json"

@@ -1,0 +1,154 @@
+"""A backup task from its first line to its exit code: signals, temporary folder, configuration, what goes wrong."""
+
+import contextlib
+import hashlib
+import io
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+
+import boto3
+
+from github_s3_backup import metrics
+from github_s3_backup.backup.context import RunContext
+from github_s3_backup.backup.exit_codes import NOT_STARTED, SOME_FAILED, STOPPED
+from github_s3_backup.backup.run import run
+from github_s3_backup.backup.start import StartError
+from github_s3_backup.backup.tasks import list_task, merge_task, shard_task
+from github_s3_backup.configuration import (
+    DEFAULT_SERVICE_NAME,
+    SERVICE_NAME,
+    Command,
+    Configuration,
+    parse_started_at,
+    read_configuration,
+)
+from github_s3_backup.environment import ConfigurationError
+from github_s3_backup.logs import new_logger
+from github_s3_backup.program import aws_session, trust_private_ca
+from github_s3_backup.redaction import Redactor
+from github_s3_backup.stop import Stop, Stopped
+
+# After a signal, in seconds: when the process is ended whatever it does, and how long its last log line may take.
+STOP_TIMEOUT, LAST_WORDS = 16.0, 2.0
+
+COMMANDS: Mapping[Command, Callable[[Configuration, Path, RunContext], int]] = MappingProxyType(
+    {"backup": run, "list": list_task, "shard": shard_task, "merge": merge_task}
+)
+
+
+def main(command: Command = "backup") -> int:
+    """Do what one task of a run has to do, and return the exit code."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the key and the tokens
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a line that can't be encoded would be lost; JSON is always UTF-8
+        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
+    aws, problems = aws_session()
+    context = new_context(command, aws)
+    try:
+        with scratch_folder() as scratch:
+            context.stop.listen(STOP_TIMEOUT, lambda: give_up(scratch, context))
+            configuration = read_configuration(os.environ, aws.region_name, command)
+            if problems:
+                raise StartError(*problems)
+            trust_private_ca(scratch)
+            if configuration.deadline_hours and command != "merge":  # which takes what there is at the deadline
+                context.stop.expire_after(configuration.deadline_hours * 3600 - context.seconds())
+            return COMMANDS[command](configuration, scratch, context)
+    except (ConfigurationError, StartError) as error:
+        return not_started(dict.fromkeys([*problems, *error.problems]), context)
+    except Stopped:
+        return stopped(context)
+    except Exception:
+        context.log.exception("bug, please report it")
+        publish_failure(context)
+        context.log.error("run failed", exit_code=SOME_FAILED)
+        return SOME_FAILED
+
+
+def new_context(command: Command, aws: boto3.session.Session) -> RunContext:
+    """Return what the task knows before it reads its configuration."""
+    redactor, now = Redactor(), datetime.now(UTC)
+    started_at, name = now, uuid.uuid4().hex
+    if command != "backup":  # the same in all tasks of the run
+        started_at = parse_started_at(os.environ.get("RUN_STARTED_AT", "")) or now
+        name = hashlib.sha256(os.environ.get("RUN_NAME", "").strip().encode()).hexdigest()
+    return RunContext(
+        run_id=f"{started_at:%Y%m%dT%H%M%SZ}-{name[:8]}",
+        started_at=started_at,
+        task_started_at=now,
+        command=command,
+        service_name=service_name(),
+        aws=aws,
+        redactor=redactor,
+        stop=Stop(),
+        log=new_logger(sys.stdout, redactor),
+    )
+
+
+def service_name() -> str:
+    """Return the metrics' dimension: the default if the variable is wrong, so that the alarm still fires."""
+    name = os.environ.get("SERVICE_NAME", "").strip()
+    return name if SERVICE_NAME.fullmatch(name) else DEFAULT_SERVICE_NAME
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield the task's temporary folder, removed afterwards whatever happens."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="github-backup-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise StartError(f"TMPDIR: cannot create a temporary folder: {error}") from None
+    with folder as name:
+        yield Path(name)
+
+
+# -- what goes wrong -----------------------------------------------------------------------------
+
+
+def not_started(problems: Iterable[str], context: RunContext) -> int:
+    """Log everything that keeps the run from starting, raise the alarm where possible, and return the exit code."""
+    for problem in problems:
+        context.log.error("problem", error=problem)
+    if context.aws.region_name:
+        publish_failure(context)
+    context.log.error("run could not start", exit_code=NOT_STARTED)
+    return NOT_STARTED
+
+
+def stopped(context: RunContext) -> int:
+    """Say that the task was stopped before it had anything to report, and return the exit code."""
+    publish_failure(context)
+    listing = context.command in ("backup", "list")
+    event = "run stopped before it listed the repositories" if listing else f"{context.command} stopped"
+    context.log.error(event, exit_code=STOPPED)
+    return STOPPED
+
+
+def give_up(scratch: Path, context: RunContext) -> None:
+    """End a stopped task that did not finish in time."""
+    context.stop.kill_processes()
+    shutil.rmtree(scratch, ignore_errors=True)
+
+    def last_words() -> None:
+        publish_failure(context)
+        context.log.error("run stopped, but something did not respond in time", exit_code=STOPPED)
+
+    # In a thread, because the log or CloudWatch may be what does not respond.
+    speaker = threading.Thread(target=last_words, daemon=True)
+    speaker.start()
+    speaker.join(LAST_WORDS)
+    os._exit(STOPPED)
+
+
+def publish_failure(context: RunContext) -> None:
+    """Raise the alarm. A shard's task raises none: another one takes its place, and the merge says what is missing."""
+    if context.command != "shard":
+        metrics.publish_run(context.aws, context.service_name, context.seconds(), {metrics.FAILURE: 1}, context.log)
