@@ -64,7 +64,7 @@ output "restore_drill_role_arn" {
 }
 
 output "run_task_command" {
-  description = "Command that starts a backup run in one task now: as the schedule does, unless orchestration is set."
+  description = "Command that starts a backup run in one task now. Without orchestration, the schedule does the same."
   value       = "${local.run_task} ${aws_ecs_task_definition.task["backup"].family}"
 }
 

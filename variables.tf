@@ -139,7 +139,7 @@ variable "backup_retention_days" {
 }
 
 variable "concurrency" {
-  description = "Repositories to back up at once, 1 to 256. null: 8 per vCPU of the task, at least 8 and at most 64."
+  description = "Repositories to back up at once (with orchestration, in each shard), 1 to 256. null: 8 per vCPU of the task, at least 8 and at most 64."
   type        = number
   default     = null
 
@@ -536,7 +536,7 @@ variable "restore_drill" {
 }
 
 variable "run_deadline_hours" {
-  description = "Hours after which a run ends: what is still being backed up counts as failed, and the manifest is written. Fractions are allowed. null: the time between two runs."
+  description = "Hours after which a run ends: what is still being backed up counts as failed, and the manifest is written. Fractions are allowed. null: the time between two runs; with orchestration an hour less, or a quarter less where that is less than an hour, which leaves time to merge."
   type        = number
   default     = null
 
@@ -643,7 +643,7 @@ variable "tags" {
 }
 
 variable "task_cpu" {
-  description = "CPU units of the backup task, 1024 per vCPU. More CPU backs up more repositories at once."
+  description = "CPU units of the backup task (with orchestration, of each shard), 1024 per vCPU. More CPU backs up more repositories at once."
   type        = number
   default     = 1024
   nullable    = false
@@ -655,7 +655,7 @@ variable "task_cpu" {
 }
 
 variable "task_ephemeral_storage_gb" {
-  description = "Temporary disk of the backup task in GiB, 21 to 200. The largest repository needs a quarter more than its size."
+  description = "Temporary disk of the backup task (with orchestration, of each shard) in GiB, 21 to 200. The largest repository needs a quarter more than its size."
   type        = number
   default     = 50
   nullable    = false
@@ -667,7 +667,7 @@ variable "task_ephemeral_storage_gb" {
 }
 
 variable "task_memory" {
-  description = "Memory of the backup task in MiB. Repositories are cloned at once as far as memory allows; the largest needs about two thirds of its size, or is cloned alone."
+  description = "Memory of the backup task (with orchestration, of each shard) in MiB. Repositories are cloned at once as far as memory allows; the largest needs about two thirds of its size, or is cloned alone."
   type        = number
   default     = 4096
   nullable    = false
