@@ -4,7 +4,7 @@ Step Functions and ECS are embedded, and each task is a process of the program. 
 holds of each task is checked when an execution has ended.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from embedded.ecs import RUN_TASK, EcsTask, EmbeddedEcs, TaskDefinition
@@ -44,6 +44,8 @@ class Orchestrated:
     applied: Applied
     machine: StateMachine
     ecs: EmbeddedEcs
+    # The manifests of the runs that have ended.
+    manifests: set[str] = field(default_factory=set)
 
     def run(self, seconds: float = 100) -> OrchestratedRun:
         """Run an execution to its end and check what always holds."""
@@ -67,11 +69,13 @@ class Orchestrated:
         self.world.check_no_secret(task.output)
 
     def _manifest(self) -> dict[str, Any] | None:
-        """Return the manifest of the newest run, checked like that of any run."""
-        keys = sorted(self.world.run_keys())
-        if not keys:
+        """Return the manifest that the run has written, checked like that of any run."""
+        written = self.world.run_keys() - self.manifests
+        self.manifests |= written
+        if not written:
             return None
-        manifest = self.world.read(keys[-1])
+        [key] = written
+        manifest = self.world.read(key)
         self.world.check_manifest(manifest)
         return manifest
 

@@ -76,11 +76,12 @@ Integration = Callable[[dict[str, Any], Patience], Any]
 
 @dataclass(frozen=True)
 class Event:
-    """A line of an execution's history. `data` is an input, an output, or an error's name and cause."""
+    """A line of an execution's history. `data`: an input, an output, or an error's name and cause; `at`: seconds."""
 
     what: str
     state: str
     data: Any
+    at: float = field(default_factory=time.monotonic)
 
 
 @dataclass(eq=False)
@@ -134,6 +135,11 @@ class Execution:
         """Return how often a task was started in a state, by its children too."""
         own = sum(event.what == "scheduled" and event.state == state for event in self.history)
         return own + sum(child.tries(state) for child in self.children)
+
+    def seconds(self, state: str) -> float:
+        """Return how long it was in a state."""
+        moments = [event.at for event in self.history if event.state == state]
+        return moments[-1] - moments[0]
 
     def errors(self, state: str) -> list[str]:
         """Return the errors of a state in their order, the retried ones too, those of its children after its own."""
