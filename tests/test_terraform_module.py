@@ -510,7 +510,7 @@ def test_a_second_plan_finds_nothing_to_change(module: Module) -> None:
 def test_the_module_works_with_the_oldest_provider_that_it_allows(tmp_path: Path) -> None:
     with serve(OLDEST, REGION) as environment:
         module = Module(copy_module(tmp_path), environment).init()
-        applied = module.apply(object_lock={"mode": "GOVERNANCE", "days": 28})
+        applied = module.apply(object_lock={"mode": "GOVERNANCE", "days": 28}, orchestration={})
     assert applied.outputs["ecs_cluster_name"] == "github-backup"
 
 

@@ -5,8 +5,10 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import parliament
 import pytest
 from cfnlint import lint
@@ -14,7 +16,10 @@ from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguagePa
 
 from embedded.stack import PROJECT
 from github_s3_backup import metrics
+from github_s3_backup.backup.plan_store import ITEMS, MapItem
 from github_s3_backup.configuration import DEFAULT_PREFIX as PREFIX
+from github_s3_backup.configuration import MAX_SHARDS, Command, read_configuration
+from github_s3_backup.s3.keys import plan_folder
 from terraform.module import ACCOUNT, REGION, Applied, Module
 from terraform.policy import Call, applies, decide
 from terraform.standin import aws
@@ -110,7 +115,9 @@ def problems(definition: Json) -> list[str]:
 
 def test_the_linters_find_nothing_to_say_of_the_document(orchestrated: Applied, module: Module) -> None:
     assert problems(document(orchestrated)) == []
-    other = module.apply(orchestration={"shards": 1000, "attempts": 0}, run_deadline_hours=0.5, assign_public_ip=True)
+    other = module.apply(
+        orchestration={"shards": MAX_SHARDS, "attempts": 0}, run_deadline_hours=0.5, assign_public_ip=True
+    )
     assert problems(document(other)) == []
 
 
@@ -173,7 +180,7 @@ def test_the_map_reads_the_shards_of_its_own_run(orchestrated: Applied) -> None:
     machine = document(orchestrated)["States"]["BackUpShards"]
     assert machine["ItemReader"]["Resource"] == "arn:aws:states:::s3:getObject"
     assert machine["ItemReader"]["Parameters"]["Bucket"] == orchestrated.outputs["s3_bucket_name"]
-    assert shards_key(orchestrated) == f"{PREFIX}/2026-11-23/plans/{NAME}/shards.json"
+    assert shards_key(orchestrated) == f"{plan_folder(PREFIX, '2026-11-23', NAME)}{ITEMS}"
 
 
 def test_whatever_happens_to_shards_merge_follows(orchestrated: Applied) -> None:
@@ -272,6 +279,38 @@ def test_list_is_told_how_to_plan_and_the_others_what_a_single_run_is_told(modul
     plan = {"RUN_SHARDS": "40", "INSTALLATION_REQUESTS": "60", "SHARD_DISK_GIB": "100"}
     assert applied.environment("list") == single | plan
     assert document(applied)["States"]["BackUpShards"]["MaxConcurrency"] == 40
+
+
+ITEM = {
+    "shard": "01",
+    "run_name": NAME,
+    "run_started_at": STARTED_AT,
+    "volume_gib": 0,
+    "repositories": 312,
+    "size_kb": 4096,
+}
+EXECUTION = {"$$.Execution.Name": NAME, "$$.Execution.StartTime": STARTED_AT}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_program_takes_what_a_task_is_told(module: Module, tmp_path: Path, name: str) -> None:
+    applied = module.apply(orchestration={"shards": 40, "requests_per_installation": 60})
+    said = EXECUTION | {f"$.{field}": str(value) for field, value in ITEM.items()}
+    (override,) = run_tasks(applied)[name]["Parameters"]["Overrides"]["ContainerOverrides"]
+    told = {variable["Name"]: said[variable["Value.$"]] for variable in override["Environment"]}
+    environment = applied.environment(name) | told | {"TMPDIR": str(tmp_path)}
+    command: Command = applied.container(name)["command"][1]
+    run = read_configuration(environment, environment["AWS_REGION"], command).orchestration
+    assert run is not None
+    assert run.run_name == NAME
+    if command == "shard":
+        assert run.shard == ITEM["shard"]
+    if command == "list":
+        assert (run.shards, run.shard_disk_gib, run.installation_requests) == (40, 50, 60)
+
+
+def test_the_document_reads_of_an_item_what_the_program_writes() -> None:
+    assert msgspec.to_builtins(msgspec.convert(ITEM, MapItem)) == ITEM
 
 
 def size(applied: Applied, name: str) -> tuple[int, int, int]:
@@ -582,7 +621,7 @@ def test_the_dashboard_shows_shards_and_executions(orchestrated: Applied) -> Non
     ("given", "rule", "got"),
     [
         ({"shards": 0}, "orchestration.shards must be a whole number from 1 to 1000", "Got: 0."),
-        ({"shards": 1001}, "orchestration.shards must be a whole number from 1 to 1000", "Got: 1001."),
+        ({"shards": MAX_SHARDS + 1}, f"must be a whole number from 1 to {MAX_SHARDS}", f"Got: {MAX_SHARDS + 1}."),
         ({"requests_per_installation": 101}, "from 1 to 100, which is what GitHub allows", "Got: 101."),
         ({"attempts": 1.5}, "orchestration.attempts must be a whole number from 0 to 20", "Got: 1.5."),
         ({"merge": {"cpu": 256, "memory": 8192}}, "must have pairs of cpu and memory", '"memory":8192'),
