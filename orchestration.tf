@@ -10,8 +10,10 @@ locals {
   # The state machine's tasks: the container's name, the task definition's last word, and the prefix of the log streams.
   orchestrated_names = flatten([for orchestration in local.orchestrations : ["list", "shard", "shard-on-volume", "merge"]])
 
-  # A shard that dies is tried again, and merge tells what was lost for good: nobody is told of each attempt.
-  retried_names = ["shard", "shard-on-volume"]
+  # A shard or a merge that dies is tried again, and the execution's end tells what was lost for good: nobody is told of each
+  # attempt.
+  shard_names   = ["shard", "shard-on-volume"]
+  retried_names = concat(local.shard_names, ["merge"])
 
   # What the state machine's tasks are told besides a single run's environment: by their task definitions, or when they start.
   list_variables = { for orchestration in local.orchestrations : "list" => {
@@ -102,7 +104,7 @@ locals {
     } }
     Overrides = { ContainerOverrides = [{
       Name        = name
-      Environment = contains(local.retried_names, name) ? local.shard_variables : local.run_variables
+      Environment = contains(local.shard_names, name) ? local.shard_variables : local.run_variables
     }] }
   } }
 

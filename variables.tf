@@ -425,7 +425,7 @@ variable "orchestration" {
   description = <<-EOT
     A run in many tasks at once, for more repositories than one task can back up in time: a Step Functions state machine lists the repositories, backs them up in shards, one task each, and merges the results into one manifest. null: one task; {} turns it on. task_cpu, task_memory, task_ephemeral_storage_gb and concurrency are then per shard, and Fargate's quota of vCPUs must allow all shards at once: those beyond it wait.
     shards: tasks at once, at most 1000. A run with few repositories has fewer.
-    requests_per_installation: requests to GitHub in flight at once for one installation of the App, in all shards together. GitHub refuses more than 100.
+    requests_per_installation: requests to GitHub in flight at once for one installation of the App, in all shards together. github.com refuses more than 100; a GitHub Enterprise Server has limits of its own, or none.
     attempts: how often a shard that died is started again. It continues where it ended.
     list, merge: cpu and memory (MiB) of the tasks that list the repositories and merge the results.
     A shard whose repositories need more disk than task_ephemeral_storage_gb gets an EBS volume of the right size for as long as it runs.
@@ -445,8 +445,8 @@ variable "orchestration" {
   }
 
   validation {
-    condition     = var.orchestration == null ? true : var.orchestration.requests_per_installation >= 1 && var.orchestration.requests_per_installation <= 100 && floor(var.orchestration.requests_per_installation) == var.orchestration.requests_per_installation
-    error_message = "orchestration.requests_per_installation must be a whole number from 1 to 100, which is what GitHub allows. Got: ${jsonencode(try(var.orchestration.requests_per_installation, null))}."
+    condition     = var.orchestration == null ? true : var.orchestration.requests_per_installation >= 1 && var.orchestration.requests_per_installation <= 10000 && floor(var.orchestration.requests_per_installation) == var.orchestration.requests_per_installation
+    error_message = "orchestration.requests_per_installation must be a whole number from 1 to 10000; github.com allows 100. Got: ${jsonencode(try(var.orchestration.requests_per_installation, null))}."
   }
 
   validation {

@@ -967,7 +967,7 @@ run "more_requests_at_once_than_github_allows" {
   command = plan
 
   variables {
-    orchestration = { requests_per_installation = 101 }
+    orchestration = { requests_per_installation = 10001 }
   }
 
   expect_failures = [var.orchestration]
