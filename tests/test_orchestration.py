@@ -170,7 +170,7 @@ def wait_for_shards(orchestrated: Orchestrated) -> None:
 
 def test_a_second_run_is_refused_and_the_first_is_not_disturbed(world: World, make: Make) -> None:
     add_some(world)
-    world.github.latency = 1.0
+    world.github.latency = 0.3
     orchestrated = make()
     first = orchestrated.machine.start()
     wait_for_shards(orchestrated)
