@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embedded.ecs import RUN_TASK, EcsTask, EmbeddedEcs, TaskDefinition
+from embedded.executions import Execution
+from embedded.integrations import sdk
 from embedded.stack import BACKUP, measured
-from embedded.step_functions import Execution, StateMachine, sdk
+from embedded.step_functions import StateMachine
 from terraform.module import Applied, Module
 from world import Run, World, events_of
 

@@ -13,9 +13,9 @@ import pytest
 
 from embedded.asl import StatesError
 from embedded.ecs import EcsTask
+from embedded.executions import Execution
 from embedded.ports import wait_until
 from embedded.stack import Stack
-from embedded.step_functions import Execution
 from orchestrated import Orchestrated, orchestrate
 from terraform.module import Applied, Module
 from world import World

@@ -20,8 +20,7 @@ from typing import Any
 import psutil
 
 from embedded.asl import StatesError
-from embedded.aws_requests import request
-from embedded.step_functions import AbortedError, Patience
+from embedded.integrations import AbortedError, Patience, request
 
 RUN_TASK = "arn:aws:states:::ecs:runTask.sync"
 # RunTask's limits: characters of all overrides, and GiB of a gp3 volume on Fargate.

@@ -2,159 +2,27 @@
 
 After https://states-language.net/spec.html and the AWS Step Functions Developer Guide, with JSONPath as the query
 language. moto's interpreter does not do: its tasks can't be processes, and no exit code of a task fails a state.
-What this one does not know it refuses. Waits and timeouts may be shortened; waits have no jitter.
+What this one does not know it refuses (asl_document.py). Waits and timeouts may be shortened; waits have no jitter.
 """
 
 import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
+from embedded.asl import Scope, StatesError, holds, insert, limited
+from embedded.asl_document import MACHINE, check
+from embedded.executions import Execution, timestamp
+from embedded.integrations import AbortedError, Integration, Patience, request
 
-from embedded.asl import Scope, StatesError, UnsupportedError, holds, insert, limited
-from embedded.aws_requests import only, request
-
-PAYLOAD = {"Type", "Comment", "InputPath", "OutputPath"}
-RESULT = {"Parameters", "ResultPath", "Next", "End"}
-HANDLED = {"ResultSelector", "Retry", "Catch"}
-FIELDS = {
-    "Choice": PAYLOAD | {"Choices", "Default"},
-    "Fail": {"Type", "Comment", "Error", "Cause", "ErrorPath", "CausePath"},
-    "Map": PAYLOAD | (RESULT - {"Parameters"}) | HANDLED
-    | {"ItemProcessor", "ItemReader", "ItemSelector", "Label", "MaxConcurrency"}
-    | {"ToleratedFailureCount", "ToleratedFailurePercentage"},
-    "Pass": PAYLOAD | RESULT | {"Result"},
-    "Succeed": PAYLOAD,
-    "Task": PAYLOAD | RESULT | HANDLED | {"Resource", "TimeoutSeconds"},
-}  # fmt: skip
-RETRIER = {
-    "ErrorEquals",
-    "IntervalSeconds",
-    "MaxAttempts",
-    "BackoffRate",
-    "MaxDelaySeconds",
-    "JitterStrategy",
-    "Comment",
-}
-CATCHER = {"ErrorEquals", "Next", "ResultPath", "Comment"}
-MACHINE = {"Comment", "StartAt", "States", "TimeoutSeconds", "QueryLanguage"}
-PROCESSOR = {"ProcessorConfig", "StartAt", "States", "Comment"}
 # Neither retried nor caught (Developer Guide "Handling errors in Step Functions workflows").
 TERMINAL = {"States.DataLimitExceeded", "States.Runtime"}
 LIST_EXECUTIONS = "arn:aws:states:::aws-sdk:sfn:listExecutions"
-
-
-class AbortedError(Exception):
-    """The execution was stopped."""
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a task may take: until its execution is stopped, or its time is up."""
-
-    stopped: threading.Event
-    deadline: float | None = None
-
-    def wait(self, ended: threading.Event) -> None:
-        """Return when something has ended. Raises AbortedError and StatesError."""
-        while not ended.wait(0.02):
-            if self.stopped.is_set():
-                raise AbortedError
-            if self.deadline is not None and time.monotonic() > self.deadline:
-                raise StatesError("States.Timeout", "the state's TimeoutSeconds are over")
-
-
-# Runs a task with its parameters to the end and returns its result. Raises AbortedError and StatesError.
-Integration = Callable[[dict[str, Any], Patience], Any]
-
-
-@dataclass(frozen=True)
-class Event:
-    """A line of an execution's history. `data`: an input, an output, or an error's name and cause; `at`: seconds."""
-
-    what: str
-    state: str
-    data: Any
-    at: float = field(default_factory=time.monotonic)
-
-
-@dataclass(eq=False)
-class Execution:
-    """One execution; of a Distributed Map, `children` has those of its items."""
-
-    arn: str
-    name: str
-    machine: str
-    input: Any
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    status: str = "RUNNING"
-    error: str | None = None
-    cause: str | None = None
-    output: Any = None
-    history: list[Event] = field(default_factory=list)
-    children: list["Execution"] = field(default_factory=list)
-    expired: bool = False
-    stopped: threading.Event = field(default_factory=threading.Event)
-    ended: threading.Event = field(default_factory=threading.Event)
-
-    def expire_after(self, seconds: float) -> None:
-        """Stop it when so many seconds are over."""
-
-        def expire() -> None:
-            if not self.ended.wait(seconds):
-                self.expired = True
-                self.stop()
-
-        threading.Thread(target=expire, daemon=True).start()
-
-    def stop(self) -> None:
-        """Stop it, as StopExecution does, with everything that it has started."""
-        self.stopped.set()
-        for child in list(self.children):
-            child.stop()
-
-    def wait(self, seconds: float = 100) -> "Execution":
-        """Return it when it has ended."""
-        assert self.ended.wait(seconds), f"{self.name} still runs: {self.states()}"
-        return self
-
-    def note(self, what: str, state: str, data: Any) -> None:
-        self.history.append(Event(what, state, data))
-
-    def states(self) -> list[str]:
-        """Return the states that it has entered."""
-        return [event.state for event in self.history if event.what == "entered"]
-
-    def tries(self, state: str) -> int:
-        """Return how often a task was started in a state, by its children too."""
-        own = sum(event.what == "scheduled" and event.state == state for event in self.history)
-        return own + sum(child.tries(state) for child in self.children)
-
-    def seconds(self, state: str) -> float:
-        """Return how long it was in a state."""
-        moments = [event.at for event in self.history if event.state == state]
-        return moments[-1] - moments[0]
-
-    def errors(self, state: str) -> list[str]:
-        """Return the errors of a state in their order, the retried ones too, those of its children after its own."""
-        own = [event.data["Error"] for event in self.history if event.what == "failed" and event.state == state]
-        return own + [error for child in self.children for error in child.errors(state)]
-
-    def context(self, state: str, tries: int) -> dict[str, Any]:
-        """Return the context object, `$$`."""
-        execution = {"Id": self.arn, "Name": self.name, "Input": self.input, "StartTime": timestamp(self.started_at)}
-        now = {"Name": state, "EnteredTime": timestamp(datetime.now(UTC)), "RetryCount": tries}
-        return {
-            "Execution": execution,
-            "State": now,
-            "StateMachine": {"Id": self.machine, "Name": self.machine.split(":")[-1]},
-        }
 
 
 class StateMachine:
@@ -222,12 +90,7 @@ class StateMachine:
         execution.note("entered", name, data)
         scope = Scope(data, execution.context(name, 0))
         if state["Type"] == "Fail":
-            raise StatesError(
-                *(
-                    scope.evaluate(state[f"{k}Path"]) if f"{k}Path" in state else state.get(k, "")
-                    for k in ("Error", "Cause")
-                )
-            )
+            raise failure(state, scope)
         output, following = self._handled(name, state, selected(state, "InputPath", scope), execution)
         output = limited(selected(state, "OutputPath", Scope(output, scope.context)), name)
         execution.note("exited", name, output)
@@ -293,7 +156,14 @@ class StateMachine:
         threshold = Threshold.of(state, len(items))
 
         def run(child: Execution) -> None:
-            self._child(child, state["ItemProcessor"], execution, threshold)
+            """Run one item's execution; stop all others where too many have failed."""
+            if execution.stopped.is_set():
+                child.stop()
+            child.started_at = datetime.now(UTC)
+            self._run(child, state["ItemProcessor"])
+            if threshold.is_exceeded(children):
+                for other in children:
+                    other.stop()
 
         with ThreadPoolExecutor(state.get("MaxConcurrency") or max(1, len(items))) as pool:
             list(pool.map(run, children))
@@ -302,16 +172,6 @@ class StateMachine:
         if threshold.is_exceeded(children):
             raise StatesError("States.ExceedToleratedFailureThreshold", f"more than {threshold} items failed")
         return [child.output if child.status == "SUCCEEDED" else described(child) for child in children]
-
-    def _child(self, child: Execution, document: dict[str, Any], parent: Execution, threshold: "Threshold") -> None:
-        """Run one item's execution; stop all others where too many have failed."""
-        if parent.stopped.is_set():
-            child.stop()
-        child.started_at = datetime.now(UTC)
-        self._run(child, document)
-        if threshold.is_exceeded(parent.children):
-            for other in parent.children:
-                other.stop()
 
     def _items(self, reader: dict[str, Any], scope: Scope) -> list[Any]:
         """Read the items from S3."""
@@ -416,45 +276,7 @@ def next_wait(retriers: list[dict[str, Any]], error: str, retries: dict[int, int
     return None
 
 
-# -- documents -----------------------------------------------------------------------------------
-
-
-def check(document: dict[str, Any], fields: set[str], integrations: Mapping[str, Integration]) -> None:
-    """Raise UnsupportedError for whatever is not known here, in the states of a Map too."""
-    only(document, fields, "the document")
-    if document.get("QueryLanguage", "JSONPath") != "JSONPath":
-        raise UnsupportedError("QueryLanguage")
-    names = {document["StartAt"]}
-    for name, state in document["States"].items():
-        only(state, FIELDS.get(state["Type"], set()), name)
-        names |= set(following(state))
-        for retrier in state.get("Retry", []):
-            only(retrier, RETRIER, f"{name}: Retry")
-        for catcher in state.get("Catch", []):
-            only(catcher, CATCHER, f"{name}: Catch")
-        if state["Type"] == "Task" and state["Resource"] not in integrations:
-            raise UnsupportedError(f"{name}: {state['Resource']}")
-        if "Catch" in state and "OutputPath" in state:
-            raise UnsupportedError(f"{name}: the specification does not say what OutputPath does to a caught error")
-        if state["Type"] == "Map":
-            check_map(name, state, integrations)
-    if names != document["States"].keys():
-        raise UnsupportedError(f"states that are missing or never reached: {names ^ document['States'].keys()}")
-
-
-def check_map(name: str, state: dict[str, Any], integrations: Mapping[str, Integration]) -> None:
-    processor, reader = state["ItemProcessor"], state["ItemReader"]
-    only(reader, {"Resource", "ReaderConfig", "Parameters"}, f"{name}: ItemReader")
-    known = {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, "arn:aws:states:::s3:getObject", {"InputType": "JSON"}
-    if (processor["ProcessorConfig"], reader["Resource"], reader["ReaderConfig"]) != known:
-        raise UnsupportedError(f"{name}: only a DISTRIBUTED Map over a JSON array in S3 is known")
-    check(processor, PROCESSOR, integrations)
-
-
-def following(state: dict[str, Any]) -> Iterator[str]:
-    """Yield the names of the states that may follow."""
-    for place in (state, *state.get("Choices", []), *state.get("Catch", [])):
-        yield from (place[name] for name in ("Next", "Default") if name in place)
+# -- states --------------------------------------------------------------------------------------
 
 
 def chosen(state: dict[str, Any], scope: Scope) -> str:
@@ -469,29 +291,12 @@ def chosen(state: dict[str, Any], scope: Scope) -> str:
 
 def failure(state: dict[str, Any], scope: Scope) -> StatesError:
     """Return the error of a Fail state."""
-    given = [f"{name}Path" in state and scope.evaluate(state[f"{name}Path"]) for name in ("Error", "Cause")]
-    return StatesError(given[0] or state["Error"], given[1] or state["Cause"])
+    paths = [state.get(f"{name}Path") for name in ("Error", "Cause")]
+    error, cause = (path and scope.evaluate(path) for path in paths)
+    return StatesError(error or state["Error"], cause or state["Cause"])
 
 
 def selected(state: dict[str, Any], name: str, scope: Scope) -> Any:
     """Return the part of the data that InputPath or OutputPath selects; null is nothing of it."""
     path = state.get(name, "$")
     return {} if path is None else scope.read(path)
-
-
-def timestamp(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
-
-
-def sdk(service: str, operation: str, call: Callable[..., Any]) -> Integration:
-    """Return an integration with an API of AWS (`aws-sdk`) of which only the request matters."""
-
-    def run(parameters: dict[str, Any], _: Patience) -> dict[str, Any]:
-        asked = request(service, operation, parameters)
-        try:
-            call(**asked)
-        except ClientError as error:
-            raise StatesError(f"{service.capitalize()}.{error.response['Error']['Code']}", str(error)) from error
-        return {}
-
-    return run
