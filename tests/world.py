@@ -157,7 +157,8 @@ class World:
         """Return a FULL_BACKUP_DAYS under which no repository is due today; the most where there are too many."""
         today = datetime.now(UTC).toordinal()
         numbers = [today + number for number in self.github.repositories]
-        return next(str(days) for days in range(most, 1, -1) if all(number % days for number in numbers))
+        free = (str(days) for days in range(most, 1, -1) if all(number % days for number in numbers))
+        return next(free, str(most))
 
     def start(self, *prefix: str, **changes: str | None) -> "subprocess.Popen[str]":
         """Start a run and return its process; `prefix` is a command that runs it."""

@@ -293,7 +293,7 @@ def failure(state: dict[str, Any], scope: Scope) -> StatesError:
     """Return the error of a Fail state."""
     paths = [state.get(f"{name}Path") for name in ("Error", "Cause")]
     error, cause = (path and scope.evaluate(path) for path in paths)
-    return StatesError(error or state["Error"], cause or state["Cause"])
+    return StatesError(error or state.get("Error", ""), cause or state.get("Cause", ""))
 
 
 def selected(state: dict[str, Any], name: str, scope: Scope) -> Any:
