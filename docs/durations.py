@@ -16,8 +16,10 @@ CPU_CLONE, CPU_UNCHANGED = 0.04, 0.005
 # per response of S3.
 WAIT_CLONE, WAIT_UNCHANGED = 0.6, 0.25
 IN_FLIGHT = 8  # repositories per vCPU
-# Assumed, in GB per second: what GitHub sends for one repository, and for all together.
+# Assumed, in GB per second: what GitHub sends for one repository, and for all of one task together.
 ONE_CLONE, ALL_CLONES = 0.02, 0.1
+# Seconds for each GB of one repository.
+LARGEST_GB = 1 / ONE_CLONE + CPU_GB
 # Assumed, in seconds: the pull of the image, which Fargate bills too.
 TASK_START = 60
 # The choices, with 4 GB of memory per vCPU.
@@ -45,12 +47,29 @@ class Task:
     disk_gb: int
 
 
+@dataclass(frozen=True)
+class Parts:
+    """Seconds of what a run does at the same time. `waiting_alone`: with one repository in flight."""
+
+    cpu: float
+    waiting_alone: float
+    largest: float
+
+
+def parts(work: Work, vcpu: float) -> Parts:
+    """Return how long each part takes, with so many vCPUs in all."""
+    return Parts(
+        cpu=(work.gigabytes * CPU_GB + work.cloned * CPU_CLONE + work.unchanged * CPU_UNCHANGED) / vcpu,
+        waiting_alone=work.cloned * WAIT_CLONE + work.unchanged * WAIT_UNCHANGED,
+        largest=work.largest * LARGEST_GB,
+    )
+
+
 def seconds(work: Work, vcpu: float) -> float:
     """Return how long a run takes."""
-    cpu = (work.gigabytes * CPU_GB + work.cloned * CPU_CLONE + work.unchanged * CPU_UNCHANGED) / vcpu
-    waiting = (work.cloned * WAIT_CLONE + work.unchanged * WAIT_UNCHANGED) / (IN_FLIGHT * vcpu)
-    largest = work.largest * (1 / ONE_CLONE + CPU_GB)
-    return TASK_START + max(cpu, waiting, work.gigabytes / ALL_CLONES, largest)
+    each = parts(work, vcpu)
+    waiting = each.waiting_alone / (IN_FLIGHT * vcpu)
+    return TASK_START + max(each.cpu, waiting, work.gigabytes / ALL_CLONES, each.largest)
 
 
 def first_run(repositories: int, gigabytes: float, largest: float) -> Work:

@@ -1,4 +1,4 @@
-"""The tables of the docs site, made from the variables and outputs of the modules and from docs/costs.py.
+"""The tables of the docs site, made from the variables and outputs of the modules and from the scripts in docs/.
 
 make docs      # write them
 tests/test_docs_site.py compares them
@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import costs
 import durations
+import scaling
 from embedded.stack import PROJECT
 from github_s3_backup import lfs_list, manifest, release_list
 
@@ -93,8 +94,15 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("<!-- prices -->", "<!-- end of prices -->"): costs.price_table,
     ("<!-- sizes -->", "<!-- end of sizes -->"): costs.sizing_table,
     ("<!-- durations -->", "<!-- end of durations -->"): durations.table,
+    ("<!-- shards -->", "<!-- end of shards -->"): scaling.sizes_table,
+    ("<!-- shard costs -->", "<!-- end of shard costs -->"): scaling.costs_table,
+    ("<!-- shard prices -->", "<!-- end of shard prices -->"): scaling.price_table,
+    ("<!-- requests -->", "<!-- end of requests -->"): scaling.rest_table,
+    ("<!-- shard durations -->", "<!-- end of shard durations -->"): scaling.model_table,
+    ("<!-- large -->", "<!-- end of large -->"): scaling.large_table,
+    ("<!-- monorepo -->", "<!-- end of monorepo -->"): scaling.monorepo_table,
 }
-PAGES = tuple(PROJECT / "docs" / name for name in ("index.md", "inputs.md", "costs.md", "sizing.md"))
+PAGES = tuple(PROJECT / "docs" / name for name in ("index.md", "inputs.md", "costs.md", "sizing.md", "scaling.md"))
 SCHEMAS = {
     PROJECT / "docs" / "manifest.schema.json": manifest.json_schema,
     PROJECT / "docs" / "lfs-list.schema.json": lfs_list.json_schema,

@@ -23,6 +23,7 @@ from bench.report import report
 from bench.repositories import compared, tiny
 from bench.restored import DifferenceError, Restorer
 from bench.results import UNCHANGED_REQUESTS, Bar
+from bench.scaling import write_section
 from bench.session import Session
 from embedded.github import FakeGitHub
 from embedded.real_git import git, served_refs
@@ -38,6 +39,11 @@ SMALL = Plan(
     latency=0.02,
     growth=((3, (100,)),),
     listed=2,
+    shard_repositories=12,
+    shard_changed=50,
+    shards=(1, 3),
+    shard_latencies=(0.02,),
+    listed_and_merged=(3,),
     lfs_objects=20,
     lfs_size=1000,
     lfs_large=20 * MB,
@@ -75,7 +81,7 @@ def test_everything_is_measured_printed_and_written(stack: Stack, tmp_path: Path
     assert [(row.repositories, row.share, row.changed) for row in results.growth] == [(3, None, 3), (3, 100, 3)]
     assert results.growth[1].uploaded > 0
     assert [row.usage.s3_objects for row in results.growth] == [3 + 2, 3 + 2]
-    assert results.bundles_restored == 2 * (4 * 4) + 2 * 3
+    assert results.bundles_restored == 2 * (4 * 4) + 2 * 3 + (3 * 2 + 1) * 12
     assert re.search(r"peak memory of a run with 10,000 .* not measured", report(results))
     assert json.loads(results.to_json())["bars"][0]["limit"] == 2.5
     beside_git = results.beside_git
@@ -83,6 +89,17 @@ def test_everything_is_measured_printed_and_written(stack: Stack, tmp_path: Path
     assert beside_git.unchanged_requests <= UNCHANGED_REQUESTS
     assert beside_git.unchanged_objects == 2
     assert beside_git.large_memory > 10 * MB
+    first, changed = results.shards.compared
+    assert [run.shards for run in (first.single, *first.in_shards)] == [0, 1, 3]
+    assert first.in_shards[1].requests > first.single.requests > changed.single.requests
+    assert all(run.peak >= 2 for run in (first.single, *first.in_shards))
+    assert results.shards.killed.undisturbed.cloned_twice == 0
+    assert results.shards.killed.killed.requests > results.shards.killed.undisturbed.requests
+    alone = results.shards.overhead[0]
+    assert (alone.repositories, alone.shards, alone.listed.s3_objects, alone.merged.s3_objects) == (3, 3, 3 + 2, 2)
+    figures = write_section(results.shards, results.date, results.machine, tmp_path).read_text()
+    assert "| list | 3 |" in figures
+    assert "| 20 ms | first run | one task |" in figures
     page = write_page(results, tmp_path).read_text()
     assert "$" not in page
     for plot in tmp_path.glob("*.svg"):

@@ -10,6 +10,8 @@ from bench.page import write_page
 from bench.plan import Plan, planned
 from bench.report import report
 from bench.results import write
+from bench.scaling import report as report_shards
+from bench.scaling import write_section
 from embedded.aws import serve_aws
 from embedded.stack import PROJECT
 
@@ -23,7 +25,11 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="10,000 repositories with all of them changed, too")
     parser.add_argument("--rounds", type=int, default=Plan.rounds, help="how often all take turns")
     parser.add_argument("--cache", type=Path, help="a folder that keeps the generated repositories")
-    parser.add_argument("--write", action="store_true", help="write docs/performance.md and its plots")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="write docs/performance.md, and into docs/scaling.md",
+    )
     options = parser.parse_args()
     try:
         plan = planned(options.sizes, options.full, options.rounds)
@@ -31,10 +37,12 @@ def main() -> int:
         parser.error(f"--sizes takes numbers with commas in between, not {options.sizes}")
     with tempfile.TemporaryDirectory(prefix="backup-bench-") as name, serve_aws() as aws:
         results = measure(plan, Path(name), options.cache or Path(name) / "repositories", aws)
-    print(report(results))
+    print(f"{report(results)}\n\n{report_shards(results.shards)}")
     print(f"\nall figures: {write(results, OUTPUT)}")
     if options.write:
-        print(f"the page: {write_page(results, PROJECT / 'docs')}")
+        docs = PROJECT / "docs"
+        scaling = write_section(results.shards, results.date, results.machine, docs)
+        print(f"the pages: {write_page(results, docs)}, {scaling}")
     return 0
 
 

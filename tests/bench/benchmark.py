@@ -1,4 +1,4 @@
-"""The benchmark: generate, record, compare, take apart, grow.
+"""The benchmark: generate, record, compare, take apart, grow, spread over shards.
 
 Every bundle that a run stores is restored and its refs are compared with the source's, so a fast backup that
 loses a ref ends the benchmark.
@@ -19,6 +19,7 @@ from bench.repositories import compared, tiny
 from bench.restored import Restorer
 from bench.results import Results, machine, today
 from bench.session import Session
+from bench.shards import shards
 from embedded.aws import EmbeddedAws
 from embedded.github import FakeGitHub
 
@@ -42,10 +43,11 @@ def measure(plan: Plan, place: Path, repositories: Path, aws: EmbeddedAws) -> Re
             listed = list_remotes(session, small, plan.listed)
         say("`git ls-remote` measured")
         growth = list(grow(session, many, plan, say))
+        in_shards = shards(session, many, plan, say)
         content = beside_git(session, plan)
         say("LFS objects measured")
         counted = (session.restorer.bundles, session.restorer.refs)
-        return Results(today(), machine(), plan, comparison, limits, listed, growth, content, *counted)
+        return Results(today(), machine(), plan, comparison, limits, listed, growth, in_shards, content, *counted)
 
 
 class Clock:

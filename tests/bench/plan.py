@@ -31,6 +31,13 @@ class Plan:
     lfs_large: int = 1024 * MB
     # How many repositories `git ls-remote` is timed on.
     listed: int = 400
+    # A run in several tasks: repositories, the share (percent) that changes, shards, and seconds until GitHub answers.
+    shard_repositories: int = 200
+    shard_changed: int = 5
+    shards: tuple[int, ...] = (1, 2, 4, 8, 16)
+    shard_latencies: tuple[float, ...] = (0.1, 0.5)
+    # How many repositories are only listed and merged.
+    listed_and_merged: tuple[int, ...] = (100, 10_000, 50_000)
 
 
 def planned(sizes: str | None, full: bool, rounds: int) -> Plan:

@@ -25,10 +25,14 @@ class UnrecordedError(Exception):
 
 @dataclass(frozen=True)
 class Traffic:
-    """What was asked since the last look: the requests in their order, and the bytes of the answers' bodies."""
+    """What was asked since the last look: the requests in their order, and the bytes of the answers' bodies.
+
+    `peak`: the most requests in flight at once.
+    """
 
     asked: list[dict[str, str]]
     sent: int
+    peak: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class RecordedGitHub:
         taken = requests.post(f"{self.url}/-/take", timeout=60).json()
         if taken["unknown"]:
             raise UnrecordedError(f"never recorded: {', '.join(taken['unknown'][:5])}")
-        return Traffic(taken["asked"], taken["sent"])
+        return Traffic(taken["asked"], taken["sent"], taken["peak"])
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import json
 import re
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,8 @@ class Recordings:
     asked: list[dict[str, str]] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     sent: int = 0
+    in_flight: int = 0
+    peak: int = 0
 
     def set(self, **values: Any) -> None:
         """Change settings; a new upstream is a new organisation, whose API answers are not those of the last."""
@@ -78,9 +80,19 @@ class Recordings:
 
     def take(self) -> dict[str, Any]:
         """Return what was asked since the last time."""
-        taken = {"asked": self.asked, "unknown": self.unknown, "sent": self.sent}
-        self.asked, self.unknown, self.sent = [], [], 0
+        taken = {"asked": self.asked, "unknown": self.unknown, "sent": self.sent, "peak": self.peak}
+        self.asked, self.unknown, self.sent, self.peak = [], [], 0, self.in_flight
         return taken
+
+    @contextlib.contextmanager
+    def flight(self) -> Iterator[None]:
+        """Count a request as in flight for this block: until its answer is sent."""
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
 
     def key(self, request: Request) -> tuple[str, ...]:
         """Return what an answer depends on: not on who asks, but on whether there is an Authorization at all."""
@@ -202,8 +214,9 @@ async def serve(folder: Path, certificate: Path) -> None:
                 if request.path.startswith("/-/"):
                     await send(writer, control(recordings, request))
                     continue
-                await asyncio.sleep(recordings.latency)
-                await send(writer, await recordings.answer(request))
+                with recordings.flight():
+                    await asyncio.sleep(recordings.latency)
+                    await send(writer, await recordings.answer(request))
         writer.close()
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

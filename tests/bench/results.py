@@ -16,6 +16,8 @@ from bench.bounds import BUNDLE_LABEL, Bounds, Listed
 from bench.compare import CHANGED, FULL, LOOP, Comparison
 from bench.growth import Row
 from bench.plan import MB, Plan
+from bench.shards import Shards
+from github_s3_backup.configuration import DEFAULT_INSTALLATION_REQUESTS
 
 MEASURES = ("wall", "cpu", "memory", "disk")
 # A day on which nothing changed: so many repositories; and the manifest of the run and of the day.
@@ -23,6 +25,8 @@ UNCHANGED_SIZE, UNCHANGED_MEMORY, UNCHANGED_OBJECTS = 10_000, 512 * MB, 2
 # The token, the listing, and the refs of one repository.
 UNCHANGED_REQUESTS = 4
 LARGE_OBJECT_MEMORY = 300 * MB
+# GitHub refuses more than 100.
+REQUESTS_AT_ONCE = DEFAULT_INSTALLATION_REQUESTS
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Results:
     bounds: Bounds
     listed: Listed
     growth: list[Row]
+    shards: Shards
     beside_git: BesideGit
     bundles_restored: int
     refs_compared: int
@@ -75,10 +80,10 @@ class Results:
         runs = {who: [asdict(usage) for usage in usages] for who, usages in self.comparison.runs.items()}
         about = {"date": self.date, "machine": self.machine, "plan": asdict(self.plan)}
         parts = {"bounds": asdict(self.bounds), "listed": asdict(self.listed), "beside_git": asdict(self.beside_git)}
-        growth = [asdict(row) for row in self.growth]
+        growth = {"growth": [asdict(row) for row in self.growth], "shards": asdict(self.shards)}
         checked = {"bundles_restored": self.bundles_restored, "refs_compared": self.refs_compared}
         held = [asdict(bar) | {"verdict": bar.verdict} for bar in bars(self)]
-        return json.dumps(about | {"runs": runs} | parts | {"growth": growth} | checked | {"bars": held}, indent=2)
+        return json.dumps(about | {"runs": runs} | parts | growth | checked | {"bars": held}, indent=2)
 
 
 def bars(results: Results) -> list[Bar]:
@@ -124,6 +129,13 @@ def bars(results: Results) -> list[Bar]:
             "requests to GitHub on a day on which a repository with LFS objects did not change",
             results.beside_git.unchanged_requests,
             UNCHANGED_REQUESTS,
+            False,
+            "requests",
+        ),
+        Bar(
+            "requests to GitHub at once, all shards of an installation together",
+            max(run.peak for day in results.shards.compared for run in day.in_shards),
+            REQUESTS_AT_ONCE,
             False,
             "requests",
         ),
