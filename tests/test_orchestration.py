@@ -227,12 +227,13 @@ def test_a_repository_larger_than_the_disk_gets_a_volume(world: World, make: Mak
     assert "acme/fork" in run.repos
 
 
+@pytest.mark.timeout(300)
 def test_shards_that_are_killed_at_random_lose_nothing(world: World, make: Make) -> None:
-    add_many(world, 240)
+    add_many(world, 200)
     orchestrated = make(shards=16)
-    killer = Killer(at_random(seed=1, shards=16, repositories=240, attempts=3)).watch(orchestrated)
+    killer = Killer(at_random(seed=1, shards=16, repositories=200, attempts=3)).watch(orchestrated)
     run = orchestrated.run()
     assert run.execution.status == "SUCCEEDED", run.output
-    assert len(run.repos) == 240
+    assert len(run.repos) == 200
     assert len(killer.killed) > 10
     assert sum(line["already_stored"] for line in run.named("shard started")) > 10

@@ -70,13 +70,22 @@ class EcsTask:
         return sum(volume["managedEBSVolume"]["sizeInGiB"] for volume in self.asked.get("volumeConfigurations", []))
 
     def kill(self) -> None:
-        """End it at once with git's processes, as when its machine is lost."""
+        """End it at once with git's processes, as when its machine is lost.
+
+        They are held first, until there is none left that could start another one.
+        """
         self.killed = True
+        held: list[psutil.Process] = []
         with contextlib.suppress(psutil.NoSuchProcess):
             main = psutil.Process(self.process.pid)
-            for process in (main, *main.children(recursive=True)):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+            while new := [one for one in (main, *main.children(recursive=True)) if one not in held]:
+                for process in new:
+                    held.append(process)
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.suspend()
+        for process in held:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def stop(self) -> None:
         """Stop it as StopTask does, without waiting: SIGTERM, and SIGKILL when its `stopTimeout` is over."""
