@@ -15,7 +15,7 @@ import costs
 import durations
 
 # Measured, in seconds for each repository: to list in pages of 100, each answered after 100 ms; and to merge.
-LIST_REPOSITORY, MERGE_REPOSITORY = 0.0011, 0.00007
+LIST_REPOSITORY, MERGE_REPOSITORY = 0.0011, 0.00005
 # The module's defaults: requests_per_installation, and the vCPUs and GB of memory of the tasks that list and merge.
 INSTALLATION_REQUESTS = 96
 SMALL_VCPU, SMALL_MEMORY = 0.5, 2.0
