@@ -4,10 +4,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test terraform lint fmt docs image test-image base-digest release test-live bench checkov install lock clean
+.PHONY: help demo test terraform lint fmt docs image test-image test-orchestration base-digest release test-live bench checkov install lock clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## A real backup and a real restore on this machine (REPOS=folder: of the git repositories in it)
 	@PYTHONPATH=container:tests $(BIN)/python tests/demo.py $(if $(REPOS),--repositories '$(REPOS)')
@@ -47,6 +47,10 @@ image: ## Build the image with Docker, Podman, or Buildah (IMAGE=name, PLATFORM=
 
 test-image: $(READY) ## Build the image and run it as Fargate would, without a registry and without Docker if need be
 	@$(BIN)/pytest -n 0 -s --timeout 900 tests/image/as_fargate.py
+
+test-orchestration: $(READY) ## Run a large backup in many tasks, kill tasks at random, restore every bundle (REPOSITORIES, SHARDS, SEED)
+	@$(if $(REPOSITORIES),REPOSITORIES='$(REPOSITORIES)') $(if $(SHARDS),SHARDS='$(SHARDS)') $(if $(SEED),SEED='$(SEED)') \
+		$(BIN)/pytest -n 0 -s --timeout 14400 tests/orchestration_at_scale.py
 
 base-digest: ## Pin the image's base by the digest that its registry has today
 	@container/base_digest.sh --write

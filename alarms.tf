@@ -52,6 +52,7 @@ resource "aws_sns_topic_subscription" "email" {
 locals {
   runbook     = "${local.docs_url}/alarms.md"
   service     = { (local.metrics.dimension) = var.service_name }
+  executions  = { StateMachineArn = local.state_machine_arn }
   replication = { SourceBucket = local.bucket_name, DestinationBucket = local.replica_name, RuleId = local.replication_rule }
 
   # What an alarm looks at. It fires when all `periods` of `period` seconds are bad.
@@ -92,7 +93,7 @@ locals {
       look        = "in_time"
     }
     start-given-up = {
-      description = "EventBridge gave up starting ${join(" or ", [for name in keys(local.task_names) : local.tasks[name].purpose])} of ${var.service_name}. The message in the dead-letter queue ${var.service_name}-dead-letters says why. Start it by hand, then purge the queue."
+      description = "EventBridge gave up starting ${join(" or ", [for name in keys(local.scheduled_names) : local.tasks[name].purpose])} of ${var.service_name}. The message in the dead-letter queue ${var.service_name}-dead-letters says why. Start it by hand, then purge the queue."
       namespace   = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = "${var.service_name}-dead-letters" }
       statistic   = "Maximum", comparison = "GreaterThanThreshold", threshold = 0
       look        = "last_hour"
@@ -109,7 +110,7 @@ locals {
       statistic   = "Maximum", comparison = "GreaterThanThreshold", threshold = 0
       look        = "newest_run"
     }
-  }, local.start_alarms, local.failed_task_alarms, local.drill_alarms...)
+  }, local.start_alarms, local.failed_task_alarms, concat(local.drill_alarms, local.orchestration_alarms)...)
 
   # How to tell that nothing runs: no run in these hours, or, where runs are too far apart to look back, an old backup.
   no_run = length(local.checks) == 0 ? {
@@ -129,7 +130,7 @@ locals {
   }
 
   # For each task, by the name of its rule.
-  start_alarms = merge([for name, rule in local.task_names : {
+  start_alarms = merge([for name, rule in local.scheduled_names : {
     (name == "backup" ? "start-failed" : "${name}-start-failed") = {
       description = "EventBridge could not start ${local.tasks[name].purpose} of ${var.service_name} at the first attempt and keeps trying for up to an hour. If it gives up, the start goes to the dead-letter queue ${var.service_name}-dead-letters, which raises an alarm of its own."
       namespace   = "AWS/Events", metric = "RetryInvocationAttempts", dimensions = { RuleName = rule }
@@ -170,6 +171,28 @@ locals {
       look        = "drill_in_time"
     }
   }]
+
+  # None without orchestration.
+  orchestration_alarms = [for machine in aws_sfn_state_machine.backup : {
+    execution-failed = {
+      description = "A run of ${var.service_name} failed in the state machine ${machine.name}: a step could not start its task, the run was refused, or not everything is stored. The execution in Step Functions shows the step and its cause. A run that ends with another exit code than 0 raises alarms of its own."
+      namespace   = "AWS/States", metric = "ExecutionsFailed", dimensions = local.executions
+      statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
+      look        = "last_hour"
+    }
+    execution-timed-out = {
+      description = "A run of ${var.service_name} did not end in ${floor(local.execution_seconds / 3600)} hours, and the state machine ${machine.name} stopped it: there is no manifest of it. The execution in Step Functions shows the step that hung. Stop the tasks that are left in the cluster ${local.cluster_name}, then start a run."
+      namespace   = "AWS/States", metric = "ExecutionsTimedOut", dimensions = local.executions
+      statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
+      look        = "last_hour"
+    }
+    run-refused = {
+      description = "A run of ${var.service_name} was refused, because the one before it is still going: nothing is backed up twice, and the next backup is late. The cause of the failed execution of the state machine ${machine.name} names the one that is still going."
+      namespace   = local.metrics.namespace, metric = local.metrics.refused, dimensions = local.service
+      statistic   = "Sum", comparison = "GreaterThanThreshold", threshold = 0
+      look        = "last_hour"
+    }
+  }]
 }
 
 resource "aws_cloudwatch_metric_alarm" "backup" {
@@ -205,7 +228,7 @@ resource "aws_cloudwatch_event_rule" "task_failed" {
     detail-type = ["ECS Task State Change"]
     detail = {
       clusterArn = [local.cluster_arn]
-      group      = [for name in values(local.task_names) : "family:${name}"]
+      group      = [for name, family in local.task_names : "family:${family}" if !contains(local.retried_names, name)]
       lastStatus = ["STOPPED"]
       "$or" = [
         { containers = { exitCode = [{ anything-but = 0 }] } },
@@ -266,9 +289,17 @@ locals {
     { title = "Replication lag, seconds", stat = "Maximum", region = var.replica_region, metrics = [concat(["AWS/S3", "ReplicationLatency"], local.replication_metric)] },
     { title = "Objects not replicated after an hour", stat = "Maximum", metrics = [local.own_metric.replication_behind] },
     { title = "Replication failures", stat = "Sum", metrics = [concat(["AWS/S3", "OperationsFailedReplication"], local.replication_metric)] },
-  ], local.check_graphs, local.drill_graphs...)
+  ], local.check_graphs, concat(local.drill_graphs, local.orchestration_graphs)...)
 
   check_graphs = [for check in local.checks : { title = "Age of the newest complete backup, seconds", stat = "Maximum", metrics = [local.own_metric.backup_age] }]
+
+  orchestration_graphs = [for orchestration in local.orchestrations : [
+    { title = "Shards of a run, lost for good", stat = "Maximum", metrics = [local.own_metric.shards, local.own_metric.shards_failed] },
+    { title = "Executions started, failed, timed out; runs refused", stat = "Sum", metrics = concat(
+      [for name in ["ExecutionsStarted", "ExecutionsFailed", "ExecutionsTimedOut"] : ["AWS/States", name, "StateMachineArn", local.state_machine_arn]],
+      [local.own_metric.refused],
+    ) },
+  ]]
 
   drill_graphs = [for drill in local.drills : [
     { title = "Recovery time: slowest restore of a repository in a drill, seconds", stat = "Maximum", metrics = [local.own_metric.restore_seconds] },

@@ -76,14 +76,18 @@ locals {
   # The program uses its own default for a variable that is not set.
   environment = merge(var.extra_environment, { for name, value in local.variables : name => tostring(value) if value != null })
 
-  # The names of tasks, task definitions and rules.
-  task_names = merge(
+  # The names of tasks and task definitions, and of the rules of those that start on a schedule.
+  scheduled_names = merge(
     { backup = var.service_name },
     { for drill in local.drills : "drill" => local.drill_name },
     { for check in local.checks : "check" => local.check_name },
   )
+  task_names = merge(local.scheduled_names, { for name in local.orchestrated_names : name => "${var.service_name}-${name}" })
 
-  # Each starts on a schedule and runs one command of the image. `problems` are refused at plan.
+  # Those whose task the rule itself starts: with orchestration, a backup run is the state machine's.
+  started_names = { for name, rule in local.scheduled_names : name => rule if name != "backup" || length(local.orchestrations) == 0 }
+
+  # Each runs one command of the image. `problems` are refused at plan.
   tasks = merge(
     {
       backup = {
@@ -115,6 +119,7 @@ locals {
       role_arn    = aws_iam_role.check[0].arn
       problems    = []
     }) },
+    local.orchestrated_tasks,
   )
 }
 
@@ -139,9 +144,10 @@ resource "aws_ecs_task_definition" "task" {
     cpu_architecture        = var.cpu_architecture
   }
 
-  # The only place that the container can write to.
+  # The only place that the container can write to: on the task's disk, or on a volume that comes with the task.
   volume {
-    name = local.scratch.name
+    name                = local.scratch.name
+    configure_at_launch = each.key == "shard-on-volume" ? true : null
   }
 
   container_definitions = jsonencode([{
@@ -234,7 +240,7 @@ locals {
   }
 
   interval_hours = coalesce(var.run_interval_hours, local.derived_hours.backup, 24)
-  deadline_hours = coalesce(var.run_deadline_hours, local.interval_hours)
+  deadline_hours = coalesce(var.run_deadline_hours, local.interval_hours - local.merge_hours)
 
   # Hours without a run before somebody is told.
   window_hours = local.interval_hours + var.run_grace_hours
@@ -251,7 +257,7 @@ locals {
   has_content      = var.backup_content.lfs || var.backup_content.releases
   read_again_days  = local.max_content_days + ceil(local.window_hours / 24)
 
-  backup_problems = compact([
+  backup_problems = compact(concat([
     var.run_interval_hours != null || local.derived_hours.backup != null ? "" :
     "run_interval_hours must be set: the hours between two runs can't be read from schedule_expression. Set the longest time between two starts, in hours. Got: ${var.schedule_expression}.",
 
@@ -263,25 +269,28 @@ locals {
 
     length(setintersection(keys(var.extra_environment), keys(local.variables))) == 0 ? "" :
     "extra_environment must not set what the module sets itself: ${join(", ", setintersection(keys(var.extra_environment), keys(local.variables)))}. Use the module's inputs.",
-  ])
+  ], local.orchestration_problems))
+
+  # Fargate may have no capacity for a while. After an hour the start goes to the queue, and the queue raises an alarm.
+  start_retries = { seconds = 3600, attempts = 20 }
 }
 
 resource "aws_cloudwatch_event_rule" "task" {
-  for_each = local.tasks
+  for_each = local.scheduled_names
 
-  name                = local.task_names[each.key]
-  description         = "Starts ${each.value.purpose} of ${var.service_name}"
-  schedule_expression = each.value.schedule_expression
+  name                = each.value
+  description         = "Starts ${local.tasks[each.key].purpose} of ${var.service_name}"
+  schedule_expression = local.tasks[each.key].schedule_expression
   state               = var.schedule_enabled ? "ENABLED" : "DISABLED"
   tags                = local.tags
 }
 
 resource "aws_cloudwatch_event_target" "task" {
-  for_each = local.tasks
+  for_each = local.started_names
 
   rule     = aws_cloudwatch_event_rule.task[each.key].name
   arn      = local.cluster_arn
-  role_arn = aws_iam_role.schedule.arn
+  role_arn = aws_iam_role.schedule[0].arn
 
   ecs_target {
     task_definition_arn     = aws_ecs_task_definition.task[each.key].arn
@@ -297,10 +306,9 @@ resource "aws_cloudwatch_event_target" "task" {
     }
   }
 
-  # Fargate may have no capacity for a while. After an hour the start goes to the queue, and the queue raises an alarm.
   retry_policy {
-    maximum_event_age_in_seconds = 3600
-    maximum_retry_attempts       = 20
+    maximum_event_age_in_seconds = local.start_retries.seconds
+    maximum_retry_attempts       = local.start_retries.attempts
   }
 
   dead_letter_config {

@@ -2,11 +2,14 @@
 
 locals {
   # A service assumes a role only for this account, and the schedule's role only for its own rules.
-  trust = {
+  trust = merge({
     task      = { service = "ecs-tasks.amazonaws.com", source_arns = ["arn:${local.partition}:ecs:${local.region}:${local.account_id}:*"] }
     execution = { service = "ecs-tasks.amazonaws.com", source_arns = ["arn:${local.partition}:ecs:${local.region}:${local.account_id}:*"] }
-    schedule  = { service = "events.amazonaws.com", source_arns = [for name in values(local.task_names) : "arn:${local.partition}:events:${local.region}:${local.account_id}:rule/${name}"] }
-  }
+    schedule  = { service = "events.amazonaws.com", source_arns = [for name in values(local.started_names) : "arn:${local.partition}:events:${local.region}:${local.account_id}:rule/${name}"] }
+    }, length(local.orchestrations) == 0 ? {} : {
+    start         = { service = "events.amazonaws.com", source_arns = ["arn:${local.partition}:events:${local.region}:${local.account_id}:rule/${local.scheduled_names["backup"]}"] }
+    state_machine = { service = "states.amazonaws.com", source_arns = [local.state_machine_arn, "${local.state_machine_arn}/*"] }
+  })
 
   # Private images need permissions; public ones (public.ecr.aws, ghcr.io) need none.
   private_image = try(regex("^(?P<account>[0-9]{12})\\.dkr[.-]ecr(?:-fips)?\\.(?P<region>[a-z0-9-]+)\\.[a-z.]+/(?P<name>[^@:]+)", local.image_uri), null)
@@ -219,6 +222,8 @@ data "aws_iam_policy_document" "execution" {
 # == schedule: what EventBridge does to start a task =============================================
 
 resource "aws_iam_role" "schedule" {
+  count = length(local.started_names) == 0 ? 0 : 1
+
   name                 = "${var.service_name}-schedule-${local.region}"
   path                 = var.iam.path
   permissions_boundary = var.iam.permissions_boundary_arn
@@ -228,17 +233,21 @@ resource "aws_iam_role" "schedule" {
 }
 
 resource "aws_iam_role_policy" "schedule" {
+  count = length(aws_iam_role.schedule)
+
   name   = "schedule"
-  role   = aws_iam_role.schedule.id
-  policy = data.aws_iam_policy_document.schedule.json
+  role   = aws_iam_role.schedule[0].id
+  policy = data.aws_iam_policy_document.schedule[0].json
 }
 
 data "aws_iam_policy_document" "schedule" {
+  count = length(local.started_names) == 0 ? 0 : 1
+
   # Without it: FailedInvocations, and the start ends in the dead-letter queue.
   statement {
     sid       = "StartTheTask"
     actions   = ["ecs:RunTask"]
-    resources = [for task in aws_ecs_task_definition.task : "${task.arn_without_revision}:*"]
+    resources = [for name in keys(local.started_names) : "${aws_ecs_task_definition.task[name].arn_without_revision}:*"]
 
     condition {
       test     = "ArnEquals"
@@ -264,7 +273,7 @@ data "aws_iam_policy_document" "schedule" {
   statement {
     sid       = "HandOverTheRoles"
     actions   = ["iam:PassRole"]
-    resources = distinct(concat([aws_iam_role.execution.arn], [for task in local.tasks : task.role_arn]))
+    resources = distinct(concat([aws_iam_role.execution.arn], [for name in keys(local.started_names) : local.tasks[name].role_arn]))
 
     condition {
       test     = "StringEquals"

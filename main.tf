@@ -51,6 +51,10 @@ locals {
     restore_verified = "RestoreVerified"
     restore_failed   = "RestoreFailed"
     restore_seconds  = "RestoreSeconds"
+
+    shards        = "Shards"
+    shards_failed = "ShardsFailed"
+    refused       = "RunRefused"
   }
 
   # All that a run writes is below these: bundles, lists and manifests below the first, content below the others. Each is

@@ -64,7 +64,7 @@ output "restore_drill_role_arn" {
 }
 
 output "run_task_command" {
-  description = "Command that starts a backup run now, as the schedule does."
+  description = "Command that starts a backup run in one task now. Without orchestration, the schedule does the same."
   value       = "${local.run_task} ${aws_ecs_task_definition.task["backup"].family}"
 }
 
@@ -98,6 +98,16 @@ output "security_group_id" {
 output "sns_topic_arn" {
   description = "ARN of the SNS topic that gets every alarm."
   value       = local.topic_arn
+}
+
+output "start_execution_command" {
+  description = "Command that starts a backup run of the state machine now, as the schedule does. null without orchestration."
+  value       = one([for machine in aws_sfn_state_machine.backup : "aws stepfunctions start-execution --region ${local.region} --state-machine-arn ${machine.arn}"])
+}
+
+output "state_machine_arn" {
+  description = "ARN of the state machine that runs backups. null without orchestration."
+  value       = one(aws_sfn_state_machine.backup[*].arn)
 }
 
 output "task_definition_arn" {

@@ -139,7 +139,7 @@ variable "backup_retention_days" {
 }
 
 variable "concurrency" {
-  description = "Repositories to back up at once, 1 to 256. null: 8 per vCPU of the task, at least 8 and at most 64."
+  description = "Repositories to back up at once (with orchestration, in each shard), 1 to 256. null: 8 per vCPU of the task, at least 8 and at most 64."
   type        = number
   default     = null
 
@@ -421,6 +421,45 @@ variable "object_lock" {
   }
 }
 
+variable "orchestration" {
+  description = <<-EOT
+    A run in many tasks at once, for more repositories than one task can back up in time: a Step Functions state machine lists the repositories, backs them up in shards, one task each, and merges the results into one manifest. null: one task; {} turns it on. task_cpu, task_memory, task_ephemeral_storage_gb and concurrency are then per shard, and Fargate's quota of vCPUs must allow all shards at once: those beyond it wait.
+    shards: tasks at once, at most 1000. A run with few repositories has fewer.
+    requests_per_installation: requests to GitHub in flight at once for one installation of the App, in all shards together. github.com refuses more than 100; a GitHub Enterprise Server has limits of its own, or none.
+    attempts: how often a shard that died is started again. It continues where it ended.
+    list, merge: cpu and memory (MiB) of the tasks that list the repositories and merge the results.
+    A shard whose repositories need more disk than task_ephemeral_storage_gb gets an EBS volume of the right size for as long as it runs.
+  EOT
+  type = object({
+    shards                    = optional(number, 16)
+    requests_per_installation = optional(number, 96)
+    attempts                  = optional(number, 3)
+    list                      = optional(object({ cpu = optional(number, 512), memory = optional(number, 2048) }), {})
+    merge                     = optional(object({ cpu = optional(number, 512), memory = optional(number, 2048) }), {})
+  })
+  default = null
+
+  validation {
+    condition     = var.orchestration == null ? true : var.orchestration.shards >= 1 && var.orchestration.shards <= 1000 && floor(var.orchestration.shards) == var.orchestration.shards
+    error_message = "orchestration.shards must be a whole number from 1 to 1000. Got: ${jsonencode(try(var.orchestration.shards, null))}."
+  }
+
+  validation {
+    condition     = var.orchestration == null ? true : var.orchestration.requests_per_installation >= 1 && var.orchestration.requests_per_installation <= 10000 && floor(var.orchestration.requests_per_installation) == var.orchestration.requests_per_installation
+    error_message = "orchestration.requests_per_installation must be a whole number from 1 to 10000; github.com allows 100. Got: ${jsonencode(try(var.orchestration.requests_per_installation, null))}."
+  }
+
+  validation {
+    condition     = var.orchestration == null ? true : var.orchestration.attempts >= 0 && var.orchestration.attempts <= 20 && floor(var.orchestration.attempts) == var.orchestration.attempts
+    error_message = "orchestration.attempts must be a whole number from 0 to 20. Got: ${jsonencode(try(var.orchestration.attempts, null))}."
+  }
+
+  validation {
+    condition     = var.orchestration == null ? true : alltrue([for task in [var.orchestration.list, var.orchestration.merge] : contains(try(local.fargate_memory[tostring(task.cpu)], []), task.memory)])
+    error_message = "orchestration.list and merge must have pairs of cpu and memory that Fargate sells, such as 512 and 2048. Got: ${jsonencode(try({ list = var.orchestration.list, merge = var.orchestration.merge }, null))}."
+  }
+}
+
 variable "replica_storage_class" {
   description = "Storage class of the copies in the replica bucket, for instance STANDARD_IA or GLACIER_IR. null: the class of the original. Restores from GLACIER and DEEP_ARCHIVE take hours longer, and restore_drill can't read them."
   type        = string
@@ -497,7 +536,7 @@ variable "restore_drill" {
 }
 
 variable "run_deadline_hours" {
-  description = "Hours after which a run ends: what is still being backed up counts as failed, and the manifest is written. Fractions are allowed. null: the time between two runs."
+  description = "Hours after which a run ends: what is still being backed up counts as failed, and the manifest is written. Fractions are allowed. null: the time between two runs; with orchestration an hour less, or a quarter less where that is less than an hour, which leaves time to merge."
   type        = number
   default     = null
 
@@ -604,7 +643,7 @@ variable "tags" {
 }
 
 variable "task_cpu" {
-  description = "CPU units of the backup task, 1024 per vCPU. More CPU backs up more repositories at once."
+  description = "CPU units of the backup task (with orchestration, of each shard), 1024 per vCPU. More CPU backs up more repositories at once."
   type        = number
   default     = 1024
   nullable    = false
@@ -616,7 +655,7 @@ variable "task_cpu" {
 }
 
 variable "task_ephemeral_storage_gb" {
-  description = "Temporary disk of the backup task in GiB, 21 to 200. The largest repository needs a quarter more than its size."
+  description = "Temporary disk of the backup task (with orchestration, of each shard) in GiB, 21 to 200. The largest repository needs a quarter more than its size."
   type        = number
   default     = 50
   nullable    = false
@@ -628,7 +667,7 @@ variable "task_ephemeral_storage_gb" {
 }
 
 variable "task_memory" {
-  description = "Memory of the backup task in MiB. Repositories are cloned at once as far as memory allows; the largest needs about two thirds of its size, or is cloned alone."
+  description = "Memory of the backup task (with orchestration, of each shard) in MiB. Repositories are cloned at once as far as memory allows; the largest needs about two thirds of its size, or is cloned alone."
   type        = number
   default     = 4096
   nullable    = false

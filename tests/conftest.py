@@ -81,6 +81,12 @@ def monthly(module: Module) -> Applied:
     return module.apply(schedule_expression="cron(0 3 1 * ? *)")
 
 
+@pytest.fixture(scope="session")
+def orchestrated(module: Module) -> Applied:
+    """What the module makes of the required inputs and a state machine."""
+    return module.apply(orchestration={})
+
+
 @pytest.fixture
 def world(stack: Stack, github: FakeGitHub, repositories: Repositories, tmp_path: Path) -> Iterator[World]:
     number = next(NUMBERS)

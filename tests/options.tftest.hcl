@@ -211,17 +211,68 @@ run "a_drill_halfway_between_two_runs" {
   }
 }
 
+run "an_empty_object_turns_orchestration_on" {
+  variables {
+    orchestration = {}
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_target.start[0].arn == aws_sfn_state_machine.backup[0].arn && !contains(keys(aws_cloudwatch_event_target.task), "backup")
+    error_message = "The schedule does not start the state machine, or still starts a task."
+  }
+
+  assert {
+    condition     = toset(keys(aws_ecs_task_definition.task)) == toset(["backup", "list", "shard", "shard-on-volume", "merge"])
+    error_message = "The state machine's tasks are not there, or the single run's is not."
+  }
+
+  assert {
+    condition     = jsondecode(aws_sfn_state_machine.backup[0].definition).States.BackUpShards.MaxConcurrency == 16
+    error_message = "There are not 16 shards."
+  }
+
+  assert {
+    condition     = strcontains(output.start_execution_command, "aws stepfunctions start-execution")
+    error_message = "The command to start a run by hand is not whole."
+  }
+}
+
+run "an_orchestration_of_its_own_size" {
+  variables {
+    task_cpu    = 2048
+    task_memory = 8192
+    orchestration = {
+      shards                    = 64
+      requests_per_installation = 80
+      attempts                  = 1
+      list                      = { cpu = 1024, memory = 4096 }
+      merge                     = { cpu = 2048, memory = 16384 }
+    }
+  }
+
+  assert {
+    condition     = jsondecode(aws_sfn_state_machine.backup[0].definition).States.BackUpShards.MaxConcurrency == 64
+    error_message = "There are not 64 shards."
+  }
+
+  assert {
+    condition     = join(" ", [for name in ["list", "shard", "shard-on-volume", "merge"] : aws_ecs_task_definition.task[name].memory]) == "4096 8192 8192 16384"
+    error_message = "The tasks have other sizes."
+  }
+}
+
 run "names_boundary_and_extra_actions" {
   variables {
     alarm_actions = ["arn:aws:sns:eu-central-1:123456789012:pager"]
     iam           = { path = "/backup/", permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary" }
+    orchestration = {}
     restore_drill = {}
     service_name  = "backup-two"
     tags          = { Team = "platform" }
   }
 
   assert {
-    condition     = alltrue([for role in [aws_iam_role.task, aws_iam_role.execution, aws_iam_role.schedule, aws_iam_role.replication, aws_iam_role.drill[0]] : role.path == "/backup/" && role.permissions_boundary == var.iam.permissions_boundary_arn])
+    condition     = alltrue([for role in [aws_iam_role.task, aws_iam_role.execution, aws_iam_role.schedule[0], aws_iam_role.replication, aws_iam_role.drill[0], aws_iam_role.start[0], aws_iam_role.state_machine[0], aws_iam_role.volumes[0]] : role.path == "/backup/" && role.permissions_boundary == var.iam.permissions_boundary_arn])
     error_message = "A role lacks the path or the boundary."
   }
 

@@ -942,3 +942,85 @@ run "half_a_day_of_transition" {
 
   expect_failures = [var.storage_transitions]
 }
+
+run "no_shards" {
+  command = plan
+
+  variables {
+    orchestration = { shards = 0 }
+  }
+
+  expect_failures = [var.orchestration]
+}
+
+run "more_shards_than_a_state_machine_should_start" {
+  command = plan
+
+  variables {
+    orchestration = { shards = 1001 }
+  }
+
+  expect_failures = [var.orchestration]
+}
+
+run "more_requests_at_once_than_github_allows" {
+  command = plan
+
+  variables {
+    orchestration = { requests_per_installation = 10001 }
+  }
+
+  expect_failures = [var.orchestration]
+}
+
+run "half_an_attempt" {
+  command = plan
+
+  variables {
+    orchestration = { attempts = 0.5 }
+  }
+
+  expect_failures = [var.orchestration]
+}
+
+run "a_list_with_memory_that_fargate_does_not_sell" {
+  command = plan
+
+  variables {
+    orchestration = { list = { cpu = 256, memory = 8192 } }
+  }
+
+  expect_failures = [var.orchestration]
+}
+
+run "a_merge_with_cpu_that_fargate_does_not_sell" {
+  command = plan
+
+  variables {
+    orchestration = { merge = { cpu = 1000 } }
+  }
+
+  expect_failures = [var.orchestration]
+}
+
+run "an_orchestrated_run_that_may_still_go_when_the_next_starts" {
+  command = plan
+
+  variables {
+    orchestration      = {}
+    run_deadline_hours = 24
+  }
+
+  expect_failures = [aws_ecs_task_definition.task]
+}
+
+run "a_variable_that_the_state_machine_sets" {
+  command = plan
+
+  variables {
+    orchestration     = {}
+    extra_environment = { RUN_NAME = "x" }
+  }
+
+  expect_failures = [aws_ecs_task_definition.task]
+}

@@ -75,6 +75,7 @@ def test_an_empty_variable_is_one_that_is_not_set(sound: dict[str, str]) -> None
         ("BACKUP_CONCURRENCY", "256"),
         ("FULL_BACKUP_DAYS", "1"),
         ("FULL_BACKUP_DAYS", "365"),
+        ("RUN_DEADLINE_HOURS", "0.3333333333333333"),
     ],
 )
 def test_a_sound_value_is_taken(sound: dict[str, str], name: str, value: str) -> None:

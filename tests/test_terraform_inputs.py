@@ -33,6 +33,7 @@ WRONG = {
     "log_retention_days": 366,
     "network": {"egress": {"proxy": {"port": 70000, "to": "10.0.0.0/8"}}},
     "object_lock": {"mode": "STRICT", "days": 28},
+    "orchestration": {"shards": 0},
     "replica_region": "eu-central-1",
     "replica_storage_class": "COLD",
     "repositories": {"include": ["acme/*, other/*"]},

@@ -119,17 +119,21 @@ def test_metrics_have_the_same_names_in_the_module_and_in_the_program() -> None:
     names = metric_names()
     assert names.pop("namespace") == metrics.NAMESPACE
     assert names.pop("dimension") == metrics.DIMENSION
-    assert set(names.values()) == metrics.UNITS.keys() | metrics.RESTORE_UNITS.keys()
+    assert set(names.values()) == metrics.UNITS.keys() | metrics.RESTORE_UNITS.keys() | {metrics.RUN_REFUSED}
 
 
-def test_the_dashboard_shows_every_metric_of_what_runs(applied: Applied, drilled: Applied, monthly: Applied) -> None:
+def test_the_dashboard_shows_every_metric_of_what_runs(
+    applied: Applied, drilled: Applied, monthly: Applied, orchestrated: Applied
+) -> None:
     names = metric_names()
     of_a_drill = {names[key] for key in ("restore_verified", "restore_failed", "restore_seconds")}
     of_a_check = {names["backup_age"]}
-    of_a_run = set(names.values()) - {names["namespace"], names["dimension"]} - of_a_drill - of_a_check
+    of_shards = {metrics.SHARDS, metrics.SHARDS_FAILED, metrics.RUN_REFUSED}
+    of_a_run = set(names.values()) - {names["namespace"], names["dimension"]} - of_a_drill - of_a_check - of_shards
     assert shown(applied) == of_a_run
     assert shown(drilled) == of_a_run | of_a_drill
     assert shown(monthly) == of_a_run | of_a_check
+    assert shown(orchestrated) == of_a_run | of_shards
 
 
 @pytest.mark.parametrize(
@@ -333,8 +337,10 @@ def test_a_failed_task_is_an_alarm_for_actions_that_understand_no_events(module:
     assert (alarm["statistic"], alarm["comparison_operator"], alarm["threshold"]) == ("Sum", "GreaterThanThreshold", 0)
 
 
-def test_no_alarm_looks_further_back_than_cloudwatch_does(drilled: Applied, monthly: Applied) -> None:
-    for applied in (drilled, monthly):
+def test_no_alarm_looks_further_back_than_cloudwatch_does(
+    drilled: Applied, monthly: Applied, orchestrated: Applied
+) -> None:
+    for applied in (drilled, monthly, orchestrated):
         for address, alarm in applied.resources.items():
             if address.startswith("aws_cloudwatch_metric_alarm."):
                 assert alarm["period"] * alarm["evaluation_periods"] <= 7 * 24 * 3600, address
@@ -453,11 +459,13 @@ def test_replicas_have_the_storage_class_that_was_asked_for(module: Module, appl
     assert storage_class(module.apply(replica_storage_class="GLACIER_IR")) == "GLACIER_IR"
 
 
-def test_every_alarm_names_the_page_that_says_what_to_do(drilled: Applied, monthly: Applied) -> None:
+def test_every_alarm_names_the_page_that_says_what_to_do(
+    drilled: Applied, monthly: Applied, orchestrated: Applied
+) -> None:
     page = (PROJECT / "docs" / "alarms.md").read_text()
     headings = set(re.findall(r"^## (\S+)$", page, re.MULTILINE))
     named = set()
-    for address, resource in (*drilled.resources.items(), *monthly.resources.items()):
+    for address, resource in (item for made in (drilled, monthly, orchestrated) for item in made.resources.items()):
         if address.startswith("aws_cloudwatch_metric_alarm."):
             assert len(resource["alarm_description"]) <= 1024
             named.add(re.search(r"/docs/alarms\.md#(\S+)$", resource["alarm_description"])[1])  # type: ignore[index]
@@ -502,7 +510,7 @@ def test_a_second_plan_finds_nothing_to_change(module: Module) -> None:
 def test_the_module_works_with_the_oldest_provider_that_it_allows(tmp_path: Path) -> None:
     with serve(OLDEST, REGION) as environment:
         module = Module(copy_module(tmp_path), environment).init()
-        applied = module.apply(object_lock={"mode": "GOVERNANCE", "days": 28})
+        applied = module.apply(object_lock={"mode": "GOVERNANCE", "days": 28}, orchestration={})
     assert applied.outputs["ecs_cluster_name"] == "github-backup"
 
 
@@ -515,7 +523,7 @@ def test_init_accepts_the_newest_provider_under_the_modules_constraint(tmp_path:
 
 
 def test_each_statement_has_a_sid_and_each_variable_a_description() -> None:
-    policies = SOURCES["iam.tf"] + SOURCES["drill.tf"] + SOURCES["check.tf"]
+    policies = "".join(SOURCES[name] for name in ("iam.tf", "drill.tf", "check.tf", "orchestration.tf"))
     statements = re.findall(r"^( *)(?:statement|content) \{\n(.*?)^\1\}", policies, re.MULTILINE | re.DOTALL)
     bodies = [body for _, body in statements if "actions" in body]
     assert bodies

@@ -250,7 +250,7 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
             "SignInToTheRegistry": [Call("ecr:GetAuthorizationToken", "*")],
             "PullTheImage": [Call(f"ecr:{name}", repository) for name in ("BatchGetImage", "GetDownloadUrlForLayer")],
         },
-        "schedule": {
+        "schedule[0]": {
             "StartTheTask": [Call("ecs:RunTask", task, cluster) for task in tasks],
             "HandOverTheRoles": [
                 Call("iam:PassRole", whole[f"aws_iam_role.{role}"]["arn"], to_tasks)
@@ -296,7 +296,7 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
 
 
 TASKS = ("backup", "drill", "check")
-ROLES = ("task", "execution", "schedule", "drill[0]", "check[0]", "replication")
+ROLES = ("task", "execution", "schedule[0]", "drill[0]", "check[0]", "replication")
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -436,7 +436,7 @@ def test_a_backup_may_ask_what_is_replicated(whole: Applied) -> None:
 
 
 def test_the_schedule_tags_tasks_only_while_it_starts_them(whole: Applied) -> None:
-    policy, task = whole.policy("schedule"), f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/github-backup/0123"
+    policy, task = whole.policy("schedule[0]"), f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/github-backup/0123"
     assert decide(policy, Call("ecs:TagResource", task, {"ecs:CreateAction": "RunTask"})) == "allow"
     assert decide(policy, Call("ecs:TagResource", task)) == "nothing"
     assert decide(policy, Call("ecs:TagResource", task, {"ecs:CreateAction": "CreateService"})) == "nothing"
@@ -445,7 +445,7 @@ def test_the_schedule_tags_tasks_only_while_it_starts_them(whole: Applied) -> No
 
 
 def test_no_role_may_do_anything_for_a_task_that_is_not_there(applied: Applied, whole: Applied) -> None:
-    for role in ("execution", "schedule"):
+    for role in ("execution", "schedule[0]"):
         for call in (call for calls in role_calls(whole)[role].values() for call in calls):
             if "drill" in call.resource or "check" in call.resource:
                 assert decide(whole.policy(role), call) == "allow"

@@ -462,3 +462,17 @@ def test_a_repository_that_was_taken_down_fails_as_ever(world: World, yesterday:
     run = world.run()
     assert run.code == 1
     assert "Repository access blocked (dmca" in run.failures["acme/api"]["error"]
+
+
+def test_what_failed_yesterday_and_did_not_change_since_the_day_before_is_not_cloned(
+    world: World, backup: Backup
+) -> None:
+    """A task that died, or a deadline, must not make the next run clone everything that it left out."""
+    for name in NAMES:
+        world.add(name)
+    world.take_over(backup, 2)
+    world.github.faults = [Fault(r"GET /acme/(api|public)\.git", status=403, message="no", times=99)]
+    assert world.run().failures.keys() == {"acme/api", "acme/public"}
+    world.github.faults = []
+    world.yesterday()
+    assert statuses(run_today(world)) == {"acme/api": "unchanged", "acme/public": "unchanged", "acme/empty": "empty"}

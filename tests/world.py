@@ -153,11 +153,12 @@ class World:
         base |= self.variables
         return {k: v for k, v in (base | changes).items() if v is not None}
 
-    def nobodys_day(self) -> str:
+    def nobodys_day(self, most: int = 365) -> str:
         """Return a FULL_BACKUP_DAYS under which no repository is due today; the most where there are too many."""
         today = datetime.now(UTC).toordinal()
         numbers = [today + number for number in self.github.repositories]
-        return next(str(days) for days in range(365, 1, -1) if all(number % days for number in numbers))
+        free = (str(days) for days in range(most, 1, -1) if all(number % days for number in numbers))
+        return next(free, str(most))
 
     def start(self, *prefix: str, **changes: str | None) -> "subprocess.Popen[str]":
         """Start a run and return its process; `prefix` is a command that runs it."""

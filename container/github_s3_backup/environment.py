@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 MAX_SHOWN = 100
 LOOPBACK = re.compile(r"localhost|127(\.[0-9]+){3}|::1")
 NUMBER = re.compile(r"[1-9][0-9]{0,17}")
-DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+# Terraform writes a third with many digits.
+DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,40})?")
 REPOSITORY_PATTERN = re.compile(r"[\w.*?\[\]!-]+(/[\w.*?\[\]!-]+)?", re.ASCII)
 
 T = TypeVar("T")

@@ -25,6 +25,9 @@ RESTORE_SECONDS = "RestoreSeconds"
 
 BACKUP_AGE = "NewestBackupAge"
 
+# Published by the state machine, not by this program.
+RUN_REFUSED = "RunRefused"
+
 # Published once by every run.
 UNITS = {
     SUCCESS: "Count",

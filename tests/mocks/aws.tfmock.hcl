@@ -59,6 +59,10 @@ mock_resource "aws_security_group" {
   defaults = { id = "sg-0123456789abcdef0" }
 }
 
+mock_resource "aws_sfn_state_machine" {
+  defaults = { arn = "arn:aws:states:eu-central-1:123456789012:stateMachine:mock" }
+}
+
 mock_resource "aws_sns_topic" {
   defaults = { arn = "arn:aws:sns:eu-central-1:123456789012:mock" }
 }

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .checks import Problem, blocks
+from .checks import Problem, blocks, is_json
 from .policy import ELEMENTS
 from .wire import UNKNOWN, Json, is_wholly_known
 
@@ -28,8 +28,14 @@ FARGATE_MEMORY = {
 """Memory in MiB that each number of CPU units may have."""
 
 
+STATES = ("Choice", "Fail", "Map", "Parallel", "Pass", "Succeed", "Task", "Wait")
+
+
 def _task_definition(config: Json) -> Iterator[Problem]:
     """What every container must have, and what Fargate asks besides."""
+    launched = [volume for volume in blocks(config, "volume") if volume.get("configure_at_launch") is True]
+    if len(launched) > 1:
+        yield Problem("only one volume can be configured at launch", ("volume",))
     definitions = config.get("container_definitions")
     place = ("container_definitions",)
     for container in json.loads(definitions) if isinstance(definitions, str) else []:
@@ -180,6 +186,37 @@ def bucket_name(value: str) -> str | None:
     return None
 
 
+def _state_machine(config: Json) -> Iterator[Problem]:
+    """What Step Functions asks of a definition as a whole: every state can be reached, and leads on or ends."""
+    definition = config.get("definition")
+    if isinstance(definition, str):
+        for message in [error] if (error := is_json(definition)) else _wrong_machine(json.loads(definition), "/"):
+            yield Problem(f"InvalidDefinition: {message}", ("definition",))
+
+
+def _wrong_machine(machine: Json, place: str) -> Iterator[str]:
+    """What is wrong with a state machine, and with those inside its Maps."""
+    states = machine.get("States") or {}
+    reached = {machine.get("StartAt"), *(target for state in states.values() for target in _targets(state))}
+    for name in sorted(reached - states.keys(), key=str):
+        yield f"MISSING_TRANSITION_TARGET: {place}: there is no state {name!r}"
+    for name in sorted(states.keys() - reached):
+        yield f"MISSING_TRANSITION_TARGET: {place}: state {name!r} is not reachable"
+    for name, state in states.items():
+        if state.get("Type") not in STATES:
+            yield f"SCHEMA_VALIDATION_FAILED: {place}: {name!r} has the type {state.get('Type')!r}"
+        elif state["Type"] not in ("Choice", "Fail", "Succeed") and ("Next" in state) == ("End" in state):
+            yield f"SCHEMA_VALIDATION_FAILED: {place}: {name!r} needs either Next or End"
+        if state.get("Type") == "Map":
+            yield from _wrong_machine(state.get("ItemProcessor", {}), f"{place}{name}/")
+
+
+def _targets(state: Json) -> Iterator[str]:
+    """Yield the states to which a state leads."""
+    yield from (state[name] for name in ("Next", "Default") if name in state)
+    yield from (rule["Next"] for rule in (*state.get("Choices", ()), *state.get("Catch", ())))
+
+
 def _security_group_rule(config: Json) -> Iterator[Problem]:
     ports = config.get("from_port") is not None and config.get("to_port") is not None
     if config.get("ip_protocol") in ("tcp", "udp") and not ports:
@@ -271,6 +308,7 @@ WHOLES: dict[str, Callable[[Json], Iterator[Problem]]] = {
     "aws_s3_bucket_lifecycle_configuration": _lifecycle,
     "aws_s3_bucket_replication_configuration": _replication,
     "aws_scheduler_schedule": _scheduler_schedule,
+    "aws_sfn_state_machine": _state_machine,
     "aws_vpc_security_group_egress_rule": _security_group_rule,
     "aws_vpc_security_group_ingress_rule": _security_group_rule,
 }

@@ -144,6 +144,14 @@ FORMS: dict[str, dict[str, str]] = {
         "owner_id": "{account}",
         "vpc_id": "vpc-0d9e11a41d7f1c0de",
     },
+    "aws_sfn_state_machine": {
+        "name": "{generated}",
+        "arn": "arn:{partition}:states:{region}:{account}:stateMachine:{name}",
+        "id": "{arn}",
+        "revision_id": "{uuid}",
+        "state_machine_version_arn": "{arn}:1",
+        "status": "ACTIVE",
+    },
     "aws_sns_topic": {
         "name": "{generated}",
         "arn": "arn:{partition}:sns:{region}:{account}:{name}",
@@ -242,6 +250,7 @@ REPLACES: dict[str, tuple[str, ...]] = {
     "aws_secretsmanager_secret_policy": ("secret_arn",),
     "aws_secretsmanager_secret_version": ("secret_id", "secret_string", "secret_binary"),
     "aws_security_group": ("name", "name_prefix", "description", "vpc_id"),
+    "aws_sfn_state_machine": ("name", "name_prefix", "type"),
     "aws_sns_topic": ("name", "name_prefix", "fifo_topic"),
     "aws_sns_topic_policy": ("arn",),
     "aws_sns_topic_subscription": ("topic_arn", "protocol", "endpoint"),
@@ -296,6 +305,7 @@ DEFAULTS: dict[str, Json] = {
     },
     "aws_secretsmanager_secret": {"force_overwrite_replica_secret": False, "recovery_window_in_days": 30},
     "aws_security_group": {"description": "Managed by Terraform", "revoke_rules_on_delete": False},
+    "aws_sfn_state_machine": {"publish": False, "type": "STANDARD"},
     "aws_sns_topic": {"content_based_deduplication": False, "fifo_topic": False},
     "aws_sns_topic_subscription": {
         "confirmation_timeout_in_minutes": 1,

@@ -298,6 +298,16 @@ VALUES: dict[str, dict[str, Check]] = {
         "name_prefix": both(length(0, 100), pattern(r"(?!sg-).*", "not to begin with 'sg-'")),
         "description": GROUP_TEXT,
     },
+    "aws_sfn_state_machine": {
+        "name": both(length(1, 80), pattern(r"[0-9A-Za-z_-]+", "only alphanumeric characters, hyphens, _")),
+        "name_prefix": both(length(1, 54), pattern(r"[0-9A-Za-z_-]+", "only alphanumeric characters, hyphens, _")),
+        "definition": length(0, 1024 * 1024),
+        "role_arn": is_arn,
+        "type": one_of("STANDARD", "EXPRESS"),
+        "encryption_configuration.kms_data_key_reuse_period_seconds": between(60, 900),
+        "encryption_configuration.type": one_of("AWS_OWNED_KEY", "CUSTOMER_MANAGED_KMS_KEY"),
+        "logging_configuration.level": one_of("ALL", "ERROR", "FATAL", "OFF"),
+    },
     "aws_sns_topic": {
         "name": both(length(1, 256), pattern(r"[0-9A-Za-z_-]+(\.fifo)?", "only alphanumeric characters, hyphens, _")),
         "name_prefix": length(1, 230),

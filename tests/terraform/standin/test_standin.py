@@ -400,6 +400,18 @@ TASK: Json = {
 ALARM: Json = {"alarm_name": "a", "metric_name": "m", "statistic": "Sum", "period": 3600, "evaluation_periods": 24}
 
 
+def machine(**states: Json) -> Json:
+    """Return a state machine of which only some states are given."""
+    definition = {"StartAt": "a", "States": {"a": {"Type": "Pass", "End": True}, **states}}
+    return {"definition": json.dumps(definition), "role_arn": ROLE}
+
+
+def mapped(**states: Json) -> Json:
+    """Return a state machine whose only state is a Map of some states."""
+    inner = {"StartAt": "b", "States": states}
+    return machine(a={"Type": "Map", "ItemProcessor": inner, "End": True})
+
+
 def policy(**elements: str) -> str:
     return json.dumps({"Statement": [{"Effect": "Allow", **elements}]})
 
@@ -436,6 +448,7 @@ REFUSED: list[tuple[str, Json, str]] = [
     ("aws_ecs_task_definition", {**TASK, "container_definitions": '[{"name": "c"}]'}, "image"),
     ("aws_ecs_task_definition", {**TASK, "ephemeral_storage": [{"size_in_gib": 20}]}, "21 - 200"),
     ("aws_ecs_task_definition", {**TASK, "ephemeral_storage": [{"size_in_gib": 201}]}, "21 - 200"),
+    ("aws_ecs_task_definition", {**TASK, "volume": [{"name": n, "configure_at_launch": True} for n in "ab"]}, "launch"),
     ("aws_iam_policy", {"policy": "[]"}, "policy"),
     ("aws_iam_policy", {"policy": policy(Action="s3:*")}, "Resource is missing"),
     ("aws_iam_policy", {"policy": policy(Action="s3:*", Resource="*", Principal="*")}, "Principal has no place"),
@@ -458,6 +471,14 @@ REFUSED: list[tuple[str, Json, str]] = [
     ("aws_s3_bucket_replication_configuration", {"role": "r"}, "invalid ARN"),
     ("aws_scheduler_schedule", {"schedule_expression": "daily"}, "ScheduleExpression"),
     ("aws_secretsmanager_secret", {"recovery_window_in_days": 3}, "recovery_window_in_days"),
+    ("aws_sfn_state_machine", {"name": "a b"}, "name"),
+    ("aws_sfn_state_machine", {"type": "FAST"}, "type"),
+    ("aws_sfn_state_machine", {"definition": "{"}, "valid JSON"),
+    ("aws_sfn_state_machine", machine(a={"Type": "Pass", "Next": "c"}), "there is no state 'c'"),
+    ("aws_sfn_state_machine", machine(a={"Type": "Pass"}), "either Next or End"),
+    ("aws_sfn_state_machine", machine(a={"Type": "Choose", "End": True}), "has the type 'Choose'"),
+    ("aws_sfn_state_machine", machine(b={"Type": "Fail"}), "'b' is not reachable"),
+    ("aws_sfn_state_machine", mapped(c={"Type": "Fail"}), "there is no state 'b'"),
     ("aws_sns_topic", {"name": "t" * 257}, "name"),
     ("aws_sns_topic_subscription", {"protocol": "mail"}, "protocol"),
     ("aws_sqs_queue", {"message_retention_seconds": 1209601}, "message_retention_seconds"),
@@ -495,6 +516,11 @@ def problems(kind: str, config: Json) -> list[Problem]:
         ("aws_iam_role", {"permissions_boundary": "arn:aws-us-gov:iam::aws:policy/Boundary"}),
         ("aws_secretsmanager_secret", {"recovery_window_in_days": 0}),
         ("aws_sqs_queue", {"tags": UNKNOWN}),
+        (
+            "aws_sfn_state_machine",
+            mapped(b={"Type": "Task", "Catch": [{"Next": "c"}], "End": True}, c={"Type": "Fail"}),
+        ),
+        ("aws_sfn_state_machine", {"definition": UNKNOWN}),
     ],
 )
 def test_what_is_right_or_not_yet_known_is_not_refused(kind: str, config: Json) -> None:

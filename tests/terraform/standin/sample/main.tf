@@ -493,7 +493,8 @@ resource "aws_ecs_task_definition" "this" {
   }
 
   volume {
-    name = "scratch"
+    name                = "scratch"
+    configure_at_launch = true
   }
 
   container_definitions = jsonencode([{
@@ -550,6 +551,16 @@ resource "aws_cloudwatch_event_target" "topic" {
     input_paths    = { reason = "$.detail.stoppedReason" }
     input_template = "\"The task stopped: <reason>\""
   }
+}
+
+resource "aws_sfn_state_machine" "this" {
+  name     = var.name
+  role_arn = aws_iam_role.schedule.arn
+
+  definition = jsonencode({
+    StartAt = "Run"
+    States  = { Run = { Type = "Task", Resource = "arn:aws:states:::ecs:runTask.sync", End = true } }
+  })
 }
 
 resource "aws_scheduler_schedule" "this" {
