@@ -6,14 +6,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from embedded.ecs import EcsTask
-from embedded.organisation import RECIPES
+from embedded.organisation import AWKWARD, OWNER, SECOND_OWNER, plain
 from orchestrated import Orchestrated
 from world import World
 
 # A repository is done.
 DONE = re.compile(r'"done": \d+')
-# Served under many names: from one commit to three hundred, tags, notes, pull requests, no branch, no commit at all.
-SERVED = ("api", "empty", "fork", "public", "shared-commit", "tags-only", "unicode-refs", "odd-tags", "gitlinks")
+# Made once and served under many names.
+SERVED = (*AWKWARD, *plain(30))
 
 
 @dataclass
@@ -52,8 +52,8 @@ def at_random(seed: int, shards: int, repositories: int, attempts: int) -> dict[
 
 
 def add_many(world: World, number: int) -> None:
-    """Add so many repositories of two owners, made of few: their contents differ from one to the next."""
+    """Add so many repositories of two owners. Their contents differ from one to the next."""
     for index in range(number):
-        recipe = RECIPES[SERVED[index % len(SERVED)]]
-        owner = "acme" if index % 4 else "acme-labs"
-        world.add(recipe.name, name=f"{recipe.name}-{index:05}", owner=owner, size_kb=1 + index % 50)
+        recipe = SERVED[index % len(SERVED)]
+        owner = OWNER if index % 4 else SECOND_OWNER
+        world.add(recipe.name, name=f"{recipe.name[:40]}-{index:05}", owner=owner, size_kb=1 + index % 50)

@@ -235,3 +235,4 @@ def test_shards_that_are_killed_at_random_lose_nothing(world: World, make: Make)
     assert run.execution.status == "SUCCEEDED", run.output
     assert len(run.repos) == 240
     assert len(killer.killed) > 10
+    assert sum(line["already_stored"] for line in run.named("shard started")) > 10
