@@ -15,9 +15,9 @@ import costs
 import durations
 
 # Measured, in seconds for each repository: to list in pages of 100, each answered after 100 ms; and to merge.
-LIST_REPOSITORY, MERGE_REPOSITORY = 0.0011, 0.00007
-# The module's defaults: requests_per_installation, and the vCPUs and GB of memory of the tasks that list and merge.
-INSTALLATION_REQUESTS = 96
+LIST_REPOSITORY, MERGE_REPOSITORY = 0.0011, 0.00005
+# The module's defaults: shards, requests_per_installation, and vCPUs and GB of memory of the tasks that list and merge.
+DEFAULT_SHARDS, INSTALLATION_REQUESTS = 16, 96
 SMALL_VCPU, SMALL_MEMORY = 0.5, 2.0
 # From backup/split.py: with fewer workers than this, one more shard does not help its installation.
 MIN_WORKERS = 4
@@ -97,13 +97,13 @@ def run(work: durations.Work, given: argparse.Namespace) -> Run:
 
 def most_shards(given: argparse.Namespace) -> int:
     """Return the shards that there are: no more than the installations can serve."""
-    return int(min(given.shards, given.repositories, INSTALLATION_REQUESTS // MIN_WORKERS * given.installations))
+    return int(min(given.shards, given.repositories, max(1, given.requests // MIN_WORKERS) * given.installations))
 
 
 def at_once(given: argparse.Namespace) -> float:
     """Return how many repositories are in flight in all shards together."""
     workers = durations.IN_FLIGHT * given.vcpu * most_shards(given)
-    return float(min(workers, INSTALLATION_REQUESTS * given.installations))
+    return float(min(workers, given.requests * given.installations))
 
 
 def network(work: durations.Work, given: argparse.Namespace) -> float:
@@ -204,15 +204,13 @@ def options() -> argparse.ArgumentParser:
     """Return the command line: that of docs/costs.py, and what only several tasks have."""
     parser = costs.options()
     parser.description = "Estimate runs in several tasks: seconds, and monthly costs once the retention is reached."
-    parser.add_argument(
-        "--shards", type=int, default=16, help="orchestration.shards; --vcpu, --memory, --disk: of each"
-    )
-    parser.add_argument("--installations", type=int, default=1, help="installations of the App, of about the same size")
-    parser.add_argument(
-        "--network", type=float, default=1.0, help="GB per second that GitHub sends to all tasks together"
-    )
+    add = parser.add_argument
+    add("--shards", type=int, default=DEFAULT_SHARDS, help="orchestration.shards; --vcpu, --memory, --disk: of each")
+    add("--requests", type=int, default=INSTALLATION_REQUESTS, help="orchestration.requests_per_installation")
+    add("--installations", type=int, default=1, help="installations of the App, of about the same size")
+    add("--network", type=float, default=1.0, help="GB per second that GitHub sends to all tasks together")
     for name, price, meaning in PRICES:
-        parser.add_argument(f"--price-{name}", type=float, default=price, help=f"assumed price of {meaning}")
+        add(f"--price-{name}", type=float, default=price, help=f"assumed price of {meaning}")
     return parser
 
 

@@ -8,12 +8,14 @@ import pytest
 import costs
 import durations
 import scaling
+import tables
 from embedded.stack import PROJECT
 from github_s3_backup.backup import split
 from github_s3_backup.capacity import TAKEN_DISK, VOLUME_FACTOR, clone_reservation, volume_gib
 from github_s3_backup.configuration import DEFAULT_INSTALLATION_REQUESTS
 
 PAGE = (PROJECT / "docs" / "scaling.md").read_text()
+MODULE = dict(tables.blocks("variables.tf", "variable"))["orchestration"]
 MINUTE = durations.TASK_START
 TEN = scaling.Size(1000, 400, 5, organizations=10)
 
@@ -27,8 +29,13 @@ def measured(name: str) -> list[list[str]]:
 # -- the model -----------------------------------------------------------------------------------
 
 
-def test_the_model_knows_what_the_program_does() -> None:
-    assert scaling.INSTALLATION_REQUESTS == DEFAULT_INSTALLATION_REQUESTS
+def test_the_model_knows_what_the_module_and_the_program_do() -> None:
+    defaults = dict(re.findall(r"(\w+) += optional\((?:number, |object\(\{ )(.*)\)", MODULE))
+    assert int(defaults["shards"]) == scaling.DEFAULT_SHARDS
+    assert int(defaults["requests_per_installation"]) == scaling.INSTALLATION_REQUESTS == DEFAULT_INSTALLATION_REQUESTS
+    cpu, memory = (f"optional(number, {size * 1024:g})" for size in (scaling.SMALL_VCPU, scaling.SMALL_MEMORY))
+    for task in ("list", "merge"):
+        assert f"cpu = {cpu}, memory = {memory}" in defaults[task]
     assert scaling.MIN_WORKERS == split.MIN_WORKERS
     assert (scaling.TAKEN_DISK * 1024**3, scaling.VOLUME_FACTOR) == (TAKEN_DISK, VOLUME_FACTOR)
     for gigabytes in (1, 30, 100, 140, 170, 300, 2000):
@@ -53,6 +60,7 @@ def test_one_installation_is_served_by_as_many_shards_as_its_requests_allow() ->
     one, ten = (scaling.Size(9600, 1, 0, organizations) for organizations in (1, 10))
     given = scaling.given_for(one, 64)
     assert scaling.most_shards(given) == 24
+    assert scaling.most_shards(scaling.given_for(one, 64, requests=200)) == 50
     assert scaling.run(waiting, given).longest == pytest.approx(MINUTE + 9600 * durations.WAIT_CLONE / 96)
     given = scaling.given_for(ten, 64)
     assert scaling.most_shards(given) == 64
@@ -117,5 +125,5 @@ def test_the_seconds_of_listing_and_merging_are_those_that_were_measured() -> No
 def test_no_number_of_shards_asks_for_more_than_an_installation_may() -> None:
     rows = measured("measured runs")
     assert {row[2] for row in rows} == {"one task", "1", "2", "4", "8", "16"}
-    for _, _, _, allowed, seen, *_ in rows:
+    for *_, allowed, seen, _ in rows:
         assert int(seen) <= int(allowed) <= scaling.INSTALLATION_REQUESTS

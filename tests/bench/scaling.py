@@ -39,8 +39,9 @@ def report(found: Shards) -> str:
 
 def runs(found: Shards) -> Rows:
     """Return what a run takes in each number of shards."""
-    about = ["repositories at once", "requests at once", "wall s", "against one task", "list and merge s", "CPU s"]
-    rows = [["GitHub answers after", "", "shards", *about, "memory"]]
+    seconds = ["wall s", "against one task", "list and merge s", "CPU s"]
+    counts = ["repositories at once", "requests at once", "GitHub requests"]
+    rows = [["GitHub answers after", "", "shards", *seconds, "memory", *counts]]
     for day in found.compared:
         rows += [_run(day, run) for run in (day.single, *day.in_shards)]
     return rows
@@ -50,8 +51,8 @@ def _run(day: Compared, run: Run) -> list[str]:
     name = f"{run.shards}" if run.shards else "one task"
     ratio = run.wall / day.single.wall
     seconds = [f"{run.wall:.1f}", f"{ratio:.2f}x", f"{run.list_and_merge:.1f}" if run.shards else "", f"{run.cpu:.1f}"]
-    counts = [str(run.workers), str(run.peak)]
-    return [f"{day.latency * 1000:.0f} ms", day.day, name, *counts, *seconds, format_bytes(run.memory)]
+    counts = [str(run.workers), str(run.peak), f"{run.requests:,}"]
+    return [f"{day.latency * 1000:.0f} ms", day.day, name, *seconds, format_bytes(run.memory), *counts]
 
 
 def overhead(found: Shards) -> Rows:

@@ -42,9 +42,10 @@ class EmbeddedAws:
         return self.secrets().create_secret(Name=name, **arguments)["ARN"]
 
     def metrics(self, service: str) -> dict[str, list[float]]:
-        """Return the values published for a service, by metric."""
+        """Return the values published for a service, by metric; those of the same minute are one, their sum."""
         client, found = self.cloudwatch(), {}
-        names = {metric["MetricName"] for metric in client.list_metrics(Namespace="GitHubBackup")["Metrics"]}
+        pages = client.get_paginator("list_metrics").paginate(Namespace="GitHubBackup")
+        names = {metric["MetricName"] for page in pages for metric in page["Metrics"]}
         for name in names:
             answer = client.get_metric_data(
                 StartTime=datetime.now(UTC) - timedelta(hours=1),

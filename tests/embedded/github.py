@@ -326,8 +326,7 @@ class FakeGitHub:
 
     def _answer_repositories(self, installation: FakeInstallation, query: dict[str, list[str]]) -> Answer:
         visible = [r for r in list(self.repositories.values()) if r.owner == installation.owner and not r.gone]
-        seen = [item for item in visible if not item.unlisted]
-        listed = [self._listed(item) for item in seen]
+        listed = [item for item in visible if not item.unlisted]
         total = len(visible) + installation.miscount
         number, size = self._page_of(query)
         if number * size >= len(listed):
@@ -335,7 +334,7 @@ class FakeGitHub:
             if installation.miscount_once:
                 installation.miscount = 0
         self.after_page(number)
-        return self.page("/installation/repositories", listed, query, total)
+        return self.page("/installation/repositories", listed, query, total, self._listed)
 
     def _listed(self, repository: FakeRepository) -> dict[str, Any]:
         answer = github_json.repository(self.api_url, self.server_url, repository)
@@ -347,10 +346,17 @@ class FakeGitHub:
         """Return the number of the page that is asked for, and how many items are on it."""
         return int(query.get("page", ["1"])[0]), min(self.page_size, int(query.get("per_page", ["30"])[0]))
 
-    def page(self, path: str, items: list[Any], query: dict[str, list[str]], total: int | None) -> Answer:
-        """Answer with one page of a listing."""
+    def page(
+        self,
+        path: str,
+        items: list[Any],
+        query: dict[str, list[str]],
+        total: int | None,
+        described: Callable[[Any], Any] = lambda item: item,
+    ) -> Answer:
+        """Answer with one page of a listing: `described` is called for each item on it."""
         number, size = self._page_of(query)
-        page = items[(number - 1) * size : number * size]
+        page = [described(item) for item in items[(number - 1) * size : number * size]]
         links = {}
         if number * size < len(items):
             per_page = query.get("per_page", ["30"])[0]
