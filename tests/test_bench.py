@@ -81,7 +81,7 @@ def test_everything_is_measured_printed_and_written(stack: Stack, tmp_path: Path
     assert [(row.repositories, row.share, row.changed) for row in results.growth] == [(3, None, 3), (3, 100, 3)]
     assert results.growth[1].uploaded > 0
     assert [row.usage.s3_objects for row in results.growth] == [3 + 2, 3 + 2]
-    assert results.bundles_restored == 2 * (4 * 4) + 2 * 3 + (3 * 2 + 1) * 12
+    assert results.bundles_restored == 2 * (4 * 4) + 2 * 3 + (2 * 2 + 3 * 2 + 1) * 12
     assert re.search(r"peak memory of a run with 10,000 .* not measured", report(results))
     assert json.loads(results.to_json())["bars"][0]["limit"] == 2.5
     beside_git = results.beside_git

@@ -103,6 +103,10 @@ def shards(session: Session, tiny: list[Generated], plan: Plan, say: Callable[[s
         rehearse(session, organisation(github, session.recorded, tiny))
     with FakeGitHub() as github:
         served = organisation(github, session.recorded, tiny, plan.shard_repositories)
+        session.recorded.set(latency=0)
+        two_days(session, served, plan, 0)
+        two_days(session, served, plan, KILLED_SHARDS)
+        session.recorded.set(recording=False)
         compared = [day for latency in plan.shard_latencies for day in beside_one_task(session, served, plan, latency)]
         say(f"runs in {', '.join(map(str, plan.shards))} shards measured")
         session.recorded.set(latency=plan.latency)
@@ -120,20 +124,23 @@ def shards(session: Session, tiny: list[Generated], plan: Plan, say: Callable[[s
 
 def beside_one_task(session: Session, served: Organisation, plan: Plan, latency: float) -> list[Compared]:
     """Measure a first run and a day after it, in one task and with each number of shards."""
-    session.recorded.set(latency=latency, recording=True)  # the pages of the listing, which no rehearsal knows
-    first: list[Run] = []
-    changed: list[Run] = []
-    for number in (0, *plan.shards):
-        with session.bucket() as bucket:
-            first.append(a_run(session, served, bucket, number))
-            session.restorer.product(served, bucket)
-            a_day_passes(session.s3, bucket)
-            served.change(plan.shard_changed)
-            changed.append(a_run(session, served, bucket, number))
-            session.restorer.product(served, bucket)
-            served.change(plan.shard_changed)
-    days = {"first run": first, f"{plan.shard_changed} % changed": changed}
-    return [Compared(latency, day, single, in_shards) for day, (single, *in_shards) in days.items()]
+    session.recorded.set(latency=latency)
+    names = ("first run", f"{plan.shard_changed} % changed")
+    days = zip(*(two_days(session, served, plan, number) for number in (0, *plan.shards)), strict=True)
+    return [Compared(latency, name, single, in_shards) for name, (single, *in_shards) in zip(names, days, strict=True)]
+
+
+def two_days(session: Session, served: Organisation, plan: Plan, number: int) -> tuple[Run, Run]:
+    """Measure a first run and a day after it, and compare what they stored; the changes are undone."""
+    with session.bucket() as bucket:
+        first = a_run(session, served, bucket, number)
+        session.restorer.product(served, bucket)
+        a_day_passes(session.s3, bucket)
+        served.change(plan.shard_changed)
+        changed = a_run(session, served, bucket, number)
+        session.restorer.product(served, bucket)
+        served.change(plan.shard_changed)
+        return first, changed
 
 
 def a_run(session: Session, served: Organisation, bucket: str, number: int, kill_after: int | None = None) -> Run:
