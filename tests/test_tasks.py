@@ -1,6 +1,5 @@
 """A run in several tasks: list, one task for each shard, merge. Its result is that of a single task."""
 
-import os
 import shutil
 import signal
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 
 from embedded.github import Fault
+from embedded.killing import kill_with_children
 from embedded.ports import wait_until
 from embedded.s3_proxy import S3Fault, S3Proxy
 from world import Run, World
@@ -42,7 +42,7 @@ class Tasks:
         """Start a shard's task and kill it as a broken machine would, once something has begun."""
         process = self.start("shard", **changes)
         wait_until(begun, "what the shard is killed in", ended=lambda: process.poll() is not None)
-        os.killpg(process.pid, signal.SIGKILL)
+        kill_with_children(process.pid)
         process.communicate()
         for left in self.world.scratch.iterdir():
             shutil.rmtree(left)

@@ -10,11 +10,12 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from embedded.killing import kill_with_children
 
 ATTEMPTS = 3
 BACKUP = (sys.executable, str(Path(__file__).parents[2] / "container" / "backup.py"))
@@ -42,7 +43,7 @@ def attempt(shard: str, kill_after: int | None) -> int:
             sys.stdout.write(line)
             stored += json.loads(line)["event"] == "stored"
             if stored == kill_after:
-                os.killpg(task.pid, signal.SIGKILL)
+                kill_with_children(task.pid)
     shutil.rmtree(scratch)
     return task.returncode
 

@@ -31,7 +31,7 @@ from github_s3_backup.s3.keys import plan_folder
 from github_s3_backup.s3.plan_folder import PlanFolder
 from github_s3_backup.stored_object import StoredObject
 
-AT_ONCE = (sys.executable, str(Path(__file__).with_name("at_once.py")))
+AT_ONCE = Path(__file__).with_name("at_once.py")
 # Of the shard that is killed half-way, and of the runs that are only listed and merged.
 KILLED_SHARDS, OVERHEAD_SHARDS = 2, 16
 
@@ -219,7 +219,12 @@ class Tasks:
         self._session, self._served, self._bucket = session, served, bucket
         now = datetime.now(UTC)
         name = f"run-{next(session.numbers)}"
-        self._variables = {"RUN_NAME": name, "RUN_STARTED_AT": now.isoformat(), "RUN_SHARDS": str(number)}
+        self._variables = {
+            "RUN_NAME": name,
+            "RUN_STARTED_AT": now.isoformat(),
+            "RUN_SHARDS": str(number),
+            "PYTHONPATH": str(AT_ONCE.parents[1]),
+        }
         self._folder = plan_folder(PREFIX, f"{now:%Y-%m-%d}", name)
         self._store = PlanStore(PlanFolder(session.s3.client(), bucket, PREFIX, f"{now:%Y-%m-%d}", name))
 
@@ -229,7 +234,7 @@ class Tasks:
     def back_up(self, kill_after: int | None = None) -> tuple[Usage, Traffic]:
         """Run all shards at once; kill the first one when it has stored so many repositories."""
         kill = () if kill_after is None else ("--kill-after", str(kill_after))
-        return self._do(*AT_ONCE, *kill, *self._numbers)
+        return self._do(sys.executable, str(AT_ONCE), *kill, *self._numbers)
 
     def merge(self) -> Usage:
         return self._do(*PRODUCT, "backup", "merge")[0]

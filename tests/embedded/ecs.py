@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from embedded.asl import StatesError
 from embedded.integrations import AbortedError, Patience, request
+from embedded.killing import kill_with_children
 
 RUN_TASK = "arn:aws:states:::ecs:runTask.sync"
 # RunTask's limits: characters of all overrides, and GiB of a gp3 volume on Fargate.
@@ -70,22 +69,9 @@ class EcsTask:
         return sum(volume["managedEBSVolume"]["sizeInGiB"] for volume in self.asked.get("volumeConfigurations", []))
 
     def kill(self) -> None:
-        """End it at once with git's processes, as when its machine is lost.
-
-        They are held first, until there is none left that could start another one.
-        """
+        """End it at once with git's processes, as when its machine is lost."""
         self.killed = True
-        held: list[psutil.Process] = []
-        with contextlib.suppress(psutil.NoSuchProcess):
-            main = psutil.Process(self.process.pid)
-            while new := [one for one in (main, *main.children(recursive=True)) if one not in held]:
-                for process in new:
-                    held.append(process)
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        process.suspend()
-        for process in held:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        kill_with_children(self.process.pid)
 
     def stop(self) -> None:
         """Stop it as StopTask does, without waiting: SIGTERM, and SIGKILL when its `stopTimeout` is over."""
