@@ -9,9 +9,9 @@ Each task has a temporary folder of its own, which is gone with it.
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,21 +31,19 @@ def back_up(shard: str, kill_after: int | None) -> bool:
 
 def attempt(shard: str, kill_after: int | None) -> int:
     """Run the shard's task once and return its exit code; kill it when it has stored so many repositories."""
-    scratch = Path(os.environ["TMPDIR"]) / f"shard-{shard}"
-    scratch.mkdir()
-    environment = os.environ | {"RUN_SHARD": shard, "TMPDIR": str(scratch)}
     stored = 0
-    with subprocess.Popen(
-        [*BACKUP, "backup", "shard"], env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as task:
-        assert task.stdout
-        for line in task.stdout:
-            sys.stdout.write(line)
-            stored += json.loads(line)["event"] == "stored"
-            if stored == kill_after:
-                kill_with_children(task.pid)
-    shutil.rmtree(scratch)
-    return task.returncode
+    # A process that is being killed may still write.
+    with tempfile.TemporaryDirectory(prefix=f"shard-{shard}-", ignore_cleanup_errors=True) as scratch:
+        environment = os.environ | {"RUN_SHARD": shard, "TMPDIR": scratch}
+        command = [*BACKUP, "backup", "shard"]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as task:
+            assert task.stdout
+            for line in task.stdout:
+                sys.stdout.write(line)
+                stored += json.loads(line)["event"] == "stored"
+                if stored == kill_after:
+                    kill_with_children(task.pid)
+        return task.returncode
 
 
 def main() -> int:
