@@ -125,5 +125,5 @@ def test_the_seconds_of_listing_and_merging_are_those_that_were_measured() -> No
 def test_no_number_of_shards_asks_for_more_than_an_installation_may() -> None:
     rows = measured("measured runs")
     assert {row[2] for row in rows} == {"one task", "1", "2", "4", "8", "16"}
-    for *_, allowed, seen, _ in rows:
+    for *_, allowed, seen in rows:
         assert int(seen) <= int(allowed) <= scaling.INSTALLATION_REQUESTS

@@ -32,7 +32,7 @@ class Plan:
     # How many repositories `git ls-remote` is timed on.
     listed: int = 400
     # A run in several tasks: repositories, the share (percent) that changes, shards, and seconds until GitHub answers.
-    shard_repositories: int = 80
+    shard_repositories: int = 120
     shard_changed: int = 5
     shards: tuple[int, ...] = (1, 2, 4, 8, 16)
     shard_latencies: tuple[float, ...] = (0.1, 0.5)

@@ -40,7 +40,7 @@ def report(found: Shards) -> str:
 def runs(found: Shards) -> Rows:
     """Return what a run takes in each number of shards."""
     seconds = ["wall s", "against one task", "list and merge s", "CPU s"]
-    counts = ["repositories at once", "requests at once", "GitHub requests"]
+    counts = ["repositories at once", "requests at once"]
     rows = [["GitHub answers after", "", "shards", *seconds, "memory", *counts]]
     for day in found.compared:
         rows += [_run(day, run) for run in (day.single, *day.in_shards)]
@@ -51,7 +51,7 @@ def _run(day: Compared, run: Run) -> list[str]:
     name = f"{run.shards}" if run.shards else "one task"
     ratio = run.wall / day.single.wall
     seconds = [f"{run.wall:.1f}", f"{ratio:.2f}x", f"{run.list_and_merge:.1f}" if run.shards else "", f"{run.cpu:.1f}"]
-    counts = [str(run.workers), str(run.peak), f"{run.requests:,}"]
+    counts = [str(run.workers), str(run.peak)]
     return [f"{day.latency * 1000:.0f} ms", day.day, name, *seconds, format_bytes(run.memory), *counts]
 
 
@@ -89,7 +89,7 @@ def write_section(found: Shards, date: str, on: dict[str, str], docs: Path) -> P
     about = ", ".join(f"{name} {value}" for name, value in on.items())
     text = PAGE.read_text()
     for name, figures in {
-        "measured on": f"Measured on {date}: {about}.",
+        "measured on": f"Measured on {date}: {about}. {found.repositories} small repositories with a tag each.",
         "measured runs": table(runs(found)),
         "measured list and merge": table(overhead(found)),
         "measured killed shard": table(killed(found)),
