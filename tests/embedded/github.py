@@ -326,15 +326,17 @@ class FakeGitHub:
 
     def _answer_repositories(self, installation: FakeInstallation, query: dict[str, list[str]]) -> Answer:
         visible = [r for r in list(self.repositories.values()) if r.owner == installation.owner and not r.gone]
-        listed = [item for item in visible if not item.unlisted]
+        listed: list[Any] = [item for item in visible if not item.unlisted]
         total = len(visible) + installation.miscount
         number, size = self._page_of(query)
+        page = slice((number - 1) * size, number * size)
+        listed[page] = [self._listed(item) for item in listed[page]]  # as it is now, whatever happens below
         if number * size >= len(listed):
             self.after_listing()
             if installation.miscount_once:
                 installation.miscount = 0
         self.after_page(number)
-        return self.page("/installation/repositories", listed, query, total, self._listed)
+        return self.page("/installation/repositories", listed, query, total)
 
     def _listed(self, repository: FakeRepository) -> dict[str, Any]:
         answer = github_json.repository(self.api_url, self.server_url, repository)
@@ -346,17 +348,10 @@ class FakeGitHub:
         """Return the number of the page that is asked for, and how many items are on it."""
         return int(query.get("page", ["1"])[0]), min(self.page_size, int(query.get("per_page", ["30"])[0]))
 
-    def page(
-        self,
-        path: str,
-        items: list[Any],
-        query: dict[str, list[str]],
-        total: int | None,
-        described: Callable[[Any], Any] = lambda item: item,
-    ) -> Answer:
-        """Answer with one page of a listing: `described` is called for each item on it."""
+    def page(self, path: str, items: list[Any], query: dict[str, list[str]], total: int | None) -> Answer:
+        """Answer with one page of a listing."""
         number, size = self._page_of(query)
-        page = [described(item) for item in items[(number - 1) * size : number * size]]
+        page = items[(number - 1) * size : number * size]
         links = {}
         if number * size < len(items):
             per_page = query.get("per_page", ["30"])[0]
