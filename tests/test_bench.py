@@ -41,6 +41,7 @@ SMALL = Plan(
     listed=2,
     shard_repositories=12,
     shard_changed=50,
+    killed_workers=1,  # with more, so few repositories would all be stored before the signal arrives
     shards=(1, 3),
     shard_latencies=(0.02,),
     listed_and_merged=(3,),
@@ -94,8 +95,7 @@ def test_everything_is_measured_printed_and_written(stack: Stack, tmp_path: Path
     assert first.in_shards[1].requests > first.single.requests > changed.single.requests
     assert all(run.peak >= 2 for run in (first.single, *first.in_shards))
     assert results.shards.killed.undisturbed.cloned_twice == 0
-    # Of so few, all may be stored before the signal arrives; then nothing is asked for again.
-    assert results.shards.killed.killed.requests >= results.shards.killed.undisturbed.requests
+    assert results.shards.killed.killed.requests > results.shards.killed.undisturbed.requests
     alone = results.shards.overhead[0]
     assert (alone.repositories, alone.shards, alone.listed.s3_objects, alone.merged.s3_objects) == (3, 3, 3 + 2, 2)
     figures = write_section(results.shards, results.date, results.machine, tmp_path).read_text()

@@ -35,6 +35,8 @@ class Plan:
     shard_repositories: int = 120
     shard_changed: int = 5
     shards: tuple[int, ...] = (1, 2, 4, 8, 16)
+    # How many repositories each shard has in flight at once where one is killed; None: as many as in the other runs.
+    killed_workers: int | None = None
     shard_latencies: tuple[float, ...] = (0.1, 0.5)
     # How many repositories are only listed and merged.
     listed_and_merged: tuple[int, ...] = (100, 10_000, 50_000)

@@ -143,12 +143,19 @@ def two_days(session: Session, served: Organisation, plan: Plan, number: int) ->
         return first, changed
 
 
-def a_run(session: Session, served: Organisation, bucket: str, number: int, kill_after: int | None = None) -> Run:
+def a_run(
+    session: Session,
+    served: Organisation,
+    bucket: str,
+    number: int,
+    workers: int = WORKERS,
+    kill_after: int | None = None,
+) -> Run:
     """Measure a run in so many shards; 0: in a single task."""
     if number == 0:
         usage, traffic = session.product(served, bucket)
         return _run(0, WORKERS, [usage], 0.0, traffic)
-    tasks = Tasks(session, served, bucket, number)
+    tasks = Tasks(session, served, bucket, number, workers)
     listed = tasks.list_all()
     backed_up, traffic = tasks.back_up(kill_after)
     merged = tasks.merge()
@@ -183,10 +190,10 @@ def cloned_twice(traffic: Traffic) -> int:
 def killed_half_way(session: Session, served: Organisation, plan: Plan) -> Killed:
     """Measure a first run whose first shard is killed, and one that nobody disturbs."""
     with session.bucket() as bucket:
-        undisturbed = a_run(session, served, bucket, KILLED_SHARDS)
+        undisturbed = a_run(session, served, bucket, KILLED_SHARDS, plan.killed_workers or WORKERS)
     with session.bucket() as bucket:
         half = plan.shard_repositories // KILLED_SHARDS // 2
-        killed = a_run(session, served, bucket, KILLED_SHARDS, kill_after=half)
+        killed = a_run(session, served, bucket, KILLED_SHARDS, plan.killed_workers or WORKERS, kill_after=half)
         session.restorer.product(served, bucket)
     return Killed(undisturbed, killed)
 
@@ -215,7 +222,9 @@ def list_and_merge(session: Session, tiny: list[Generated], number: int, latency
 class Tasks:
     """The tasks of one run, each measured."""
 
-    def __init__(self, session: Session, served: Organisation, bucket: str, number: int) -> None:
+    def __init__(
+        self, session: Session, served: Organisation, bucket: str, number: int, workers: int = WORKERS
+    ) -> None:
         self._session, self._served, self._bucket = session, served, bucket
         now = datetime.now(UTC)
         name = f"run-{next(session.numbers)}"
@@ -223,6 +232,7 @@ class Tasks:
             "RUN_NAME": name,
             "RUN_STARTED_AT": now.isoformat(),
             "RUN_SHARDS": str(number),
+            "BACKUP_CONCURRENCY": str(workers),
             "PYTHONPATH": str(AT_ONCE.parents[1]),
         }
         self._folder = plan_folder(PREFIX, f"{now:%Y-%m-%d}", name)

@@ -1,6 +1,6 @@
 """Backs up one shard: every repository of it, and a report of what became of each."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -33,11 +33,14 @@ def back_up_shard(
 
     outcomes = back_up_all(waiting, shard.workers, services, note)
     services.uploader.abort_open_uploads()
-    results = [outcome.result for outcome in outcomes]
-    entries = [*stored, *(result for result in results if isinstance(result, Entry))]
+    return _report(shard.number, [*stored, *(outcome.result for outcome in outcomes)], services)
+
+
+def _report(number: str, results: Sequence[Entry | Failure], services: Services) -> Report:
+    entries = [result for result in results if isinstance(result, Entry)]
     clean = services.context.redactor.clean
     return Report(
-        shard=shard.number,
+        shard=number,
         entries=tuple(entries),
         failures=tuple(
             msgspec.structs.replace(result, error=clean(result.error))
