@@ -33,7 +33,7 @@ locals {
   # null where the user names no key.
   kms_key_arns = { for use in ["logs", "primary", "replica", "secret", "topic"] : use => try(var.kms_key_arns[use], null) }
 
-  # container/github_s3_backup/metrics.py has the same names; a test compares them.
+  # container/github_s3_backup/runtime/metrics.py has the same names; a test compares them.
   metrics = {
     namespace = "GitHubBackup"
     dimension = "Service"

@@ -19,7 +19,7 @@ LIST_REPOSITORY, MERGE_REPOSITORY = 0.0011, 0.00005
 # The module's defaults: shards, requests_per_installation, and vCPUs and GB of memory of the tasks that list and merge.
 DEFAULT_SHARDS, INSTALLATION_REQUESTS = 16, 96
 SMALL_VCPU, SMALL_MEMORY = 0.5, 2.0
-# From backup/split.py: with fewer workers than this, one more shard does not help its installation.
+# From backup/plan/split.py: with fewer workers than this, one more shard does not help its installation.
 MIN_WORKERS = 4
 # From capacity.py: GiB of a task's disk that the image takes, and a volume's size by the disk that a clone takes.
 TAKEN_DISK, VOLUME_FACTOR, GIB = 2, 1.5, 1024**3 / 1e9

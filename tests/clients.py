@@ -10,16 +10,16 @@ from structlog.typing import FilteringBoundLogger
 
 from embedded.github import FakeGitHub
 from embedded.s3 import EmbeddedS3
-from github_s3_backup.capacity import UPLOAD_BUFFERS, Capacity, Reservation
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.client import GitHub
 from github_s3_backup.github.rest import new_session
 from github_s3_backup.github.tokens import App
-from github_s3_backup.logs import new_logger
-from github_s3_backup.redaction import Redactor
+from github_s3_backup.runtime.capacity import UPLOAD_BUFFERS, Capacity, Reservation
+from github_s3_backup.runtime.logs import new_logger
+from github_s3_backup.runtime.redaction import Redactor
+from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.archive import Archive
 from github_s3_backup.s3.upload import Uploader
-from github_s3_backup.stop import Stop
 from world import World, events_of
 
 MOMENT = datetime(2026, 11, 23, 23, 59, 59, tzinfo=UTC)

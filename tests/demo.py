@@ -22,7 +22,7 @@ from embedded.github import FakeGitHub
 from embedded.organisation import AWKWARD, LARGE, OWNER, add_repository, plain
 from embedded.real_git import git, restore, served_refs
 from embedded.stack import BACKUP, PROJECT, Stack, serve_stack
-from github_s3_backup.units import format_bytes
+from github_s3_backup.runtime.units import format_bytes
 
 OUTPUT = PROJECT / "build" / "demo"
 BUCKET = "demo-backups"

@@ -17,31 +17,31 @@ from typing import Any, cast
 import boto3
 import msgspec
 
-from github_s3_backup.backup.content import ContentBackup
 from github_s3_backup.backup.context import RunContext
-from github_s3_backup.backup.errors import EXPECTED_ERRORS
-from github_s3_backup.backup.git_data import GitData
-from github_s3_backup.backup.last_backup import LastBackup, last_backup_of
-from github_s3_backup.backup.listing import vanished
+from github_s3_backup.backup.plan.last_backup import LastBackup, last_backup_of
+from github_s3_backup.backup.plan.listing import vanished
+from github_s3_backup.backup.repository.content import ContentBackup
+from github_s3_backup.backup.repository.errors import EXPECTED_ERRORS
+from github_s3_backup.backup.repository.git_data import GitData
+from github_s3_backup.backup.repository.stages import StageError
+from github_s3_backup.backup.repository.unchanged import check_unchanged
 from github_s3_backup.backup.services import Content, Services
-from github_s3_backup.backup.stages import StageError
-from github_s3_backup.backup.unchanged import check_unchanged
-from github_s3_backup.capacity import UPLOAD_BUFFERS, Capacity, Reservation
-from github_s3_backup.content import StoredContent
 from github_s3_backup.git.refs import summarize
-from github_s3_backup.json_fields import utc
-from github_s3_backup.lfs_list import parse_lfs_list
-from github_s3_backup.logs import new_logger
-from github_s3_backup.manifest import Entry, Failure, Manifest, Vanished, new_entry, new_manifest
-from github_s3_backup.redaction import Redactor
-from github_s3_backup.release_list import parse_release_list
+from github_s3_backup.records.content import StoredContent
+from github_s3_backup.records.json_fields import utc
+from github_s3_backup.records.lfs_list import parse_lfs_list
+from github_s3_backup.records.manifest import Entry, Failure, Manifest, Vanished, new_entry, new_manifest
+from github_s3_backup.records.release_list import parse_release_list
+from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
+from github_s3_backup.runtime.capacity import UPLOAD_BUFFERS, Capacity, Reservation
+from github_s3_backup.runtime.logs import new_logger
+from github_s3_backup.runtime.redaction import Redactor
+from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.archive import Archive
 from github_s3_backup.s3.content_store import MAX_LIST_DAYS, ContentStore
 from github_s3_backup.s3.keys import lfs_root, releases_root, run_key
 from github_s3_backup.s3.upload import BytesSource, Uploader
-from github_s3_backup.stop import Stop
-from github_s3_backup.stored_object import StoredObject
 from lifecycle_standins import BEGINNING, DAY, FILES, Bucket, Expirations, GitHub, Name, Project, Trouble
 
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)

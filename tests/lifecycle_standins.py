@@ -17,7 +17,7 @@ from github_s3_backup.github.lfs import LfsAnswer
 from github_s3_backup.github.links import Link, LinkError
 from github_s3_backup.github.releases import Releases, read_releases
 from github_s3_backup.github.rest import GitHubError
-from github_s3_backup.json_fields import utc
+from github_s3_backup.records.json_fields import utc
 from github_s3_backup.repository import Repository
 
 DAY = timedelta(days=1)

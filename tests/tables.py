@@ -16,7 +16,7 @@ import costs
 import durations
 import scaling
 from embedded.stack import PROJECT
-from github_s3_backup import lfs_list, manifest, release_list
+from github_s3_backup.records import lfs_list, manifest, release_list
 
 
 def blocks(file: str, kind: str) -> list[tuple[str, str]]:

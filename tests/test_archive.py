@@ -15,17 +15,17 @@ import pytest
 from clients import new_archive
 from embedded.s3 import READER, WRITER
 from embedded.s3_proxy import S3Fault, S3Proxy
-from github_s3_backup.backup.background import in_background
-from github_s3_backup.capacity import UPLOAD_BUFFERS, Capacity, Reservation
 from github_s3_backup.git.bundle import BundleError
-from github_s3_backup.logs import new_logger
-from github_s3_backup.manifest import new_manifest
-from github_s3_backup.redaction import Redactor
+from github_s3_backup.records.manifest import new_manifest
+from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
+from github_s3_backup.runtime.background import in_background
+from github_s3_backup.runtime.capacity import UPLOAD_BUFFERS, Capacity, Reservation
+from github_s3_backup.runtime.logs import new_logger
+from github_s3_backup.runtime.redaction import Redactor
+from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.archive import Archive, ArchiveError
 from github_s3_backup.s3.upload import PART_SIZE, PARTS_AT_ONCE, Part, Uploader, UploadError
-from github_s3_backup.stop import Stop
-from github_s3_backup.stored_object import StoredObject
 from world import World
 
 REPOSITORY = Repository(1, "acme", "big", True, False, False, "main", 1, 1)

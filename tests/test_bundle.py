@@ -19,7 +19,7 @@ from github_s3_backup.git.bundle import Bundle, BundleError, only_pack, open_bun
 from github_s3_backup.git.mirror import Mirror, clone_mirror
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import parse_refs, refs_sha256
-from github_s3_backup.stop import Stop
+from github_s3_backup.runtime.stop import Stop
 from world import Repositories
 
 

@@ -14,7 +14,8 @@ from embedded.github import FakeGitHub
 from embedded.organisation import BIG_FILE, RECIPES
 from embedded.ports import wait_until
 from embedded.real_git import ENVIRONMENT
-from github_s3_backup.capacity import (
+from github_s3_backup.git.process import LOW_PRIORITY, SETTINGS, Git
+from github_s3_backup.runtime.capacity import (
     MAX_OVERTAKES,
     Capacity,
     DiskFullError,
@@ -23,8 +24,7 @@ from github_s3_backup.capacity import (
     free_memory,
     restore_reservation,
 )
-from github_s3_backup.git.process import LOW_PRIORITY, SETTINGS, Git
-from github_s3_backup.stop import Stop, Stopped
+from github_s3_backup.runtime.stop import Stop, Stopped
 from world import Repositories
 
 

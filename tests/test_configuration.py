@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from github_s3_backup.configuration import Configuration, GitHubSettings, read_configuration
-from github_s3_backup.environment import ConfigurationError
 from github_s3_backup.program import aws_session
 from github_s3_backup.repository_filter import RepositoryFilter
+from github_s3_backup.runtime.environment import ConfigurationError
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from embedded.organisation import Stream
 from embedded.ports import wait_until
 from embedded.real_git import git
 from embedded.s3_proxy import S3Fault, S3Proxy
-from github_s3_backup.capacity import PROGRAM_MEMORY, UPLOAD_BUFFERS
+from github_s3_backup.runtime.capacity import PROGRAM_MEMORY, UPLOAD_BUFFERS
 from github_s3_backup.s3.content_store import MAX_AGE_IN_LIST
 from github_s3_backup.s3.upload import PART_SIZE
 from world import Run, World

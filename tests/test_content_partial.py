@@ -16,8 +16,8 @@ from content import Numbers, release
 from embedded.github import FakeRepository, Fault
 from embedded.ports import wait_until
 from embedded.s3_proxy import S3Fault, S3Proxy
-from github_s3_backup.backup.listing import vanished
-from github_s3_backup.manifest import (
+from github_s3_backup.backup.plan.listing import vanished
+from github_s3_backup.records.manifest import (
     Entry,
     Failure,
     Manifest,
@@ -27,8 +27,8 @@ from github_s3_backup.manifest import (
     new_manifest,
     parse_manifest,
 )
+from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
-from github_s3_backup.stored_object import StoredObject
 from world import VALIDATOR, Run, World
 
 NOW = {"Retry-After": "0"}

@@ -13,7 +13,7 @@ import pytest
 
 from clients import Log, new_uploader
 from embedded.s3_proxy import S3Fault, S3Proxy
-from github_s3_backup.content import StoredContent
+from github_s3_backup.records.content import StoredContent
 from github_s3_backup.s3.content_store import MAX_AGE_IN_LIST, ContentStore, WrongContentError
 from github_s3_backup.s3.upload import PART_SIZE, KeyTakenError, UploadError
 from test_write_once import versions

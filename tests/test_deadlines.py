@@ -10,11 +10,11 @@ import requests
 from clients import Log, git_client
 from embedded.github import FakeGitHub, Fault
 from embedded.organisation import RECIPES
-from github_s3_backup.backup.clone import clone_deadline
+from github_s3_backup.backup.repository.clone import clone_deadline
 from github_s3_backup.git.mirror import clone_mirror
 from github_s3_backup.git.process import GitError
 from github_s3_backup.github.rest import Api, GitHubError, new_session
-from github_s3_backup.stop import Stop
+from github_s3_backup.runtime.stop import Stop
 from world import Repositories, World
 
 GB = 1024**3

@@ -14,8 +14,8 @@ from typing import Any
 from embedded.github import FakeRepository
 from embedded.real_git import git, served_refs
 from embedded.stack import PROJECT
-from github_s3_backup import metrics
-from github_s3_backup.backup.exit_codes import NOT_STARTED, OK, SOME_FAILED, STOPPED
+from github_s3_backup.exit_codes import NOT_STARTED, OK, SOME_FAILED, STOPPED
+from github_s3_backup.runtime import metrics
 from world import World
 
 README = (PROJECT / "README.md").read_text()

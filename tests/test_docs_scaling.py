@@ -10,9 +10,9 @@ import durations
 import scaling
 import tables
 from embedded.stack import PROJECT
-from github_s3_backup.backup import split
-from github_s3_backup.capacity import TAKEN_DISK, VOLUME_FACTOR, clone_reservation, volume_gib
+from github_s3_backup.backup.plan import split
 from github_s3_backup.configuration import DEFAULT_INSTALLATION_REQUESTS
+from github_s3_backup.runtime.capacity import TAKEN_DISK, VOLUME_FACTOR, clone_reservation, volume_gib
 
 PAGE = (PROJECT / "docs" / "scaling.md").read_text()
 MODULE = dict(tables.blocks("variables.tf", "variable"))["orchestration"]

@@ -21,13 +21,13 @@ import durations
 import tables
 from bench.year import a_year
 from embedded.stack import PROJECT
-from github_s3_backup.capacity import DISK_PER_BYTE, USABLE_DISK
 from github_s3_backup.configuration import WORKERS_PER_CPU
 from github_s3_backup.github import client as github
-from github_s3_backup.manifest import RefSummary, new_entry, new_manifest
+from github_s3_backup.records.manifest import RefSummary, new_entry, new_manifest
+from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
+from github_s3_backup.runtime.capacity import DISK_PER_BYTE, USABLE_DISK
 from github_s3_backup.s3.content_store import MAX_AGE_IN_LIST, MAX_CONTENT_DAYS
-from github_s3_backup.stored_object import StoredObject
 
 DOCS = PROJECT / "docs"
 CONTAINER = PROJECT / "container"
@@ -239,7 +239,13 @@ def problems() -> set[str]:
     found = set()
     for file in (
         CONTAINER / "github_s3_backup" / name
-        for name in ("github/app_key.py", "configuration.py", "environment.py", "restore/credentials.py", "capacity.py")
+        for name in (
+            "github/app_key.py",
+            "configuration.py",
+            "runtime/environment.py",
+            "restore/push/credentials.py",
+            "runtime/capacity.py",
+        )
     ):
         said = [call for call in calls(file) if named(call) in ("AppKeyError", "DiskFullError")]
         said += [call for call in calls(file) if ast.unparse(call.func).endswith("problems.append")]

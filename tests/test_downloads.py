@@ -15,7 +15,7 @@ from embedded.github_lfs import LfsStore
 from github_s3_backup.github.links import Downloader, Link, LinkError
 from github_s3_backup.github.rest import GitHubError, new_session
 from github_s3_backup.repository import Repository
-from github_s3_backup.stop import Stop, Stopped
+from github_s3_backup.runtime.stop import Stop, Stopped
 
 FILE = r"GET /lfs/"
 BODY = os.urandom(1_500_000)

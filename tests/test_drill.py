@@ -8,11 +8,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from github_s3_backup.manifest import RefSummary, new_entry
+from github_s3_backup.records.manifest import RefSummary, new_entry
+from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
-from github_s3_backup.restore.drill import History, sample
 from github_s3_backup.restore.selection import Selected
-from github_s3_backup.stored_object import StoredObject
+from github_s3_backup.restore.verify.drill import History, sample
 from vault import FIRST, SECOND, Vault
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,8 +7,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from github_s3_backup.backup.listing import vanished
-from github_s3_backup.manifest import (
+from github_s3_backup.backup.plan.listing import vanished
+from github_s3_backup.records.manifest import (
     Failure,
     ManifestError,
     RefSummary,
@@ -16,8 +16,8 @@ from github_s3_backup.manifest import (
     new_manifest,
     parse_manifest,
 )
+from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
-from github_s3_backup.stored_object import StoredObject
 from tables import SCHEMAS
 from world import VALIDATOR
 

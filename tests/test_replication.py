@@ -7,8 +7,8 @@ import pytest
 
 from clients import Log, archive_at
 from embedded.s3_proxy import S3Proxy
+from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.s3.archive import ArchiveError
-from github_s3_backup.stored_object import StoredObject
 from world import World
 
 KEY = "github-backup/2026-11-22/acme/api.bundle"

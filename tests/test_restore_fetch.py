@@ -13,10 +13,10 @@ from embedded.ports import wait_until
 from embedded.real_git import bundled_refs, git, served_refs
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
-from github_s3_backup.manifest import Entry
-from github_s3_backup.restore.destination import PARTIAL_FOLDER, Destination, Form
+from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import FetchError, UnbundleError
-from github_s3_backup.restore.fetch_git import fetch_git
+from github_s3_backup.restore.fetch.destination import PARTIAL_FOLDER, Destination, Form
+from github_s3_backup.restore.fetch.git import fetch_git
 from github_s3_backup.restore.options import parse
 from github_s3_backup.s3.download import FIRST_HEADER_SIZE, LARGEST_HEADER, DownloadError
 from test_disk import UNSHARE, namespaces_work, small_disk

@@ -11,9 +11,9 @@ from embedded.organisation import SECOND_OWNER
 from embedded.real_git import git, served_refs
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
-from github_s3_backup.manifest import parse_manifest
+from github_s3_backup.records.manifest import parse_manifest
 from github_s3_backup.repository_filter import matches
-from github_s3_backup.restore.compare import compare_lists
+from github_s3_backup.restore.diff import compare_lists
 from github_s3_backup.restore.selection import LATEST, Selection, select
 from github_s3_backup.restore.terminal import table
 from github_s3_backup.s3.catalogue import CatalogueError

@@ -10,7 +10,7 @@ from content import LfsHistory
 from embedded.github import FakeRepository
 from embedded.real_git import git, served_refs
 from embedded.s3 import READER
-from github_s3_backup.restore.destination import Form
+from github_s3_backup.restore.fetch.destination import Form
 from vault_content import needs_git_lfs, run_git
 from world import World
 

@@ -13,7 +13,7 @@ from embedded.real_git import git, served_refs
 from embedded.stack import Stack
 from github_s3_backup.git.process import Git
 from github_s3_backup.restore.options import parse
-from github_s3_backup.stop import Stop
+from github_s3_backup.runtime.stop import Stop
 from world import Repositories, World
 
 NEW_OWNER = "acme-restored"

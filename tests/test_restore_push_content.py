@@ -16,7 +16,7 @@ from embedded.real_git import git, served_refs
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.github.release_writer import upload_url
 from github_s3_backup.github.rest import GitHubError
-from github_s3_backup.release_list import ReleaseFile
+from github_s3_backup.records.release_list import ReleaseFile
 from test_restore_push import NEW_OWNER, pushable, restored, target
 from vault_content import needs_git_lfs, run_git
 from world import World

@@ -11,11 +11,11 @@ from embedded.organisation import Stream
 from embedded.real_git import git
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
-from github_s3_backup.capacity import machine_capacity
 from github_s3_backup.git.refs import refs_sha256
 from github_s3_backup.restore.pool import Pool
 from github_s3_backup.restore.selection import Selected
-from github_s3_backup.restore.verify_repository import Verified, Verifier
+from github_s3_backup.restore.verify.repository import Verified, Verifier
+from github_s3_backup.runtime.capacity import machine_capacity
 from vault import FIRST, SECOND, Vault, entries_of
 
 API = "acme/api"

@@ -8,8 +8,8 @@ import pytest
 from github_s3_backup.git.process import GitError
 from github_s3_backup.restore.selection import Selected, Unavailable
 from github_s3_backup.restore.workers import Work, for_each
+from github_s3_backup.runtime.stop import Stopped
 from github_s3_backup.s3.download import OnBytes
-from github_s3_backup.stop import Stopped
 from test_drill import selected
 from vault import Vault
 

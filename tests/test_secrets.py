@@ -19,7 +19,7 @@ import pytest
 from embedded.github import FakeGitHub, Fault
 from embedded.stack import PROJECT
 from github_s3_backup.github.rest import GitHubError
-from github_s3_backup.redaction import Redactor
+from github_s3_backup.runtime.redaction import Redactor
 from test_listing import listing_of
 from world import World
 

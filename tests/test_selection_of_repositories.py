@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from github_s3_backup.environment import EnvironmentReader
 from github_s3_backup.repository import Repository
 from github_s3_backup.repository_filter import RepositoryFilter
+from github_s3_backup.runtime.environment import EnvironmentReader
 from world import World
 
 LOOK_UP = r"GET .*/repositories/\d+"

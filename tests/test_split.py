@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients import MOMENT
-from github_s3_backup.backup.last_backup import LastBackup, last_backup_of
-from github_s3_backup.backup.plan import Shard
-from github_s3_backup.backup.split import BYTES_PER_REPOSITORY, MIN_WORKERS, Limits, expected_size, split
-from github_s3_backup.capacity import MAX_VOLUME_GIB, clone_reservation, volume_gib
-from github_s3_backup.manifest import new_entry
+from github_s3_backup.backup.plan.last_backup import LastBackup, last_backup_of
+from github_s3_backup.backup.plan.records import Shard
+from github_s3_backup.backup.plan.split import BYTES_PER_REPOSITORY, MIN_WORKERS, Limits, expected_size, split
+from github_s3_backup.records.manifest import new_entry
+from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
-from github_s3_backup.stored_object import StoredObject
+from github_s3_backup.runtime.capacity import MAX_VOLUME_GIB, clone_reservation, volume_gib
 
 NOTHING = last_backup_of(None, MOMENT.date(), 28)
 GIB = 1024**3

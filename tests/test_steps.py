@@ -9,8 +9,8 @@ import pytest
 from embedded.organisation import Stream
 from embedded.real_git import git, served_refs
 from github_s3_backup.git.process import Git
-from github_s3_backup.restore.push_steps import History, Step, plan_steps
-from github_s3_backup.stop import Stop
+from github_s3_backup.restore.push.steps import History, Step, plan_steps
+from github_s3_backup.runtime.stop import Stop
 
 KB = 1024
 LIMIT = 500 * KB

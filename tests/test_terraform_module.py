@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from embedded.stack import PROJECT
-from github_s3_backup import configuration, metrics
-from github_s3_backup.backup.exit_codes import NOT_STARTED, OK, SOME_FAILED, STOPPED
+from github_s3_backup import configuration
+from github_s3_backup.exit_codes import NOT_STARTED, OK, SOME_FAILED, STOPPED
+from github_s3_backup.runtime import metrics
 from github_s3_backup.version import TOOL_VERSION
 from terraform.module import ACCOUNT, REGION, REPLICA_REGION, REQUIRED, Applied, Module, copy_module
 from terraform.standin.mirror import NEWEST, OLDEST, install, serve

@@ -15,10 +15,10 @@ from cfnlint import lint
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser, ASLParserException
 
 from embedded.stack import PROJECT
-from github_s3_backup import metrics
-from github_s3_backup.backup.plan_store import ITEMS, MapItem
+from github_s3_backup.backup.plan.store import ITEMS, MapItem
 from github_s3_backup.configuration import DEFAULT_PREFIX as PREFIX
 from github_s3_backup.configuration import MAX_SHARDS, Command, read_configuration
+from github_s3_backup.runtime import metrics
 from github_s3_backup.s3.keys import plan_folder
 from terraform.module import ACCOUNT, REGION, Applied, Module
 from terraform.policy import Call, applies, decide

@@ -17,11 +17,11 @@ from cryptography.x509.oid import NameOID
 from clients import Log
 from embedded.github import FakeGitHub, Fault
 from embedded.stack import Stack
-from github_s3_backup.environment import EnvironmentReader
 from github_s3_backup.github import lfs
 from github_s3_backup.github.links import Downloader, Link, LinkError
 from github_s3_backup.github.rest import Api, GitHubError, new_session
-from github_s3_backup.stop import Stop
+from github_s3_backup.runtime.environment import EnvironmentReader
+from github_s3_backup.runtime.stop import Stop
 from world import Repositories, World
 
 

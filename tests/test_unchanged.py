@@ -13,7 +13,7 @@ from embedded.github import FakeGitHub, FakeRepository, Fault
 from embedded.real_git import git
 from embedded.s3_proxy import S3Fault, S3Proxy
 from embedded.stack import Stack
-from github_s3_backup.backup.last_backup import is_due
+from github_s3_backup.backup.plan.last_backup import is_due
 from github_s3_backup.github.rest import API_ATTEMPTS
 from github_s3_backup.s3.catalogue import Catalogue
 from world import Backup, Repositories, Run, World

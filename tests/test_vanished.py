@@ -9,7 +9,7 @@ import pytest
 from clients import Log, github_client
 from embedded.github import FakeGitHub, FakeInstallation, FakeRepository, Fault
 from embedded.organisation import RECIPES
-from github_s3_backup.backup.listing import is_anomaly
+from github_s3_backup.backup.plan.listing import is_anomaly
 from github_s3_backup.github.client import Installation
 from world import Repositories, Run, World
 

@@ -21,13 +21,13 @@ from embedded.real_git import git, served_refs
 from embedded.s3 import REGION, WRITER
 from embedded.stack import RESTORE, Stack, measured
 from github_s3_backup.git.process import Git
-from github_s3_backup.logs import new_logger
-from github_s3_backup.manifest import Entry, parse_manifest
-from github_s3_backup.redaction import Redactor
+from github_s3_backup.records.manifest import Entry, parse_manifest
+from github_s3_backup.runtime.logs import new_logger
+from github_s3_backup.runtime.redaction import Redactor
+from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.catalogue import Catalogue
 from github_s3_backup.s3.download import BucketReader
 from github_s3_backup.s3.keys import run_key
-from github_s3_backup.stop import Stop
 from world import Restored, World, events_of
 
 PREFIX = "github-backup"

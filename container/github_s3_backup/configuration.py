@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from github_s3_backup.content import Kind
-from github_s3_backup.environment import NUMBER, ConfigurationError, EnvironmentReader
+from github_s3_backup.records.content import Kind
 from github_s3_backup.repository_filter import RepositoryFilter
+from github_s3_backup.runtime.environment import NUMBER, ConfigurationError, EnvironmentReader
 
 DEFAULT_PREFIX = "github-backup"
 DEFAULT_SERVICE_NAME = "github-backup"

@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ProfileNotFound
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from github_s3_backup.stop import ignore_signals
+from github_s3_backup.runtime.stop import ignore_signals
 
 
 def aws_session() -> tuple[boto3.session.Session, list[str]]:

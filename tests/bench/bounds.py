@@ -25,7 +25,7 @@ from github_s3_backup.configuration import MAX_DEFAULT_WORKERS, WORKERS_PER_CPU
 from github_s3_backup.git.bundle import only_pack, open_bundle, write_header
 from github_s3_backup.git.mirror import Mirror
 from github_s3_backup.git.process import Git
-from github_s3_backup.stop import Stop
+from github_s3_backup.runtime.stop import Stop
 
 CORES = os.cpu_count() or 1
 # As many repositories as a run has in flight by itself.

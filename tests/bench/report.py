@@ -3,7 +3,7 @@
 from bench.bounds import BUNDLE_LABEL, WORKERS
 from bench.compare import CHANGED, FULL, GITHUB_BACKUP, LOOP
 from bench.results import Results, bars
-from github_s3_backup.units import format_bytes
+from github_s3_backup.runtime.units import format_bytes
 
 Rows = list[list[str]]
 

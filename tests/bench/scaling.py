@@ -22,7 +22,7 @@ from bench.session import Session
 from bench.shards import Compared, Overhead, Run, Shards, shards
 from embedded.aws import serve_aws
 from embedded.stack import PROJECT
-from github_s3_backup.units import format_bytes
+from github_s3_backup.runtime.units import format_bytes
 
 PAGE = PROJECT / "docs" / "scaling.md"
 

@@ -23,13 +23,13 @@ from bench.recorded_server import GIT_PATH
 from bench.repositories import Generated
 from bench.session import Session
 from embedded.github import FakeGitHub
-from github_s3_backup.backup.plan import Report
-from github_s3_backup.backup.plan_store import PlanStore
-from github_s3_backup.manifest import Entry, RefSummary, new_entry
+from github_s3_backup.backup.plan.records import Report
+from github_s3_backup.backup.plan.store import PlanStore
+from github_s3_backup.records.manifest import Entry, RefSummary, new_entry
+from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
 from github_s3_backup.s3.keys import plan_folder
 from github_s3_backup.s3.plan_folder import PlanFolder
-from github_s3_backup.stored_object import StoredObject
 
 AT_ONCE = Path(__file__).with_name("at_once.py")
 # Of the shard that is killed half-way, and of the runs that are only listed and merged.

@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 import costs
-from github_s3_backup.backup.last_backup import is_due
+from github_s3_backup.backup.plan.last_backup import is_due
 from github_s3_backup.configuration import DEFAULT_FULL_BACKUP_DAYS
-from github_s3_backup.json_fields import utc
-from github_s3_backup.manifest import Entry, RefSummary, new_entry
+from github_s3_backup.records.json_fields import utc
+from github_s3_backup.records.manifest import Entry, RefSummary, new_entry
+from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
-from github_s3_backup.stored_object import StoredObject
 
 BEGINNING = datetime(2026, 1, 1, 3, tzinfo=UTC)
 DAYS = 365

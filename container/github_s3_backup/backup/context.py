@@ -7,8 +7,8 @@ import boto3
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.configuration import Command
-from github_s3_backup.redaction import Redactor
-from github_s3_backup.stop import Stop
+from github_s3_backup.runtime.redaction import Redactor
+from github_s3_backup.runtime.stop import Stop
 
 
 @dataclass(frozen=True)

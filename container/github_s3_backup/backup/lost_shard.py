@@ -1,8 +1,8 @@
 """What can be said of a shard whose tasks all died: what they stored before, and that the rest is missing."""
 
-from github_s3_backup.backup.plan import Report
-from github_s3_backup.backup.plan_store import PlanStore
-from github_s3_backup.manifest import Failure
+from github_s3_backup.backup.plan.records import Report
+from github_s3_backup.backup.plan.store import PlanStore
+from github_s3_backup.records.manifest import Failure
 
 
 def report_of_lost_shard(number: str, store: PlanStore) -> Report:

@@ -17,9 +17,7 @@ from types import MappingProxyType
 
 import boto3
 
-from github_s3_backup import metrics
 from github_s3_backup.backup.context import RunContext
-from github_s3_backup.backup.exit_codes import NOT_STARTED, SOME_FAILED, STOPPED
 from github_s3_backup.backup.run import run
 from github_s3_backup.backup.start import StartError
 from github_s3_backup.backup.tasks import list_task, merge_task, shard_task
@@ -31,11 +29,13 @@ from github_s3_backup.configuration import (
     parse_started_at,
     read_configuration,
 )
-from github_s3_backup.environment import ConfigurationError
-from github_s3_backup.logs import new_logger
+from github_s3_backup.exit_codes import NOT_STARTED, SOME_FAILED, STOPPED
 from github_s3_backup.program import aws_session, trust_private_ca
-from github_s3_backup.redaction import Redactor
-from github_s3_backup.stop import Stop, Stopped
+from github_s3_backup.runtime import metrics
+from github_s3_backup.runtime.environment import ConfigurationError
+from github_s3_backup.runtime.logs import new_logger
+from github_s3_backup.runtime.redaction import Redactor
+from github_s3_backup.runtime.stop import Stop, Stopped
 
 # After a signal, in seconds: when the process is ended whatever it does, and how long its last log line may take.
 STOP_TIMEOUT, LAST_WORDS = 16.0, 2.0

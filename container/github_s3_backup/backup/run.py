@@ -6,12 +6,12 @@ Here one task does all three. Where each is a task of its own (tasks.py), what t
 from pathlib import Path
 
 from github_s3_backup.backup.context import RunContext
-from github_s3_backup.backup.make_plan import Planned, make_plan
-from github_s3_backup.backup.merge import merge
+from github_s3_backup.backup.finish import merge
+from github_s3_backup.backup.plan.make import Planned, make_plan
 from github_s3_backup.backup.shard import back_up_shard
 from github_s3_backup.backup.start import StartError, in_grace, new_services
 from github_s3_backup.configuration import Configuration
-from github_s3_backup.stop import Stopped
+from github_s3_backup.runtime.stop import Stopped
 
 
 def run(configuration: Configuration, scratch: Path, context: RunContext) -> int:

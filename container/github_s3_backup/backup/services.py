@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from github_s3_backup.backup.context import RunContext
-from github_s3_backup.backup.last_backup import LastBackup
-from github_s3_backup.backup.plan import Shard
-from github_s3_backup.backup.transfers import Transfers
-from github_s3_backup.capacity import Capacity
-from github_s3_backup.content import Kind
+from github_s3_backup.backup.plan.last_backup import LastBackup
+from github_s3_backup.backup.plan.records import Shard
+from github_s3_backup.backup.repository.transfers import Transfers
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.client import GitHub
+from github_s3_backup.records.content import Kind
+from github_s3_backup.runtime.capacity import Capacity
 from github_s3_backup.s3.archive import Archive
 from github_s3_backup.s3.content_store import ContentStore
 from github_s3_backup.s3.upload import Uploader

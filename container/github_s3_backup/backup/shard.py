@@ -4,12 +4,12 @@ from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
-from github_s3_backup.backup.listing import vanished
-from github_s3_backup.backup.one_repository import Outcome
-from github_s3_backup.backup.plan import Report, Shard
+from github_s3_backup.backup.plan.listing import vanished
+from github_s3_backup.backup.plan.records import Report, Shard
+from github_s3_backup.backup.repository.backup import Outcome
 from github_s3_backup.backup.services import Services
 from github_s3_backup.backup.workers import back_up_all
-from github_s3_backup.manifest import Entry, Failure
+from github_s3_backup.records.manifest import Entry, Failure
 
 
 def back_up_shard(

@@ -10,14 +10,12 @@ from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError
 
-from github_s3_backup.backup.background import in_background
 from github_s3_backup.backup.context import RunContext
-from github_s3_backup.backup.last_backup import last_backup_of
-from github_s3_backup.backup.listing import NothingListedError
-from github_s3_backup.backup.plan_store import PlanStore
+from github_s3_backup.backup.plan.last_backup import last_backup_of
+from github_s3_backup.backup.plan.listing import NothingListedError
+from github_s3_backup.backup.plan.store import PlanStore
+from github_s3_backup.backup.repository.transfers import AT_ONCE, Transfers
 from github_s3_backup.backup.services import Content, Services
-from github_s3_backup.backup.transfers import AT_ONCE, Transfers
-from github_s3_backup.capacity import UPLOAD_BUFFERS, Capacity, Reservation, machine_capacity
 from github_s3_backup.configuration import Configuration
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.github.app_key import AppKeyError, key_from_file, key_from_secret
@@ -25,13 +23,15 @@ from github_s3_backup.github.client import GitHub
 from github_s3_backup.github.rest import GitHubError, new_session
 from github_s3_backup.github.tokens import App
 from github_s3_backup.program import s3_config
+from github_s3_backup.runtime.background import in_background
+from github_s3_backup.runtime.capacity import UPLOAD_BUFFERS, Capacity, Reservation, machine_capacity
+from github_s3_backup.runtime.stop import Stopped
 from github_s3_backup.s3.archive import Archive, ArchiveError
 from github_s3_backup.s3.catalogue import Catalogue
 from github_s3_backup.s3.content_store import ContentStore
 from github_s3_backup.s3.keys import lfs_root, releases_root
 from github_s3_backup.s3.plan_folder import PlanFolder, PlanFolderError
 from github_s3_backup.s3.upload import Uploader
-from github_s3_backup.stop import Stopped
 
 # Seconds that the start has to finish after the task was stopped.
 START_GRACE = 8.0

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from github_s3_backup.backup.context import RunContext
-from github_s3_backup.backup.exit_codes import OK, SOME_FAILED, STOPPED
+from github_s3_backup.backup.finish import exit_code, has_anomaly, merge
 from github_s3_backup.backup.lost_shard import report_of_lost_shard
-from github_s3_backup.backup.merge import exit_code, has_anomaly, merge
-from github_s3_backup.backup.plan import Plan, Report, Shard
-from github_s3_backup.backup.plan_store import READERS, MapItem, PlanStore
+from github_s3_backup.backup.plan.records import Plan, Report, Shard
+from github_s3_backup.backup.plan.store import READERS, MapItem, PlanStore
 from github_s3_backup.backup.run import list_all
 from github_s3_backup.backup.services import Services
 from github_s3_backup.backup.shard import back_up_shard
@@ -24,13 +23,14 @@ from github_s3_backup.backup.start import (
     open_bucket,
     reach_github,
 )
-from github_s3_backup.capacity import volume_gib
 from github_s3_backup.configuration import Configuration, Orchestration
-from github_s3_backup.json_fields import utc
-from github_s3_backup.manifest import Entry, Manifest
+from github_s3_backup.exit_codes import OK, SOME_FAILED, STOPPED
+from github_s3_backup.records.json_fields import utc
+from github_s3_backup.records.manifest import Entry, Manifest
+from github_s3_backup.runtime.capacity import volume_gib
+from github_s3_backup.runtime.stop import Stopped
 from github_s3_backup.s3.catalogue import CatalogueError
 from github_s3_backup.s3.plan_folder import PlanFolderError
-from github_s3_backup.stop import Stopped
 
 # -- list ----------------------------------------------------------------------------------------
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.backup.one_repository import Outcome, back_up, interrupted
+from github_s3_backup.backup.repository.backup import Outcome, back_up, interrupted
 from github_s3_backup.backup.services import Services
-from github_s3_backup.manifest import Failure
+from github_s3_backup.records.manifest import Failure
 from github_s3_backup.repository import Repository
-from github_s3_backup.stop import Stopped
+from github_s3_backup.runtime.stop import Stopped
 
 # Seconds that workers have to finish after the run was stopped.
 WORKERS_GRACE = 8.0

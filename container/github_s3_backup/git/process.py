@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from requests.structures import CaseInsensitiveDict
 
-from github_s3_backup.retry import RetryableError, requested_wait
-from github_s3_backup.stop import Stop, kill
+from github_s3_backup.runtime.retry import RetryableError, requested_wait
+from github_s3_backup.runtime.stop import Stop, kill
 
 ASKPASS = Path(__file__).with_name("askpass.sh")
 # The environment variables that git inherits. It gets no others.

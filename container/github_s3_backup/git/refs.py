@@ -2,7 +2,7 @@
 
 import hashlib
 
-from github_s3_backup.manifest import RefSummary
+from github_s3_backup.records.manifest import RefSummary
 
 # A ref's full name (or HEAD) and the object id it points at, both as git prints them.
 Refs = dict[bytes, bytes]

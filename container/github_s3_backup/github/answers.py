@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from github_s3_backup.redaction import printable
 from github_s3_backup.repository import Repository, is_safe_name
+from github_s3_backup.runtime.redaction import printable
 
 
 class InvalidRepositoryError(Exception):

@@ -27,9 +27,9 @@ from github_s3_backup.github.rest import (
     basic_authorization,
 )
 from github_s3_backup.github.tokens import App, Token, TokenError, TokenManager
-from github_s3_backup.redaction import Redactor, printable
 from github_s3_backup.repository import Repository
-from github_s3_backup.stop import Stop
+from github_s3_backup.runtime.redaction import Redactor, printable
+from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.version import TOOL_VERSION
 
 PAGE_SIZE = 100

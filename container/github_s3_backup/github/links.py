@@ -12,8 +12,8 @@ import urllib3
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.github.rest import MAX_REDIRECTS, TIMEOUT, root_cause
-from github_s3_backup.retry import RetryableError, requested_wait, retrying
-from github_s3_backup.stop import Stop
+from github_s3_backup.runtime.retry import RetryableError, requested_wait, retrying
+from github_s3_backup.runtime.stop import Stop
 
 ATTEMPTS = 6
 BLOCK_SIZE = 256 * 1024

@@ -14,9 +14,9 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.github.releases import UPLOADED
 from github_s3_backup.github.rest import Api, GitHubError, as_documented
 from github_s3_backup.github.uploads import Body
-from github_s3_backup.release_list import Release, ReleaseFile
-from github_s3_backup.retry import retrying
-from github_s3_backup.stop import Stop
+from github_s3_backup.records.release_list import Release, ReleaseFile
+from github_s3_backup.runtime.retry import retrying
+from github_s3_backup.runtime.stop import Stop
 
 PAGE_SIZE = 100
 UPLOAD_ATTEMPTS = 4

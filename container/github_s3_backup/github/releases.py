@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from github_s3_backup.redaction import printable
-from github_s3_backup.release_list import Release, ReleaseFile
+from github_s3_backup.records.release_list import Release, ReleaseFile
+from github_s3_backup.runtime.redaction import printable
 
 # A file whose upload was begun and never completed has another state, and no content.
 UPLOADED = "uploaded"

@@ -16,8 +16,8 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.retry import RetryableError, requested_wait, retrying
-from github_s3_backup.stop import Stop
+from github_s3_backup.runtime.retry import RetryableError, requested_wait, retrying
+from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.version import TOOL_VERSION
 
 API_ATTEMPTS = 6

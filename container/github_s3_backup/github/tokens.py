@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.github.rest import GitHubError
-from github_s3_backup.retry import RetryableError
-from github_s3_backup.stop import Stop
+from github_s3_backup.runtime.retry import RetryableError
+from github_s3_backup.runtime.stop import Stop
 
 # GitHub refuses a JWT that lives longer than 10 minutes by its own clock, which may be behind ours.
 JWT_BACKDATED, JWT_LIFE = timedelta(seconds=60), timedelta(minutes=9)

@@ -13,8 +13,8 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.github.lfs import HEADERS, LfsAnswer
 from github_s3_backup.github.links import ATTEMPTS, Link, LinkError, refusal, without_query
 from github_s3_backup.github.rest import root_cause
-from github_s3_backup.retry import retrying
-from github_s3_backup.stop import Stop
+from github_s3_backup.runtime.retry import retrying
+from github_s3_backup.runtime.stop import Stop
 
 # Seconds to connect, and until the server answers after the last byte: it may compare a large file first.
 TIMEOUT = (10, 300)

@@ -1,11 +1,11 @@
 """The lists of a repository's LFS objects and releases, read from the bucket."""
 
-from github_s3_backup.content import ListError
-from github_s3_backup.lfs_list import LfsList, parse_lfs_list
-from github_s3_backup.manifest import Entry
-from github_s3_backup.release_list import ReleaseList, parse_release_list
+from github_s3_backup.records.content import ListError
+from github_s3_backup.records.lfs_list import LfsList, parse_lfs_list
+from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.release_list import ReleaseList, parse_release_list
+from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.s3.download import BucketReader
-from github_s3_backup.stored_object import StoredObject
 
 
 def read_lfs_list(entry: Entry, reader: BucketReader) -> LfsList:

@@ -18,21 +18,24 @@ from typing import NoReturn
 from botocore.exceptions import BotoCoreError, ClientError
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup import metrics
-from github_s3_backup.environment import ConfigurationError
 from github_s3_backup.github.app_key import AppKeyError
 from github_s3_backup.github.rest import GitHubError
-from github_s3_backup.logs import new_logger
 from github_s3_backup.program import aws_session, trust_private_ca
-from github_s3_backup.redaction import Redactor
-from github_s3_backup.restore.commands import check, diff, fetch, push, verify
-from github_s3_backup.restore.commands import list as list_
+from github_s3_backup.restore import check, diff
+from github_s3_backup.restore import list as list_
+from github_s3_backup.restore.fetch import command as fetch
 from github_s3_backup.restore.options import parse
+from github_s3_backup.restore.push import command as push
 from github_s3_backup.restore.session import Session, open_session, service_name
 from github_s3_backup.restore.summary import SOME_FAILED, STOPPED
 from github_s3_backup.restore.terminal import BesideBar
+from github_s3_backup.restore.verify import command as verify
+from github_s3_backup.runtime import metrics
+from github_s3_backup.runtime.environment import ConfigurationError
+from github_s3_backup.runtime.logs import new_logger
+from github_s3_backup.runtime.redaction import Redactor
+from github_s3_backup.runtime.stop import Stop, Stopped
 from github_s3_backup.s3.catalogue import CatalogueError
-from github_s3_backup.stop import Stop, Stopped
 
 # Seconds from a signal until the process exits, whatever still hangs.
 EXIT_DEADLINE = 16.0

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from github_s3_backup.restore.errors import EXPECTED_ERRORS, ContentError, is_disk_full
-from github_s3_backup.stop import Stop
+from github_s3_backup.runtime.stop import Stop
 
 # Errors that are shown of one repository.
 SHOWN = 5

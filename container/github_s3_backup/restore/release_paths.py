@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from urllib.parse import quote
 
-from github_s3_backup.release_list import ReleaseFile, ReleaseList
+from github_s3_backup.records.release_list import ReleaseFile, ReleaseList
 
 # The list itself, beside the folders of the tags.
 LIST = "releases.json"

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.content import Kind
-from github_s3_backup.manifest import Entry, Failure, Manifest, Vanished
+from github_s3_backup.records.content import Kind
+from github_s3_backup.records.manifest import Entry, Failure, Manifest, Vanished
 from github_s3_backup.repository import WIKI_SUFFIX, is_safe_name
 from github_s3_backup.repository_filter import matches, matches_any
 from github_s3_backup.s3.catalogue import DATE, MAX_DAYS, Catalogue, CatalogueError

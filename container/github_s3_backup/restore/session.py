@@ -10,15 +10,15 @@ import boto3
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.configuration import DEFAULT_SERVICE_NAME
-from github_s3_backup.environment import ConfigurationError
 from github_s3_backup.git.process import Git
 from github_s3_backup.program import aws_session, s3_config
-from github_s3_backup.redaction import Redactor
 from github_s3_backup.restore.pool import Pool
 from github_s3_backup.restore.selection import LATEST, Selection, select
+from github_s3_backup.runtime.environment import ConfigurationError
+from github_s3_backup.runtime.redaction import Redactor
+from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.catalogue import Catalogue
 from github_s3_backup.s3.download import BucketReader
-from github_s3_backup.stop import Stop
 
 EVERYTHING = ["*/*"]
 # Files beside git at once, for each repository at once: these wait for the network, not for git.

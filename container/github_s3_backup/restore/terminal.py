@@ -8,8 +8,8 @@ from typing import Any, NoReturn, TextIO
 
 from tqdm import tqdm
 
-from github_s3_backup.redaction import printable
-from github_s3_backup.units import format_bytes
+from github_s3_backup.runtime.redaction import printable
+from github_s3_backup.runtime.units import format_bytes
 
 # An unchanged repository keeps its bundle, so that this may be older than the backup.
 TITLES = {"size_bytes": "size", "finished_at": "age", "backed_up_at": "bundle age", "default_branch": "default branch"}

@@ -8,7 +8,7 @@ from github_s3_backup.git.bundle import BundleError, read_header
 from github_s3_backup.git.mirror import local_refs
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import Refs, refs_sha256
-from github_s3_backup.manifest import Entry
+from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import UnbundleError
 
 # What `git fsck` reports about an object that is intact but badly formatted: GitHub serves many of these.

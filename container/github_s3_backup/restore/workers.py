@@ -12,8 +12,8 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.restore.errors import EXPECTED_ERRORS, is_disk_full
 from github_s3_backup.restore.selection import Selected, Unavailable
 from github_s3_backup.restore.terminal import new_bar
+from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.download import OnBytes
-from github_s3_backup.stop import Stop
 
 if TYPE_CHECKING:
     from tqdm import tqdm

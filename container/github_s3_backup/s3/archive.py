@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from github_s3_backup.manifest import Manifest, ManifestError, parse_manifest
+from github_s3_backup.records.manifest import Manifest, ManifestError, parse_manifest
+from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.s3.errors import ABSENT, KEY_TAKEN, S3_ERRORS, error_code, explain
 from github_s3_backup.s3.keys import BUNDLE, day_manifest_key, repository_key, run_key
 from github_s3_backup.s3.upload import (
@@ -22,7 +23,6 @@ from github_s3_backup.s3.upload import (
     to_base64,
     version_parameter,
 )
-from github_s3_backup.stored_object import StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

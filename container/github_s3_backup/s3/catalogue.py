@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from github_s3_backup.manifest import Manifest, ManifestError, parse_manifest
+from github_s3_backup.records.manifest import Manifest, ManifestError, parse_manifest
 from github_s3_backup.s3.errors import ABSENT, S3_ERRORS, error_code, explain
 from github_s3_backup.s3.keys import LFS_LIST, RELEASE_LIST, run_key, runs_folder
 from github_s3_backup.s3.upload import version_parameter

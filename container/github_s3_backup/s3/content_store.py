@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.content import StoredContent
-from github_s3_backup.json_fields import utc
+from github_s3_backup.records.content import StoredContent
+from github_s3_backup.records.json_fields import utc
 from github_s3_backup.s3.errors import ABSENT, S3_ERRORS, error_code, explain
 from github_s3_backup.s3.keys import content_key
 from github_s3_backup.s3.upload import KeyTakenError, Uploader, UploadError, to_base64, version_parameter

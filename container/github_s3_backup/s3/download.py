@@ -16,11 +16,11 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.git.bundle import SIGNATURES, BundleError, Header, read_header
 from github_s3_backup.git.process import BLOCK_SIZE
 from github_s3_backup.git.refs import refs_sha256
-from github_s3_backup.manifest import Entry
-from github_s3_backup.retry import RetryableError, retrying
+from github_s3_backup.records.manifest import Entry
+from github_s3_backup.runtime.retry import RetryableError, retrying
+from github_s3_backup.runtime.stop import Stop
+from github_s3_backup.runtime.units import format_bytes
 from github_s3_backup.s3.errors import ABSENT, error_code, explain
-from github_s3_backup.stop import Stop
-from github_s3_backup.units import format_bytes
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.capacity import Capacity, Reservation
+from github_s3_backup.records.stored_object import StoredObject
+from github_s3_backup.runtime.capacity import Capacity, Reservation
+from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.errors import ABSENT, KEY_TAKEN, S3_ERRORS, error_code, explain
-from github_s3_backup.stop import Stop
-from github_s3_backup.stored_object import StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -1,0 +1,62 @@
+"""The plan of a run: what is to be done, in shards that can be backed up by different tasks; and their reports."""
+
+from typing import Literal
+
+import msgspec
+
+from github_s3_backup.records.manifest import Entry, Failure, Vanished
+from github_s3_backup.repository import Repository
+
+
+class LastRun(msgspec.Struct, frozen=True, kw_only=True):
+    """The run that the last backup is of."""
+
+    date: str
+    run_id: str
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run knows before it backs up the first repository, besides its shards.
+
+    `failures`: what could not be listed. `vanished`: what the last backup held and GitHub no longer has, of which
+    `vanished_before` (ids) was known already. `held`: how many repositories the last backup held. `overdue_copies`: the
+    keys of objects that the replica should have and has not, as far as was seen. `shards`: their numbers.
+    """
+
+    failures: tuple[Failure, ...]
+    vanished: tuple[Vanished, ...]
+    vanished_before: tuple[int, ...]
+    held: int
+    last_run: LastRun | None
+    overdue_copies: tuple[str, ...]
+    shards: tuple[str, ...]
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """Repositories that one task backs up, the largest first.
+
+    `workers`: how many at once. `disk`: the bytes of temporary disk that the largest takes. `known` and `failed`: what
+    the last backup holds of them, and what it failed to store.
+    """
+
+    number: str
+    repositories: tuple[Repository, ...]
+    workers: int
+    disk: int
+    known: tuple[Entry, ...]
+    failed: tuple[Failure, ...]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a shard. `vanished`: the last bundles of what was deleted while the run was going on.
+
+    `state`: "stopped" by a signal before all was done, or "lost" with its task, so that others speak for it.
+    """
+
+    shard: str
+    entries: tuple[Entry, ...]
+    failures: tuple[Failure, ...]
+    vanished: tuple[Vanished, ...] = ()
+    bytes_uploaded: int = 0
+    overdue_copies: tuple[str, ...] = ()
+    state: Literal["finished", "stopped", "lost"] = "finished"

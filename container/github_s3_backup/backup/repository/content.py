@@ -1,0 +1,129 @@
+"""What a repository has beside its git data: LFS objects, releases, and the wiki. Each part may fail by itself."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from github_s3_backup.backup.repository.errors import EXPECTED_ERRORS, ContentError, IncompleteError
+from github_s3_backup.backup.repository.git_data import GitData
+from github_s3_backup.backup.repository.lfs import back_up_lfs
+from github_s3_backup.backup.repository.releases import back_up_releases
+from github_s3_backup.backup.repository.stages import StageError, stage
+from github_s3_backup.backup.repository.wiki import back_up_wiki, wiki_of
+from github_s3_backup.backup.services import Services
+from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.github.tokens import TokenError
+from github_s3_backup.records.content import Kind, NotRead
+from github_s3_backup.records.manifest import Entry, Stage
+from github_s3_backup.records.stored_object import StoredObject
+from github_s3_backup.repository import Repository
+from github_s3_backup.s3.archive import ArchiveError
+from github_s3_backup.s3.content_store import MAX_LIST_DAYS
+from github_s3_backup.s3.keys import day_of
+from github_s3_backup.s3.upload import UploadError
+
+BackUpPart = Callable[[GitData, Entry | None, Services], Any]
+
+PARTS: Mapping[Kind, BackUpPart] = MappingProxyType(
+    {"lfs": back_up_lfs, "releases": back_up_releases, "wiki": back_up_wiki}
+)
+TITLES: Mapping[Kind, str] = MappingProxyType({"lfs": "Git LFS", "releases": "releases", "wiki": "wiki"})
+S3_STAGES: Mapping[type[Exception], Stage] = MappingProxyType({UploadError: "upload", ArchiveError: "upload"})
+# What GitHub answers where the App may not read something, or the server does not offer it.
+NOT_READABLE = (403, 404, 501)
+
+
+class ContentBackup:
+    """Adds the parts to one repository's entry.
+
+    `entry`: what is stored so far, also where a part fails. `not_stored`: the parts of today that are not in it.
+    """
+
+    def __init__(self, listed: Repository, services: Services) -> None:
+        self.entry: Entry | None = None
+        self._services = services
+        self.not_stored = tuple(kind for kind in PARTS if kind in services.content.wanted)
+        # What is stored already need not be stored again, even where the repository failed as a whole.
+        self._known = services.last_backup.stored(listed.id)
+
+    def add_to(self, data: GitData) -> Entry:
+        """Return the entry with all parts. Raises StageError if one failed, after all of them were tried."""
+        self.entry = data.entry
+        if data.entry.status == "gone":
+            return self.entry
+        self._take_over()
+        failed: dict[Kind, StageError] = {}
+        for kind in self.not_stored:
+            try:
+                self._add(kind, data)
+                self.not_stored = tuple(left for left in self.not_stored if left != kind)
+            except StageError as error:
+                if not isinstance(error.cause, EXPECTED_ERRORS):
+                    raise
+                failed[kind] = error
+        if failed:
+            words = "; ".join(f"{TITLES[kind]}: {error}" for kind, error in failed.items())
+            raise StageError(next(iter(failed.values())).stage, ContentError(words))
+        return self.entry
+
+    def _take_over(self) -> None:
+        """Name what the last backup has, until today's takes its place: where a part fails, it is what there is.
+
+        What is too old is left out: S3 may expire it before the manifest's retention ends.
+        """
+        wanted, known = self._services.content.wanted, self._known
+        if known and known.lfs and "lfs" in wanted and self._is_young(known.lfs.list):
+            self._change(lfs=known.lfs)
+        if known and known.releases and "releases" in wanted and self._is_young(known.releases.list):
+            self._change(releases=known.releases)
+        if known and known.wiki and self.entry and "wiki" in wanted and self._is_young(known.wiki.object):
+            self._change(wiki=wiki_of(self.entry, known.wiki))
+
+    def _is_young(self, stored: StoredObject | None) -> bool:
+        """Return whether a manifest of today may name what was stored then."""
+        if stored is None:
+            return True
+        age = self._services.context.started_at.date() - day_of(stored.key)
+        return age.days <= MAX_LIST_DAYS
+
+    def _add(self, kind: Kind, data: GitData) -> None:
+        """Add one part to the entry. Raises StageError."""
+        try:
+            with stage("clone", S3_STAGES):
+                self._change(**{kind: PARTS[kind](data, self._known, self._services)})
+            if data.known and kind == "lfs":  # which is not asked for again before the repository changes
+                self._note(*(refusal for refusal in data.known.not_read if refusal.content == kind))
+        except StageError as error:
+            if isinstance(error.cause, IncompleteError):
+                self._change(**{kind: error.cause.summary})
+                raise StageError(error.cause.stage, error.cause) from None
+            if not _is_refusal(error.cause) or self._had(kind):
+                raise
+            words = self._services.context.redactor.clean(str(error))
+            self._services.context.log.warning("content not readable", content=kind, error=words)
+            self._note(NotRead(content=kind, error=words))
+
+    def _note(self, *refusals: NotRead) -> None:
+        assert self.entry
+        self._change(not_read=(*self.entry.not_read, *refusals))
+
+    def _change(self, **fields: Any) -> None:
+        assert self.entry
+        self.entry = msgspec.structs.replace(self.entry, **fields)
+
+    def _had(self, kind: Kind) -> bool:
+        """Return whether the last backup holds something of this part."""
+        known = self._known
+        if known is None:
+            return False
+        lists = {"lfs": known.lfs and known.lfs.list, "releases": known.releases and known.releases.list}
+        return bool({"wiki": known.wiki, **lists}[kind])
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Return whether GitHub will not let the App read this. A rate limit is no refusal, whatever its status."""
+    if not isinstance(error, GitHubError) or isinstance(error, TokenError) or error.wait_source:
+        return False
+    return error.status in NOT_READABLE

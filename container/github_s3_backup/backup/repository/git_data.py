@@ -1,0 +1,26 @@
+"""What a run has stored of a repository's git data, and what it learned on the way."""
+
+from dataclasses import dataclass, field
+
+from github_s3_backup.git.refs import Refs
+from github_s3_backup.records.manifest import Entry
+from github_s3_backup.repository import Repository
+
+
+@dataclass(frozen=True)
+class GitData:
+    """The repository under its present name, its entry, and the refs that GitHub serves.
+
+    `pointers`: the LFS objects that its history points at, their sizes by OID. `known`: of a repository that did not
+    change, what the last backup holds.
+    """
+
+    repository: Repository
+    entry: Entry
+    refs: Refs = field(default_factory=dict)
+    pointers: dict[str, int] = field(default_factory=dict)
+    known: Entry | None = None
+
+    @property
+    def has_tags(self) -> bool:
+        return any(name.startswith(b"refs/tags/") for name in self.refs)

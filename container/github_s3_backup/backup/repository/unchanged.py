@@ -1,0 +1,82 @@
+"""Finds repositories that did not change since the last complete backup: same refs, and their bundle is in S3."""
+
+import msgspec
+
+from github_s3_backup.backup.repository.git_data import GitData
+from github_s3_backup.backup.services import Services
+from github_s3_backup.git.refs import Refs, refs_sha256, summarize
+from github_s3_backup.git.served_refs import ServedRefsError
+from github_s3_backup.github.client import RenamedError
+from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.records.manifest import Entry, new_entry
+from github_s3_backup.records.stored_object import StoredObject
+from github_s3_backup.repository import Repository
+from github_s3_backup.s3.archive import ArchiveError
+
+
+def check_unchanged(listed: Repository, known: Entry | None, services: Services) -> GitData | None:
+    """Return the git data of a repository that did not change, None for one that must be cloned.
+
+    `known`: what the last backup holds of it. If GitHub's answer or an object in S3 is unexpected, that is logged, and
+    the repository is cloned. So is one that had refs and now has none: the clone asks twice more.
+    """
+    if known is None:
+        return None
+    # Asked first, and of every repository: the answer also tells whether the replica has the bundle.
+    if not are_stored(known, services) or services.last_backup.must_be_cloned(known) or _lacks_lfs(known, services):
+        return None
+    try:
+        refs = served_refs(listed, services)
+    except GitHubError as error:
+        services.context.log.warning("refs not available, cloning", error=str(error))
+        return None
+    return unchanged_data(listed, known, refs) if refs is not None else None
+
+
+def unchanged_data(listed: Repository, known: Entry, refs: Refs) -> GitData | None:
+    """Return the git data where these refs are those of the last backup, else None."""
+    if not refs and known.object is None:
+        return GitData(listed, new_entry(listed, "empty", None, None, 0.0), known=known)
+    if not refs or refs_sha256(refs) != known.refs_sha256:
+        return None
+    return GitData(listed, _unchanged_entry(listed, known, refs), refs, known=known)
+
+
+def are_stored(known: Entry, services: Services) -> bool:
+    """Return whether S3 holds the bundle, and the list of LFS objects, that today's entry would refer to."""
+    lists = [known.lfs.list] if known.lfs else []
+    return all(_is_stored(stored, services) for stored in (known.object, *lists) if stored)
+
+
+def _lacks_lfs(known: Entry, services: Services) -> bool:
+    """Return whether the last backup did not store all LFS objects that it could, and this one is to."""
+    if "lfs" not in services.content.wanted or any(refusal.content == "lfs" for refusal in known.not_read):
+        return False
+    return known.lfs is None or services.last_backup.lacks(known, "lfs")
+
+
+def served_refs(repository: Repository, services: Services) -> Refs | None:
+    """Return the refs that GitHub serves, None where its answer tells nothing of them. Raises GitHubError."""
+    github = services.github
+    tokens = github.tokens(repository.installation_id)
+    try:
+        return tokens.with_token(lambda token: github.served_refs(repository, token))
+    except (ServedRefsError, RenamedError) as error:
+        services.context.log.warning("refs not available, cloning", error=str(error))
+        return None
+
+
+def _is_stored(stored: StoredObject, services: Services) -> bool:
+    """Return whether S3 holds an object that the last manifest names."""
+    try:
+        services.archive.check(stored)
+    except ArchiveError as error:
+        services.context.log.warning("last bundle not usable, cloning", error=str(error))
+        return False
+    return True
+
+
+def _unchanged_entry(listed: Repository, known: Entry, refs: Refs) -> Entry:
+    """Return the entry that refers to the last bundle, under the repository's present name."""
+    entry = new_entry(listed, "unchanged", known.object, summarize(refs, listed.default_branch), 0.0)
+    return msgspec.structs.replace(entry, backed_up_at=known.backed_up_at)

@@ -1,1 +1,0 @@
-"""The restore commands, a module for each."""

@@ -1,0 +1,150 @@
+"""`diff`: what changed from one backup to another, to find the last good day."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from github_s3_backup.git.process import Git, GitError
+from github_s3_backup.git.refs import Refs
+from github_s3_backup.records.manifest import Entry, Manifest
+from github_s3_backup.repository_filter import matches_any
+from github_s3_backup.restore.selection import Selected, manifest_of
+from github_s3_backup.restore.session import Session
+from github_s3_backup.restore.summary import finish
+from github_s3_backup.restore.terminal import show
+from github_s3_backup.restore.unbundle import make_mirror
+from github_s3_backup.restore.workers import for_each
+from github_s3_backup.runtime.capacity import machine_capacity, restore_reservation
+from github_s3_backup.s3.download import BucketReader, OnBytes
+
+Kind = Literal[
+    "appeared",
+    "vanished",
+    "failed",
+    "renamed",
+    "shrank",
+    "refs deleted",
+    "default branch renamed",
+    "default branch moved",
+    "default branch rewritten",
+]
+# A bundle below this share of its earlier size lost more than better packing explains.
+SHRUNK = 0.9
+# GitHub adds and removes the refs of pull requests by itself.
+COUNTED = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One change in one repository."""
+
+    full_name: str
+    kind: Kind
+    detail: str
+
+
+def run(session: Session) -> int:
+    """Print the differences and return the exit code."""
+    options = session.options
+    old, new = (manifest_of(session.catalogue, date, None, session.log) for date in (options.old, options.new))
+    pairs = {after.id: (before, after) for before, after in changed_pairs(old, new)}
+    changed = [Selected(after, new.date) for _, after in pairs.values()]
+    changed = [repository for repository in changed if matches_any(repository.entry.full_name, session.patterns)]
+    git = None if options.quick else session.git()
+    capacity = machine_capacity(session.scratch, session.stop)
+
+    def compare(repository: Selected, on_bytes: OnBytes) -> list[Difference]:
+        before, after = pairs[repository.entry.id]
+        with capacity.reserve(restore_reservation(0 if options.quick else after.size_bytes)):
+            differences = list(compare_repository(before, after, session.reader, git, session.scratch))
+        on_bytes(after.size_bytes)
+        return differences
+
+    compared, failures = for_each(changed, compare, "comparing", options.concurrency, session.stop, session.log)
+    differences = [item for item in compare_lists(old, new) if matches_any(item.full_name, session.patterns)]
+    differences += [item for items in compared for item in items]
+    differences.sort(key=lambda item: (item.full_name, item.kind))
+    show([asdict(item) for item in differences], options.json, session.started_at)
+    if not (differences or failures or options.json):
+        print(f"no repository appeared, vanished, failed, shrank or was rewritten from {old.date} to {new.date}")
+    return finish(session, failures, len(differences))
+
+
+# -- comparing -----------------------------------------------------------------------------------
+
+
+def compare_lists(old: Manifest, new: Manifest) -> Iterator[Difference]:
+    """Yield what the manifests alone show: repositories that appeared, vanished, failed or were renamed."""
+    before, after = _by_id(old), _by_id(new)
+    failed = {failure.full_name: failure for failure in new.failures}
+    failed_ids = {failure.id for failure in new.failures}
+    for entry in after.values():
+        if entry.id not in before:
+            yield Difference(entry.full_name, "appeared", f"not in the backup of {old.date}")
+        elif before[entry.id].full_name != entry.full_name:
+            yield Difference(entry.full_name, "renamed", f"was {before[entry.id].full_name}")
+    for entry in before.values():
+        if entry.id in after or entry.id in failed_ids:
+            continue
+        if not {entry.full_name, f"{entry.owner}/*"} & failed.keys():
+            yield Difference(entry.full_name, "vanished", f"not in the backup of {new.date}")
+    for failure in failed.values():
+        yield Difference(failure.full_name, "failed", f"{failure.stage}: {failure.error}")
+
+
+def changed_pairs(old: Manifest, new: Manifest) -> list[tuple[Entry, Entry]]:
+    """Return the repositories of both manifests whose refs or default branch differ."""
+    before = _by_id(old)
+    pairs = ((before[entry.id], entry) for entry in _by_id(new).values() if entry.id in before)
+    return [(a, b) for a, b in pairs if a.refs_sha256 != b.refs_sha256 or a.default_branch != b.default_branch]
+
+
+def compare_repository(
+    old: Entry, new: Entry, reader: BucketReader, git: Git | None, scratch: Path
+) -> Iterator[Difference]:
+    """Yield how one repository changed. Without `git` only the bundles' headers are read, which is quick.
+
+    Raises DownloadError, UnbundleError and GitError.
+    """
+    name = new.full_name
+    if new.size_bytes < old.size_bytes * SHRUNK:
+        yield Difference(name, "shrank", f"from {old.size_bytes} to {new.size_bytes} bytes")
+    if old.default_branch != new.default_branch:
+        yield Difference(name, "default branch renamed", f"from {old.default_branch} to {new.default_branch}")
+    deleted = sorted(ref for ref in _refs(old, reader).keys() - _refs(new, reader).keys() if ref.startswith(COUNTED))
+    if deleted:
+        shown = ", ".join(ref.decode(errors="replace") for ref in deleted[:10])
+        yield Difference(name, "refs deleted", f"{len(deleted)}: {shown}{', ...' if len(deleted) > 10 else ''}")
+    if old.sha and new.sha and old.sha != new.sha:
+        if git is None:
+            yield Difference(name, "default branch moved", f"from {old.sha} to {new.sha}")
+        elif not _contains(old.sha, new, reader, git, scratch):
+            yield Difference(name, "default branch rewritten", f"{old.sha} is not in the history of {new.sha}")
+
+
+def _by_id(manifest: Manifest) -> dict[int, Entry]:
+    in_part = (failure.partial for failure in manifest.failures if failure.partial)
+    return {entry.id: entry for entry in (*manifest.entries, *in_part) if entry.status != "gone"}
+
+
+def _refs(entry: Entry, reader: BucketReader) -> Refs:
+    return reader.header(entry).refs if entry.s3_key else {}
+
+
+def _contains(sha: str, new: Entry, reader: BucketReader, git: Git, scratch: Path) -> bool:
+    """Return whether the commit is in the history of the newer default branch."""
+    with tempfile.TemporaryDirectory(dir=scratch) as name:
+        bundle, mirror = Path(name) / "bundle", Path(name) / "mirror.git"
+        reader.download(new, bundle, lambda _: None)
+        make_mirror(git, bundle, new, mirror)
+        git_dir = f"--git-dir={mirror}"
+        try:
+            git.run(git_dir, "cat-file", "-e", f"{sha}^{{commit}}")
+            git.run(git_dir, "merge-base", "--is-ancestor", sha, str(new.sha))
+        except GitError as error:
+            if error.returncode not in (1, 128):
+                raise
+            return False
+        return True

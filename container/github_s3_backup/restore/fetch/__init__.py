@@ -1,0 +1,1 @@
+"""`fetch`: repositories into a folder."""

@@ -1,0 +1,31 @@
+"""`fetch`: repositories into a folder."""
+
+import os
+
+from github_s3_backup.configuration import DEFAULT_SERVER_URL
+from github_s3_backup.restore.fetch.destination import Destination, remove_partial_folder
+from github_s3_backup.restore.fetch.repository import Fetcher
+from github_s3_backup.restore.selection import Selected
+from github_s3_backup.restore.session import Session
+from github_s3_backup.restore.summary import finish
+from github_s3_backup.restore.workers import for_each
+from github_s3_backup.s3.download import OnBytes
+
+
+def run(session: Session) -> int:
+    """Fetch the selected repositories and return the exit code."""
+    options = session.options
+    folder = options.into.expanduser().resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    server_url = os.environ.get("GITHUB_SERVER_URL", "").strip().rstrip("/") or DEFAULT_SERVER_URL
+    destination = Destination(folder, options.form, server_url)
+    fetcher = Fetcher(destination, session.reader, session.git(), session.pool, session.log)
+    selection = session.select()
+
+    def fetch(repository: Selected, on_bytes: OnBytes) -> None:
+        event = fetcher.fetch(repository.entry, on_bytes)
+        session.log.info(event, **repository.facts())
+
+    fetched, failures = for_each(selection.selected, fetch, "fetching", options.concurrency, session.stop, session.log)
+    remove_partial_folder(folder)
+    return finish(session, [*selection.unavailable, *failures], len(fetched))

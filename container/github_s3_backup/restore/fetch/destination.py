@@ -1,0 +1,75 @@
+"""The folder that repositories are fetched into: what goes where, finished or not."""
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from github_s3_backup.records.manifest import Entry
+from github_s3_backup.repository import WIKI_SUFFIX
+
+Form = Literal["bundles", "mirrors", "clones"]
+SUFFIXES: dict[Form, str] = {"bundles": ".bundle", "mirrors": ".git", "clones": ""}
+# Unfinished downloads and repositories, on the same disk as the finished ones. Removed when empty.
+PARTIAL_FOLDER = ".restoring"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where repositories are fetched to: an absolute path. `server_url`: the server of a clone's `origin`."""
+
+    folder: Path
+    form: Form
+    server_url: str
+
+    def path(self, entry: Entry) -> Path:
+        """Return the path of the finished repository."""
+        return self.folder / entry.owner / f"{entry.name}{SUFFIXES[self.form]}"
+
+    def lfs_objects(self, entry: Entry) -> Path:
+        """Return the folder of the repository's LFS objects: where git-lfs looks for them, if there is a repository."""
+        if self.form == "bundles":
+            return self.folder / entry.owner / f"{entry.name}.lfs" / "objects"
+        return lfs_objects_in(self.git_dir(entry))
+
+    def git_dir(self, entry: Entry) -> Path:
+        """Return the git directory of the finished mirror or clone."""
+        return self.path(entry) / ".git" if self.form == "clones" else self.path(entry)
+
+    def releases(self, entry: Entry) -> Path:
+        """Return the folder of the repository's releases."""
+        return self.folder / entry.owner / f"{entry.name}.releases"
+
+    def partial(self, entry: Entry, suffix: str) -> Path:
+        """Return the path of something unfinished. A wiki has the id of its repository."""
+        kind = WIKI_SUFFIX if entry.name.endswith(WIKI_SUFFIX) else ""
+        return self.folder / PARTIAL_FOLDER / f"{entry.id}{kind}{suffix}"
+
+    def remove_partial_git(self, entry: Entry) -> None:
+        """Remove what is unfinished of a repository's git data."""
+        for suffix in (".bundle", ".bundle.part", ".git", ".clone"):
+            _remove(self.partial(entry, suffix))
+
+    def remove_partial(self, entry: Entry) -> None:
+        """Remove everything unfinished of a repository."""
+        for path in (self.folder / PARTIAL_FOLDER).glob(f"{entry.id}.*"):
+            _remove(path)
+
+
+def lfs_objects_in(git_dir: Path) -> Path:
+    """Return the folder in which git-lfs looks for a repository's objects."""
+    return git_dir / "lfs" / "objects"
+
+
+def remove_partial_folder(folder: Path) -> None:
+    """Remove the partial folder unless it holds something that the same command can continue."""
+    with contextlib.suppress(OSError):
+        (folder / PARTIAL_FOLDER).rmdir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

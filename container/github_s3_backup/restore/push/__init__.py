@@ -1,0 +1,1 @@
+"""`push`: repositories to GitHub or another git server."""

@@ -1,0 +1,93 @@
+"""`push`: repositories to GitHub or another git server."""
+
+import os
+from collections import Counter
+
+import requests
+
+from github_s3_backup.git.process import Git
+from github_s3_backup.github.rest import Api, new_session
+from github_s3_backup.github.uploads import LfsUploader
+from github_s3_backup.restore.push.credentials import CONNECTIONS, WriteAccess, open_credentials, read_write_access
+from github_s3_backup.restore.push.git import GitPusher
+from github_s3_backup.restore.push.lfs import LfsPusher
+from github_s3_backup.restore.push.releases import ReleasePusher
+from github_s3_backup.restore.push.repository import Pusher
+from github_s3_backup.restore.push.target import GitHubTarget, GitServer, Target
+from github_s3_backup.restore.push.wiki import WikiPusher
+from github_s3_backup.restore.selection import Selected, Unavailable
+from github_s3_backup.restore.session import FILES_PER_WORKER, Session
+from github_s3_backup.restore.summary import finish
+from github_s3_backup.restore.workers import for_each
+from github_s3_backup.runtime.capacity import machine_capacity
+from github_s3_backup.s3.download import OnBytes
+
+
+def run(session: Session) -> int:
+    """Push the selected repositories, or print what would be done, and return the exit code."""
+    options = session.options
+    access = read_write_access(os.environ, token_needed=not options.url)
+    git = session.git(options.url or access.server_url)
+    http = new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS + FILES_PER_WORKER * options.concurrency)
+    target = _target(session, access, http, git)
+    pusher = _pusher(session, git, target, http)
+    selection = session.select()
+    clashes = _clashes(session, target, selection.selected)
+    clashing = {clash.full_name for clash in clashes}
+    selected = [repository for repository in selection.selected if repository.entry.full_name not in clashing]
+
+    def push(repository: Selected, on_bytes: OnBytes) -> str:
+        owner = options.to or repository.entry.owner
+        if options.dry_run:
+            return _describe(
+                repository, target.url(owner, repository.entry.name), pusher.describe(repository.entry, owner)
+            )
+        event = pusher.push(repository.entry, owner, on_bytes)
+        session.log.info(event, **repository.facts())
+        return event
+
+    done, failures = for_each(selected, push, "pushing", options.concurrency, session.stop, session.log)
+    if options.dry_run and done:
+        print("\n".join(sorted(done)))
+    return finish(session, [*selection.unavailable, *clashes, *failures], len(done))
+
+
+def _target(session: Session, access: WriteAccess, http: requests.Session, git: Git) -> Target:
+    if session.options.url:
+        if access.token:
+            session.redactor.hide_token(access.token)
+        api = Api(session.options.url, http, session.stop, session.log)
+        return GitServer(session.options.url, api, access.token, git, session.log)
+    credentials = open_credentials(access, session.aws, session.redactor, session.stop, session.log)
+    api = Api(access.api_url, http, session.stop, session.log)
+    return GitHubTarget(api, access.server_url, credentials, session.stop, session.log)
+
+
+def _pusher(session: Session, git: Git, target: Target, http: requests.Session) -> Pusher:
+    options, stop, log = session.options, session.stop, session.log
+    capacity, reader, scratch = machine_capacity(session.scratch, stop), session.reader, session.scratch
+    step_size = options.step_size * 1000**2
+    refs = GitPusher(reader, git, target, capacity, scratch, step_size, options.overwrite, stop, log)
+    return Pusher(
+        target=target,
+        git=refs,
+        lfs=LfsPusher(reader, target, session.pool, LfsUploader(http, stop, log)),
+        releases=ReleasePusher(reader, target, log),
+        wiki=WikiPusher(refs, git, target, scratch, log),
+    )
+
+
+def _clashes(session: Session, target: Target, selected: tuple[Selected, ...]) -> list[Unavailable]:
+    """Return the repositories that share their target with another one."""
+    entries = [repository.entry for repository in selected]
+    urls = {entry.full_name: target.url(session.options.to or entry.owner, entry.name) for entry in entries}
+    count = Counter(url.lower() for url in urls.values())
+    return [
+        Unavailable(full_name, f"another selected repository would also be pushed to {url}")
+        for full_name, url in urls.items()
+        if count[url.lower()] > 1
+    ]
+
+
+def _describe(repository: Selected, url: str, steps: list[str]) -> str:
+    return "\n  ".join([f"{repository.entry.full_name} of {repository.date} -> {url}", *steps])

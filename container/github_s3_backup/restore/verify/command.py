@@ -1,0 +1,103 @@
+"""`verify`: prove that the selected repositories, or a drill's sample of them, can be restored."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from github_s3_backup.program import s3_config
+from github_s3_backup.restore.check import check_age, newest_complete
+from github_s3_backup.restore.selection import Selected, Selection, Unavailable
+from github_s3_backup.restore.session import Session, service_name
+from github_s3_backup.restore.summary import finish
+from github_s3_backup.restore.verify import drill
+from github_s3_backup.restore.verify.repository import Verified, Verifier
+from github_s3_backup.restore.workers import for_each
+from github_s3_backup.runtime import metrics
+from github_s3_backup.runtime.capacity import machine_capacity
+from github_s3_backup.s3.download import OnBytes
+
+# S3 replicates objects in any order: a manifest may arrive before its bundles. S3 promises 15 minutes for nearly all.
+REPLICATED_AFTER = timedelta(hours=1)
+
+
+def run(session: Session) -> int:
+    """Verify the repositories, write the report and return the exit code."""
+    options = session.options
+    reports = _reports(session)
+    history = _read_history(session, reports)
+    selection = session.select(REPLICATED_AFTER if options.within_days else timedelta(0))
+    results, unavailable = _verify_all(session, selection, _sample(session, selection, history))
+    stale = check_age(newest_complete(session), session) if options.max_age_hours else []
+    unavailable = [*stale, *selection.unavailable, *unavailable]
+    report = drill.new_report(options.bucket, selection, results, unavailable, session.started_at, history)
+    failures = [*drill.failures(report), *_write_report(session, report, reports)]
+    if options.publish:
+        values = {
+            metrics.RESTORE_VERIFIED: report["verified"],
+            metrics.RESTORE_FAILED: len(failures),
+            metrics.RESTORE_SECONDS: report["restore_seconds"],
+        }
+        metrics.publish(session.aws, service_name(), values, session.log)
+    return finish(session, failures, report["verified"])
+
+
+def _sample(session: Session, selection: Selection, history: drill.History) -> list[Selected]:
+    """Return the repositories of this drill; all that are selected if it is none."""
+    options = session.options
+    if not options.within_days:
+        return list(selection.selected)
+    # The last bundle of a vanished repository may expire at any time.
+    current = tuple(repository for repository in selection.selected if repository.origin != "vanished")
+    within, every = timedelta(days=options.within_days), timedelta(hours=options.every_hours)
+    return drill.sample(current, history, session.started_at, within, every)
+
+
+def _verify_all(
+    session: Session, selection: Selection, sample: list[Selected]
+) -> tuple[list[Verified], list[Unavailable]]:
+    capacity = machine_capacity(session.scratch, session.stop)
+    verifier = Verifier(session.reader, session.git(), capacity, session.pool, session.scratch)
+    session.log.info("verifying", repositories=len(sample), of=len(selection.selected), date=selection.manifest.date)
+
+    def verify(repository: Selected, on_bytes: OnBytes) -> Verified:
+        result = verifier.verify(repository, on_bytes)
+        if result.status == "verified":
+            session.log.info("verified", **repository.facts(), duration=result.seconds)
+        return result
+
+    return for_each(sample, verify, "verifying", session.options.concurrency, session.stop, session.log)
+
+
+def _reports(session: Session) -> drill.Reports | None:
+    """Return the reports in S3, None if the report goes to a file or to stdout."""
+    url = session.options.report or ""
+    if not url.startswith("s3://"):
+        return None
+    parts = urlsplit(url)
+    # In this machine's region: the backups may be in another one.
+    return drill.Reports(session.aws.client("s3", config=s3_config(1)), parts.netloc, parts.path)
+
+
+def _read_history(session: Session, reports: drill.Reports | None) -> drill.History:
+    try:
+        return reports.history() if reports else drill.History()
+    except drill.ReportError as error:
+        session.log.warning("last drill report not readable, starting over", error=str(error))
+        return drill.History()
+
+
+def _write_report(session: Session, report: dict[str, Any], reports: drill.Reports | None) -> list[Unavailable]:
+    """Write the report where it was asked for, and return what went wrong."""
+    path = session.options.report
+    try:
+        if reports:
+            session.log.info("report written", report=reports.put(report))
+        elif path:
+            Path(path).write_text(json.dumps(report, indent=2) + "\n")
+        else:
+            print(json.dumps(report, indent=2), flush=True)
+    except (drill.ReportError, OSError) as error:
+        return [Unavailable("report", str(error))]
+    return []
