@@ -15,7 +15,10 @@ WIKI_SUFFIX = ".wiki"
 
 @dataclass(frozen=True)
 class Repository:
-    """One repository as GitHub lists it; `size_kb` is GitHub's cached estimate."""
+    """One repository as GitHub lists it.
+
+    `size_kb`: GitHub's cached estimate. `node_id`: its id in GitHub's GraphQL, "" where it is not known.
+    """
 
     id: int
     owner: str
@@ -28,6 +31,7 @@ class Repository:
     installation_id: int
     has_wiki: bool = False
     is_wiki: bool = False
+    node_id: str = ""
 
     @property
     def full_name(self) -> str:
@@ -36,7 +40,9 @@ class Repository:
     @property
     def wiki(self) -> "Repository":
         """The repository of the wiki. It has no id and no settings of its own."""
-        return dataclasses.replace(self, name=f"{self.name}{WIKI_SUFFIX}", size_kb=0, has_wiki=False, is_wiki=True)
+        return dataclasses.replace(
+            self, name=f"{self.name}{WIKI_SUFFIX}", size_kb=0, has_wiki=False, is_wiki=True, node_id=""
+        )
 
     def with_default_branch(self, branch: str) -> "Repository":
         return dataclasses.replace(self, default_branch=branch)

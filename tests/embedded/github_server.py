@@ -7,7 +7,7 @@ import re
 from contextlib import AbstractContextManager
 from urllib.parse import parse_qs, urlsplit
 
-from embedded import github_json, github_lfs_api
+from embedded import github_graphql, github_json, github_lfs_api
 from embedded.git_http import request_body, serve_git
 from embedded.github_access import Denied, Place, enter, push_of
 from embedded.github_answer import Answer, refusal
@@ -16,6 +16,7 @@ from embedded.github_release_write import refuse_upload, serve_upload
 
 API = "/api/v3"
 UPLOADS = "/api/uploads"
+GRAPHQL = "/api/graphql"
 GIT_PATH = re.compile(r"/([^/]+)/([^/]+)\.git/(info/refs|git-upload-pack|git-receive-pack|HEAD|objects/.*)")
 LFS_PATH = re.compile(r"/([^/]+)/([^/]+)\.git/info/lfs/(.*)")
 
@@ -34,6 +35,9 @@ class GitHubHandler(Handler):
             path = parts.path.removeprefix(API)
             answer = self.fake.answer(self.command, path, parse_qs(parts.query), self.headers, self.body)
             self.answer(refusal("", fault.status, fault.message) if fault and fault.after_all else answer)
+        elif parts.path == GRAPHQL and self.command == "POST":
+            self.read_json()
+            self.send(*github_graphql.answer(self.fake, self.headers, self.body))
         elif parts.path.startswith(UPLOADS + "/"):
             serve_upload(self, parts.path.removeprefix(UPLOADS), parts.query, fault)
         elif match := LFS_PATH.fullmatch(parts.path):

@@ -31,6 +31,7 @@ def read_repository(answer: Any, installation_id: int) -> Repository:
             size_kb=max(0, int(answer.get("size") or 0)),
             installation_id=installation_id,
             has_wiki=bool(answer.get("has_wiki", False)),
+            node_id=_text(answer.get("node_id") or ""),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"GitHub's answer is not a repository: {type(error).__name__} {error}"

@@ -1,7 +1,8 @@
 """GitHub as an App sees it: installations, their repositories, and what its git server serves."""
 
 import threading
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.refs import Refs
 from github_s3_backup.git.served_refs import parse_served_refs
-from github_s3_backup.github import lfs
+from github_s3_backup.github import lfs, names
 from github_s3_backup.github.answers import InvalidRepositoryError, read_repository
 from github_s3_backup.github.lfs import LfsAnswer
 from github_s3_backup.github.links import Downloader, Link
@@ -172,6 +173,27 @@ class GitHub:
             return read_repository(answer.json(), installation_id)
         except InvalidRepositoryError as error:
             raise GitHubError(str(error), answer.status_code) from None
+
+    def names(self, repositories: Iterable[Repository]) -> dict[int, str]:
+        """Return the present full names of repositories by their ids, with one request for a hundred of them.
+
+        What is missing in the answer is to be looked up by its id: it may have been deleted, it may be out of this
+        installation's sight, or GraphQL may have failed.
+        """
+        found: dict[int, str] = {}
+        by_installation: dict[int, list[str]] = defaultdict(list)
+        for repository in repositories:
+            by_installation[repository.installation_id] += [repository.node_id] if repository.node_id else []
+        for installation_id, node_ids in by_installation.items():
+            try:
+                for start in range(0, len(node_ids), names.BATCH_SIZE):
+                    found |= self._names(installation_id, node_ids[start : start + names.BATCH_SIZE])
+            except GitHubError as error:
+                self._log.info("GraphQL not available, repositories are looked up one by one", error=str(error))
+        return found
+
+    def _names(self, installation_id: int, node_ids: list[str]) -> dict[int, str]:
+        return self.tokens(installation_id).with_token(lambda token: names.ask(self._api, token, node_ids))
 
     def clone_url(self, repository: Repository) -> str:
         return f"{self._app.server_url}/{repository.full_name}.git"
