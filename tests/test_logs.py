@@ -3,9 +3,9 @@
 import os
 import pty
 import re
-import subprocess
 
 from embedded.github import Fault
+from embedded.programs import start_program
 from embedded.stack import BACKUP
 from world import World, events_of
 
@@ -41,7 +41,7 @@ def test_every_line_is_one_json_object_with_repository_stage_and_duration_and_th
 def on_a_terminal(world: World) -> str:
     """Return what a run writes to a terminal."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(BACKUP, env=world.environment(), stdout=theirs, stderr=theirs)
+    process = start_program(BACKUP, world.environment(), stdout=theirs, stderr=theirs)
     os.close(theirs)
     output = b""
     while True:

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from embedded.github import FakeGitHub, Fault
+from embedded.programs import Process
 from embedded.stack import PROJECT
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.runtime.redaction import Redactor
@@ -54,7 +55,7 @@ def listening_host() -> Iterator[tuple[str, list[str]]]:
 CHILDREN = ("git-remote-http", "index-pack")
 
 
-def watch(process: "subprocess.Popen[str]") -> dict[str, str]:
+def watch(process: Process) -> dict[str, str]:
     """Return all argv and environment text of a run's children, by command, until the run ends."""
     seen: dict[str, str] = {}
     me = psutil.Process(process.pid)

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import pty
-import subprocess
 import tempfile
 import termios
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from embedded.organisation import AWKWARD, LARGE, Recipe, Stream
+from embedded.programs import Process, start_program
 from embedded.real_git import git, served_refs
 from embedded.s3 import REGION, WRITER
 from embedded.stack import RESTORE, Stack, measured
@@ -230,17 +230,9 @@ class Vault:
         }
         return {name: value for name, value in (base | self.variables | changes).items() if value is not None}
 
-    def start(
-        self, *arguments: str | Path, prefix: tuple[str, ...] = (), **changes: str | None
-    ) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str | Path, prefix: tuple[str, ...] = (), **changes: str | None) -> Process:
         """Start the restore program; `prefix` is a command that runs it."""
-        return subprocess.Popen(
-            [*prefix, *RESTORE, *map(str, arguments)],
-            env=self.environment(**changes),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return start_program([*prefix, *RESTORE, *map(str, arguments)], self.environment(**changes))
 
     def restore(self, *arguments: str | Path, prefix: tuple[str, ...] = (), **changes: str | None) -> Restored:
         """Run the restore program to its end and check what always holds."""
@@ -251,7 +243,7 @@ class Vault:
         ours, theirs = pty.openpty()
         termios.tcsetwinsize(theirs, (24, 100))
         command = [*RESTORE, *map(str, arguments)]
-        with subprocess.Popen(command, env=self.environment(), stdout=theirs, stderr=theirs) as process:
+        with start_program(command, self.environment(), stdout=theirs, stderr=theirs) as process:
             os.close(theirs)
             output = b""
             with contextlib.suppress(OSError):  # the end: nobody has the other side any more
@@ -259,16 +251,16 @@ class Vault:
                     output += block
         os.close(ours)
         assert list(self.scratch.iterdir()) == []
-        return process.returncode, output.decode()
+        return process.wait(), output.decode()
 
-    def end(self, process: "subprocess.Popen[str]") -> Restored:
+    def end(self, process: Process) -> Restored:
         """Wait for the restore program to end and check what always holds."""
         stdout, stderr = process.communicate(timeout=100)
         assert "Traceback" not in stdout + stderr, stderr
         assert list(self.scratch.iterdir()) == []
         for secret in SECRETS:
             assert secret not in stdout + stderr
-        return Restored(process.returncode, stdout, stderr, events_of(stderr))
+        return Restored(process.wait(), stdout, stderr, events_of(stderr))
 
     def rows(self, *arguments: str, code: int = 0) -> list[dict[str, Any]]:
         """Return what a command prints as JSON."""

@@ -19,6 +19,7 @@ import jsonschema
 
 from embedded.github import FakeGitHub, FakeRepository
 from embedded.organisation import RECIPES, Recipe, make_repository
+from embedded.programs import Process, start_program
 from embedded.real_git import bundled_refs, restore, served_refs
 from embedded.stack import BACKUP, PROJECT, RESTORE, Stack
 
@@ -160,24 +161,16 @@ class World:
         free = (str(days) for days in range(most, 1, -1) if all(number % days for number in numbers))
         return next(free, str(most))
 
-    def start(self, *prefix: str, **changes: str | None) -> "subprocess.Popen[str]":
+    def start(self, *prefix: str, **changes: str | None) -> Process:
         """Start a run and return its process; `prefix` is a command that runs it."""
-        return subprocess.Popen(
-            [*prefix, *BACKUP],
-            env=self.environment(**changes),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        return start_program([*prefix, *BACKUP], self.environment(**changes), stderr=subprocess.STDOUT)
 
-    def start_task(self, command: str, **changes: str | None) -> "subprocess.Popen[str]":
+    def start_task(self, command: str, **changes: str | None) -> Process:
         """Start one task of a run in several tasks, in a process group of its own, and return its process."""
-        return subprocess.Popen(
+        return start_program(
             [*BACKUP, "backup", command],
-            env=self.environment(**changes),
-            stdout=subprocess.PIPE,
+            self.environment(**changes),
             stderr=subprocess.STDOUT,
-            text=True,
             start_new_session=True,
         )
 
@@ -185,27 +178,25 @@ class World:
         """Run the backup to its end and check what always holds."""
         return self.end(self.start(*prefix, **changes))
 
-    def end(self, process: "subprocess.Popen[str]", seconds: float = 100) -> Run:
+    def end(self, process: Process, seconds: float = 100) -> Run:
         """Wait for a run to end and check what always holds."""
         before = self.run_keys()
         output, _ = process.communicate(timeout=seconds)
         written = self.run_keys() - before
         assert len(written) <= 1, "one run wrote several manifests"
-        run = Run(process.returncode, output, events_of(output), self.read(written.pop()) if written else None)
+        run = Run(process.wait(), output, events_of(output), self.read(written.pop()) if written else None)
         assert process.returncode != 2 or run.manifest is None, "a run that could not start wrote a manifest"
         self._check(run)
         return run
 
     def restore(self, *arguments: str, **changes: str | None) -> Restored:
         """Run restore.py to its end and check what always holds."""
-        done = subprocess.run(
-            [*RESTORE, *arguments], env=self.environment(**changes), capture_output=True, text=True, check=False
-        )
-        run = Restored(done.returncode, done.stdout, done.stderr, events_of(done.stderr))
-        assert "Traceback" not in done.stderr, done.stderr
+        process = start_program([*RESTORE, *arguments], self.environment(**changes))
+        stdout, stderr = process.communicate(timeout=100)
+        assert "Traceback" not in stderr, stderr
         assert list(self.scratch.iterdir()) == []
-        self.check_no_secret(done.stdout + done.stderr)
-        return run
+        self.check_no_secret(stdout + stderr)
+        return Restored(process.wait(), stdout, stderr, events_of(stderr))
 
     def read_manifest(self) -> dict[str, Any] | None:
         """Return today's manifest.json."""

@@ -20,6 +20,7 @@ from typing import Any
 from embedded.asl import StatesError
 from embedded.integrations import AbortedError, Patience, request
 from embedded.killing import kill_with_children
+from embedded.programs import Process, start_program
 
 RUN_TASK = "arn:aws:states:::ecs:runTask.sync"
 # RunTask's limits: characters of all overrides, and GiB of a gp3 volume on Fargate.
@@ -52,7 +53,7 @@ class EcsTask:
     asked: dict[str, Any]
     environment: dict[str, str]
     command: list[str]
-    process: "subprocess.Popen[str]"
+    process: Process
     lines: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     code: int | None = None
@@ -172,14 +173,8 @@ class EmbeddedEcs:
         scratch = self.folder / number
         scratch.mkdir(parents=True)
         environment = given | {**self.here, "TMPDIR": str(scratch)}
-        process = subprocess.Popen(
-            [*self.program, *command],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
+        process = start_program(
+            [*self.program, *command], environment, stderr=subprocess.STDOUT, start_new_session=True
         )
         arn = f"{self.cluster.replace(':cluster/', ':task/')}/{number}"
         task = EcsTask(arn, definition, asked, environment, command, process)
