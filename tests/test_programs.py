@@ -1,5 +1,6 @@
 """Most tests start the program as a fork. A fork and a real start are the same to whoever looks from outside."""
 
+import contextlib
 import json
 import os
 import signal
@@ -43,15 +44,20 @@ def seen_from_outside(process: Process) -> dict[str, Any]:
         "limits": (folder / "limits").read_text(),
         "cwd": (folder / "cwd").readlink(),
         "program": (folder / "exe").readlink(),
-        "streams": [_kind(folder / "fd" / str(number)) for number in range(3)],
-        "other files": {_kind(path) for path in (folder / "fd").iterdir() if int(path.name) > 2},
+        "streams": [(folder / "fd" / str(number)).readlink().name.split(":")[0] for number in range(3)],
+        "files left open": open_files(process.pid) & open_files(int(status["PPid"])),
         "leads its session": os.getsid(process.pid) == process.pid,
         "leads its group": os.getpgid(process.pid) == process.pid,
     }
 
 
-def _kind(file: Path) -> str:
-    return file.readlink().name.split(":")[0]
+def open_files(pid: int) -> set[Path]:
+    """Return what a process has open, besides its standard streams."""
+    found = set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            found |= {file.readlink()} if int(file.name) > 2 else set()
+    return found
 
 
 def spy_on_git(world: World) -> Path:
