@@ -50,7 +50,7 @@ resource "aws_sns_topic_subscription" "email" {
 # -- alarms --------------------------------------------------------------------------------------
 
 locals {
-  runbook     = "${local.docs_url}/alarms.md"
+  runbook     = "${local.docs_url}/troubleshooting.md"
   service     = { (local.metrics.dimension) = var.service_name }
   executions  = { StateMachineArn = local.state_machine_arn }
   replication = { SourceBucket = local.bucket_name, DestinationBucket = local.replica_name, RuleId = local.replication_rule }

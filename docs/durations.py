@@ -1,4 +1,4 @@
-"""How long a run takes and which task it needs: the model behind the tables of docs/sizing.md.
+"""How long a run takes and which task it needs: the model behind the tables of docs/costs.md.
 
 The comments say what was measured (docs/performance.md) and what is assumed. A run does everything in parallel, so it
 takes as long as the longest of: its CPU time, its waiting, its network transfer, its largest repository.

@@ -4,7 +4,7 @@
 python3 docs/scaling.py --repositories 50000 --gigabytes 20000 --largest 100 --shards 32 --vcpu 2 --memory 8
 python3 docs/scaling.py --help
 
-The comments say what was measured (docs/scaling.md) and what is assumed. Prices are assumed, as in docs/costs.py.
+The comments say what was measured (docs/performance.md) and what is assumed. Prices are assumed, as in docs/costs.py.
 """
 
 import argparse
@@ -361,14 +361,14 @@ def model_table() -> str:
     """Return the formula of a run in several tasks as a table."""
     rows = (
         ("list", f"{durations.TASK_START} s to start, and {LIST_REPOSITORY * 1000:g} s per 1,000 repositories"),
-        ("CPU time", "as on the page on sizing; divided by the vCPUs of all shards"),
+        ("CPU time", "as for one task; divided by the vCPUs of all shards"),
         (
             "waiting",
-            f"as there; divided by {durations.IN_FLIGHT} repositories in flight per vCPU, "
+            f"as for one task; divided by {durations.IN_FLIGHT} repositories in flight per vCPU, "
             f"at most {INSTALLATION_REQUESTS} per installation",
         ),
         ("network", f"all GB cloned, at {durations.ALL_CLONES * 1000:g} MB/s per shard and 1 GB/s for all shards"),
-        ("largest repository", "as there: shards do not divide a repository"),
+        ("largest repository", "as for one task: shards do not divide a repository"),
         ("merge", f"{durations.TASK_START} s to start, and {MERGE_REPOSITORY * 1000:g} s per 1,000 repositories"),
     )
     return "\n".join(["| | Takes |", "|---|---|", *(f"| {name} | {what} |" for name, what in rows)])

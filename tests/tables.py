@@ -102,7 +102,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("<!-- large -->", "<!-- end of large -->"): scaling.large_table,
     ("<!-- monorepo -->", "<!-- end of monorepo -->"): scaling.monorepo_table,
 }
-PAGES = tuple(PROJECT / "docs" / name for name in ("index.md", "inputs.md", "costs.md", "sizing.md", "scaling.md"))
+PAGES = tuple(PROJECT / "docs" / name for name in ("index.md", "configuration.md", "costs.md", "scaling.md"))
 SCHEMAS = {
     PROJECT / "docs" / "manifest.schema.json": manifest.json_schema,
     PROJECT / "docs" / "lfs-list.schema.json": lfs_list.json_schema,

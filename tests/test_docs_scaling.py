@@ -1,4 +1,4 @@
-"""docs/scaling.md: its model is the program's, its seconds are those that were measured, its command runs."""
+"""The page on scaling: its model is the program's, its seconds are those that were measured, its command runs."""
 
 import re
 import subprocess
@@ -15,6 +15,7 @@ from github_s3_backup.configuration import DEFAULT_INSTALLATION_REQUESTS
 from github_s3_backup.runtime.capacity import TAKEN_DISK, VOLUME_FACTOR, clone_reservation, volume_gib
 
 PAGE = (PROJECT / "docs" / "scaling.md").read_text()
+PERFORMANCE = (PROJECT / "docs" / "performance.md").read_text()
 MODULE = dict(tables.blocks("variables.tf", "variable"))["orchestration"]
 MINUTE = durations.TASK_START
 TEN = scaling.Size(1000, 400, 5, organizations=10)
@@ -22,7 +23,7 @@ TEN = scaling.Size(1000, 400, 5, organizations=10)
 
 def measured(name: str) -> list[list[str]]:
     """Return the cells of a table that the benchmark has written, without its head."""
-    table = PAGE.split(f"<!-- {name} -->\n", 1)[1].split(f"<!-- end of {name} -->", 1)[0]
+    table = PERFORMANCE.split(f"<!-- {name} -->\n", 1)[1].split(f"<!-- end of {name} -->", 1)[0]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
 
 

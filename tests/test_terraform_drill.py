@@ -182,4 +182,4 @@ def test_reports_expire_and_are_replicated_like_everything_else(drilled: Applied
 def test_the_command_starts_the_drills_task_where_the_backups_command_starts_the_backups(drilled: Applied) -> None:
     command = drilled.outputs["restore_drill_command"]
     assert command == f"{drilled.outputs['run_task_command']}-drill"
-    assert (PROJECT / "docs" / "alarms.md").read_text().count("`restore_drill_command`") >= 2
+    assert (PROJECT / "docs" / "troubleshooting.md").read_text().count("`restore_drill_command`") >= 2

@@ -463,15 +463,15 @@ def test_replicas_have_the_storage_class_that_was_asked_for(module: Module, appl
 def test_every_alarm_names_the_page_that_says_what_to_do(
     drilled: Applied, monthly: Applied, orchestrated: Applied
 ) -> None:
-    page = (PROJECT / "docs" / "alarms.md").read_text()
-    headings = set(re.findall(r"^## (\S+)$", page, re.MULTILINE))
+    page = (PROJECT / "docs" / "troubleshooting.md").read_text()
+    headings = set(re.findall(r"^### ([a-z-]+)$", page, re.MULTILINE))
     named = set()
     for address, resource in (item for made in (drilled, monthly, orchestrated) for item in made.resources.items()):
         if address.startswith("aws_cloudwatch_metric_alarm."):
             assert len(resource["alarm_description"]) <= 1024
-            named.add(re.search(r"/docs/alarms\.md#(\S+)$", resource["alarm_description"])[1])  # type: ignore[index]
+            named.add(re.search(r"/docs/troubleshooting\.md#(\S+)$", resource["alarm_description"])[1])  # type: ignore[index]
     transformer = drilled["aws_cloudwatch_event_target.task_failed"]["input_transformer"][0]
-    named.add(re.search(r"/docs/alarms\.md#([a-z-]+)", transformer["input_template"])[1])  # type: ignore[index]
+    named.add(re.search(r"/docs/troubleshooting\.md#([a-z-]+)", transformer["input_template"])[1])  # type: ignore[index]
     assert named == headings
 
 

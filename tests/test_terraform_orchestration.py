@@ -596,8 +596,8 @@ def test_a_refused_run_publishes_what_its_alarm_looks_at(orchestrated: Applied) 
     assert published["Value"] > alarm["threshold"]
     refuse = document(orchestrated)["States"]["Refuse"]
     assert refuse["Error"] == "RunRefused"
-    assert refuse["CausePath"].endswith("/docs/alarms.md#run-refused', $.oldest)")
-    assert re.search(r"^## run-refused$", (PROJECT / "docs" / "alarms.md").read_text(), re.MULTILINE)
+    assert refuse["CausePath"].endswith("/docs/troubleshooting.md#run-refused', $.oldest)")
+    assert re.search(r"^### run-refused$", (PROJECT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
 
 
 def test_a_dead_shard_is_no_message_because_it_is_tried_again(orchestrated: Applied) -> None:

@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument(
         "--write",
         action="store_true",
-        help="write docs/performance.md, and into docs/scaling.md",
+        help="write docs/performance.md",
     )
     options = parser.parse_args()
     try:
@@ -41,8 +41,8 @@ def main() -> int:
     print(f"\nall figures: {write(results, OUTPUT)}")
     if options.write:
         docs = PROJECT / "docs"
-        scaling = write_section(results.shards, results.date, results.machine, docs)
-        print(f"the pages: {write_page(results, docs)}, {scaling}")
+        write_page(results, docs)
+        print(f"the page: {write_section(results.shards, results.date, results.machine, docs)}")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""What was measured of runs in several tasks, as text: the same rows for the terminal and for docs/scaling.md.
+"""What was measured of runs in several tasks, as text: the same rows for the terminal and for docs/performance.md.
 
 PYTHONPATH=container:docs:tests python -m bench.scaling           # measures this part of the benchmark alone
-PYTHONPATH=container:docs:tests python -m bench.scaling --write   # and writes its figures into docs/scaling.md
+PYTHONPATH=container:docs:tests python -m bench.scaling --write   # and writes its figures into docs/performance.md
 """
 
 import argparse
@@ -24,7 +24,7 @@ from embedded.aws import serve_aws
 from embedded.stack import PROJECT
 from github_s3_backup.runtime.units import format_bytes
 
-PAGE = PROJECT / "docs" / "scaling.md"
+PAGE = "performance.md"
 
 
 def report(found: Shards) -> str:
@@ -81,13 +81,14 @@ def killed(found: Shards) -> Rows:
     return rows
 
 
-# -- docs/scaling.md -----------------------------------------------------------------------------
+# -- docs/performance.md -----------------------------------------------------------------------------
 
 
 def write_section(found: Shards, date: str, on: dict[str, str], docs: Path) -> Path:
-    """Write the page with these figures into `docs` and return it."""
+    """Write these figures into the page in `docs` and return it."""
     about = ", ".join(f"{name} {value}" for name, value in on.items())
-    text = PAGE.read_text()
+    path = docs / PAGE
+    text = path.read_text()
     for name, figures in {
         "measured on": f"Measured on {date}: {about}. {found.repositories} small repositories with a tag each.",
         "measured runs": table(runs(found)),
@@ -98,7 +99,6 @@ def write_section(found: Shards, date: str, on: dict[str, str], docs: Path) -> P
             rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", rf"\g<1>{figures}\n\g<2>", text, flags=re.DOTALL
         )
         assert count == 1, name
-    path = docs / PAGE.name
     path.write_text(text)
     return path
 
@@ -109,7 +109,7 @@ def write_section(found: Shards, date: str, on: dict[str, str], docs: Path) -> P
 def main() -> None:
     """Measure, print the figures, and write them into the page where asked."""
     parser = argparse.ArgumentParser(description="Measure runs in several tasks.")
-    parser.add_argument("--write", action="store_true", help="write the figures into docs/scaling.md")
+    parser.add_argument("--write", action="store_true", help="write the figures into docs/performance.md")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="backup-bench-") as name, serve_aws() as aws:
         place, plan = Path(name), Plan()
