@@ -6,17 +6,21 @@ tests/test_docs_site.py compares them
 The tables of inputs and outputs have the format of terraform-docs, as .terraform-docs.yml configures it.
 """
 
+import argparse
+import functools
 import json
 import re
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import costs
 import durations
 import scaling
 from embedded.stack import PROJECT
+from github_s3_backup import cli_help
 from github_s3_backup.records import lfs_list, manifest, release_list
+from github_s3_backup.restore import arguments
 
 
 def blocks(file: str, kind: str) -> list[tuple[str, str]]:
@@ -82,6 +86,25 @@ def vault() -> str:
     return "### Inputs of the vault\n\n{}\n\n### Outputs of the vault\n\n{}".format(*found)
 
 
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield a command and all commands below it."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from parsers(command)
+
+
+def helps() -> str:
+    """Return the `--help` of every command."""
+    found = {each.prog: each for top in (cli_help.new_parser(), arguments.new_parser()) for each in parsers(top)}
+    texts = []
+    for name, parser in found.items():
+        parser.formatter_class = functools.partial(argparse.RawDescriptionHelpFormatter, width=100)
+        texts.append(f"## {name}\n\n```text\n{parser.format_help().rstrip()}\n```")
+    return "\n\n".join(texts)
+
+
 # By the marks around them.
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("<!-- BEGIN_TF_DOCS -->", "<!-- END_TF_DOCS -->"): module,
@@ -100,9 +123,12 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("<!-- requests -->", "<!-- end of requests -->"): scaling.rest_table,
     ("<!-- shard durations -->", "<!-- end of shard durations -->"): scaling.model_table,
     ("<!-- large -->", "<!-- end of large -->"): scaling.large_table,
+    ("<!-- help -->", "<!-- end of help -->"): helps,
     ("<!-- monorepo -->", "<!-- end of monorepo -->"): scaling.monorepo_table,
 }
-PAGES = tuple(PROJECT / "docs" / name for name in ("index.md", "configuration.md", "costs.md", "scaling.md"))
+PAGES = tuple(
+    PROJECT / "docs" / name for name in ("index.md", "configuration.md", "commands.md", "costs.md", "scaling.md")
+)
 SCHEMAS = {
     PROJECT / "docs" / "manifest.schema.json": manifest.json_schema,
     PROJECT / "docs" / "lfs-list.schema.json": lfs_list.json_schema,
