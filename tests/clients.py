@@ -19,6 +19,7 @@ from github_s3_backup.runtime.logs import new_logger
 from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.archive import Archive
+from github_s3_backup.s3.objects import Objects
 from github_s3_backup.s3.upload import Uploader
 from world import World, events_of
 
@@ -59,7 +60,7 @@ def archive_at(world: World, url: str, log: Log) -> Archive:
 
 def new_archive(client: Any, bucket: str, log: FilteringBoundLogger) -> Archive:
     """Return a bucket as a run of MOMENT sees it."""
-    return Archive(client, bucket, "github-backup", MOMENT, MOMENT, new_uploader(client, bucket, log))
+    return Archive(Objects(client, bucket), new_uploader(client, bucket, log), "github-backup", MOMENT, MOMENT)
 
 
 def new_uploader(client: Any, bucket: str, log: FilteringBoundLogger) -> Uploader:

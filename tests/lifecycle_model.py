@@ -17,15 +17,14 @@ from typing import Any, cast
 import boto3
 import msgspec
 
-from github_s3_backup.backup.context import RunContext
 from github_s3_backup.backup.plan.last_backup import LastBackup, last_backup_of
-from github_s3_backup.backup.plan.listing import vanished
+from github_s3_backup.backup.plan.vanished import vanished
 from github_s3_backup.backup.repository.content import ContentBackup
 from github_s3_backup.backup.repository.errors import EXPECTED_ERRORS
 from github_s3_backup.backup.repository.git_data import GitData
 from github_s3_backup.backup.repository.stages import StageError
 from github_s3_backup.backup.repository.unchanged import check_unchanged
-from github_s3_backup.backup.services import Content, Services
+from github_s3_backup.backup.services import Content, RunContext, Services
 from github_s3_backup.git.refs import summarize
 from github_s3_backup.records.content import StoredContent
 from github_s3_backup.records.json_fields import utc
@@ -34,6 +33,7 @@ from github_s3_backup.records.manifest import Entry, Failure, Manifest, Vanished
 from github_s3_backup.records.release_list import parse_release_list
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
+from github_s3_backup.repository_filter import RepositoryFilter
 from github_s3_backup.runtime.capacity import UPLOAD_BUFFERS, Capacity, Reservation
 from github_s3_backup.runtime.logs import new_logger
 from github_s3_backup.runtime.redaction import Redactor
@@ -41,6 +41,7 @@ from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.archive import Archive
 from github_s3_backup.s3.content_store import MAX_LIST_DAYS, ContentStore
 from github_s3_backup.s3.keys import lfs_root, releases_root, run_key
+from github_s3_backup.s3.objects import Objects
 from github_s3_backup.s3.upload import BytesSource, Uploader
 from lifecycle_standins import BEGINNING, DAY, FILES, Bucket, Expirations, GitHub, Name, Project, Trouble
 
@@ -147,7 +148,9 @@ class World:
             entries=[result for result in results if isinstance(result, Entry)],
             failures=[result for result in results if isinstance(result, Failure)],
             vanished=[
-                vanished(entry, f"{started:%Y-%m-%d}") for entry in last.entries if entry.id not in self.github.projects
+                vanished(entry, f"{started:%Y-%m-%d}")
+                for entry in last.named()
+                if isinstance(entry, Entry) and entry.id not in self.github.projects
             ],
         )
         self.bucket.now = finished
@@ -160,18 +163,18 @@ class World:
     def services(self, started: datetime, last: LastBackup) -> Services:
         client = cast("Any", self.bucket)
         context = replace(CONTEXT, started_at=started)
+        objects = Objects(client, "bucket")
         uploader = Uploader(client, "bucket", Capacity(Reservation(0, UPLOAD_BUFFERS), Stop()), Stop(), context.log)
-        lfs, releases = (
-            ContentStore(client, "bucket", root, started, uploader, context.log) for root in (LFS, RELEASES)
-        )
+        lfs, releases = (ContentStore(objects, uploader, root, started, context.log) for root in (LFS, RELEASES))
         return Services(
             github=cast("Any", self.github),
             git=cast("Any", None),
-            archive=Archive(client, "bucket", PREFIX, started, started, uploader),
+            archive=Archive(objects, uploader, PREFIX, started, started),
             uploader=uploader,
             content=Content(frozenset({"lfs", "releases"}), lfs, releases, cast("Any", InTurn())),
             last_backup=last,
             capacity=Capacity(Reservation(UPLOAD_BUFFERS, 0), Stop()),
+            repository_filter=RepositoryFilter(),
             scratch=Path(tempfile.gettempdir()),
             context=context,
         )

@@ -19,12 +19,13 @@ from github_s3_backup.git.bundle import BundleError
 from github_s3_backup.records.manifest import new_manifest
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
-from github_s3_backup.runtime.background import in_background
 from github_s3_backup.runtime.capacity import UPLOAD_BUFFERS, Capacity, Reservation
 from github_s3_backup.runtime.logs import new_logger
 from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.runtime.stop import Stop
-from github_s3_backup.s3.archive import Archive, ArchiveError
+from github_s3_backup.runtime.threads import in_background
+from github_s3_backup.s3.archive import Archive
+from github_s3_backup.s3.errors import S3Error
 from github_s3_backup.s3.upload import PART_SIZE, PARTS_AT_ONCE, Part, Uploader, UploadError
 from world import World
 
@@ -192,7 +193,7 @@ def archive_of(world: World, who: tuple[str, str] = WRITER) -> Archive:
 
 
 def test_a_bucket_that_may_only_be_read_is_found_out_by_the_probe(world: World) -> None:
-    with pytest.raises(ArchiveError, match=r"accepts no objects.*AccessDenied"):
+    with pytest.raises(S3Error, match=r"accepts no objects.*AccessDenied"):
         archive_of(world, READER).probe()
 
 

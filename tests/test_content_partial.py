@@ -16,7 +16,7 @@ from content import Numbers, release
 from embedded.github import FakeRepository, Fault
 from embedded.ports import wait_until
 from embedded.s3_proxy import S3Fault, S3Proxy
-from github_s3_backup.backup.plan.listing import vanished
+from github_s3_backup.backup.plan.vanished import vanished
 from github_s3_backup.records.manifest import (
     Entry,
     Failure,

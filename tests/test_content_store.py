@@ -15,7 +15,9 @@ from clients import Log, new_uploader
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.records.content import StoredContent
 from github_s3_backup.s3.content_store import MAX_AGE_IN_LIST, ContentStore, WrongContentError
-from github_s3_backup.s3.upload import PART_SIZE, KeyTakenError, UploadError
+from github_s3_backup.s3.errors import S3Error
+from github_s3_backup.s3.objects import Objects
+from github_s3_backup.s3.upload import PART_SIZE, KeyTakenError
 from test_write_once import versions
 from world import World
 
@@ -33,7 +35,7 @@ class Store:
         self.client, self.bucket, self.log, self.opened = s3.client(), world.bucket, Log(), 0
         self.moment = TODAY + timedelta(days)
         uploader = new_uploader(self.client, world.bucket, self.log.logger)
-        self.content = ContentStore(self.client, world.bucket, ROOT, self.moment, uploader, self.log.logger)
+        self.content = ContentStore(Objects(self.client, world.bucket), uploader, ROOT, self.moment, self.log.logger)
 
     def put(self, oid: str, size: int, content: bytes | Callable[[], Iterable[bytes]]) -> StoredContent:
         @contextlib.contextmanager
@@ -215,7 +217,7 @@ def test_an_old_file_that_s3_does_not_give_is_an_error(world: World, s3_proxy: S
     content = os.urandom(SMALL)
     Store(world).put(oid_of(content), SMALL, content)
     s3_proxy.faults = [S3Fault("GET .*github-backup-lfs/acme/../", fault)]  # type: ignore[arg-type]
-    with pytest.raises(UploadError):
+    with pytest.raises(S3Error):
         Store(world, days=MAX_AGE_IN_LIST + 1, url=s3_proxy.url).find(oid_of(content), SMALL)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from github_s3_backup.backup.plan.listing import vanished
+from github_s3_backup.backup.plan.vanished import vanished
 from github_s3_backup.records.manifest import (
     Failure,
     ManifestError,

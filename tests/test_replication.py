@@ -8,7 +8,6 @@ import pytest
 from clients import Log, archive_at
 from embedded.s3_proxy import S3Proxy
 from github_s3_backup.records.stored_object import StoredObject
-from github_s3_backup.s3.archive import ArchiveError
 from world import World
 
 KEY = "github-backup/2026-11-22/acme/api.bundle"
@@ -39,7 +38,7 @@ def test_which_copies_are_overdue(
     archive = archive_at(world, s3_proxy.url, Log())
     stored = StoredObject(key=KEY, version_id=answer["VersionId"], size_bytes=1, sha256=SHA256_OF_X, checksum=None)
     for _ in range(2):  # one object, however often it is looked at
-        archive.check(stored)
+        archive.flaw(stored)
     assert len(archive.overdue_copies) == overdue
 
 
@@ -48,8 +47,8 @@ SHA256_OF_X = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
 
 def test_an_object_that_is_not_there_is_no_overdue_copy(world: World, s3_proxy: S3Proxy) -> None:
     archive = archive_at(world, s3_proxy.url, Log())
-    with pytest.raises(ArchiveError, match="404"):
-        archive.check(StoredObject(key=KEY, version_id=None, size_bytes=1, sha256=SHA256_OF_X, checksum=None))
+    absent = StoredObject(key=KEY, version_id=None, size_bytes=1, sha256=SHA256_OF_X, checksum=None)
+    assert "404" in str(archive.flaw(absent))
     assert not archive.overdue_copies
 
 

@@ -16,7 +16,7 @@ from github_s3_backup.repository_filter import matches
 from github_s3_backup.restore.diff import compare_lists
 from github_s3_backup.restore.selection import LATEST, Selection, select
 from github_s3_backup.restore.terminal import table
-from github_s3_backup.s3.catalogue import CatalogueError
+from github_s3_backup.s3.errors import S3Error
 from github_s3_backup.s3.keys import run_key
 from vault import FIRST, PREFIX, SECOND, THIRD, Vault
 
@@ -137,7 +137,7 @@ def test_every_run_of_a_day_is_listed_and_can_be_chosen(vault: Vault) -> None:
     assert [(row["run"], row["repositories"]) for row in rows] == [(second["run_id"], 1), (first["run_id"], 2)]
     chosen = vault.rows("list", "--run", first["run_id"])
     assert [row["repository"] for row in chosen] == [API, FORK]
-    with pytest.raises(CatalogueError, match=f"`list --runs --date {FIRST}` shows the runs"):
+    with pytest.raises(S3Error, match=f"`list --runs --date {FIRST}` shows the runs"):
         selected(vault, date=FIRST, run_id="20200230T000000Z-0")
 
 
@@ -150,7 +150,7 @@ def test_nothing_where_one_looks_is_said(vault: Vault, arguments: tuple[str, ...
 
 def test_a_manifest_of_another_schema_asks_for_a_newer_program(vault: Vault) -> None:
     vault.store(FIRST, API, schema_version=2)
-    with pytest.raises(CatalogueError, match="schema version 2"):
+    with pytest.raises(S3Error, match="schema version 2"):
         selected(vault, date=FIRST)
 
 
@@ -265,13 +265,13 @@ def test_a_deleted_manifest_is_found_by_its_version(vault: Vault) -> None:
         vault.client.delete_object(Bucket=vault.bucket, Key=key)
     assert dates(selected(vault, date=FIRST)) == {API: FIRST}
     assert [event["event"] for event in vault.events] == ["manifest was deleted, using its last version"]
-    with pytest.raises(CatalogueError, match="no backup"):
+    with pytest.raises(S3Error, match="no backup"):
         selected(vault)
 
 
 def test_a_day_that_is_not_there_is_said(vault: Vault) -> None:
     vault.store(FIRST, API)
-    with pytest.raises(CatalogueError, match=f"{NEVER}.*`list`"):
+    with pytest.raises(S3Error, match=f"{NEVER}.*`list`"):
         selected(vault, date=NEVER)
 
 

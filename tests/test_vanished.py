@@ -9,7 +9,7 @@ import pytest
 from clients import Log, github_client
 from embedded.github import FakeGitHub, FakeInstallation, FakeRepository, Fault
 from embedded.organisation import RECIPES
-from github_s3_backup.backup.plan.listing import is_anomaly
+from github_s3_backup.backup.plan.vanished import is_anomaly
 from github_s3_backup.github.client import Installation
 from world import Repositories, Run, World
 
@@ -152,7 +152,11 @@ def test_what_failed_in_the_last_run_is_looked_up_too_and_its_older_bundle_found
         {"full_name": "acme/fork", "id": fork.id, "stage": "clone", "error": "down"},
         {"full_name": "acme-labs/*", "id": None, "stage": "list", "error": "down"},
     ]
-    world.put_manifest(older | then | {"repos": [stored["public"]], "failures": failures})
+    world.put_manifest(
+        older
+        | then
+        | {"repos": [stored["public"]], "failures": failures, "last_good": [stored["fork"], stored["experiments"]]}
+    )
     fork.gone = experiments.gone = True
     run, _ = run_as(world, "both")
     assert run.code == 0, run.output

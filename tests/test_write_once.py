@@ -233,7 +233,7 @@ def test_an_upload_whose_answer_is_lost_counts_as_stored(
     assert s3_proxy.faults[0].times == 0
     assert stored.key == KEY
     assert read(world, stored.key, stored.version_id) == content.content
-    archive.check(stored)
+    assert archive.flaw(stored) is None
     assert versions(world) == Counter({KEY: 1})
     assert [line["key"] for line in log.named("already stored")] == [KEY]
     assert log.named("upload not aborted") == []

@@ -28,6 +28,7 @@ from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.catalogue import Catalogue
 from github_s3_backup.s3.download import BucketReader
 from github_s3_backup.s3.keys import run_key
+from github_s3_backup.s3.objects import Objects
 from world import Restored, World, events_of
 
 PREFIX = "github-backup"
@@ -270,7 +271,7 @@ class Vault:
         return rows
 
     def catalogue(self) -> Catalogue:
-        return Catalogue(self.client, self.bucket, PREFIX)
+        return Catalogue(Objects(self.client, self.bucket), PREFIX)
 
     def reader(self) -> BucketReader:
         return BucketReader(self.client, self.bucket, self.stop, self.log)

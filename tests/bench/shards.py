@@ -29,7 +29,7 @@ from github_s3_backup.records.manifest import Entry, RefSummary, new_entry
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
 from github_s3_backup.s3.keys import plan_folder
-from github_s3_backup.s3.plan_folder import PlanFolder
+from github_s3_backup.s3.objects import Objects
 
 AT_ONCE = Path(__file__).with_name("at_once.py")
 # Of the shard that is killed half-way, and of the runs that are only listed and merged.
@@ -236,7 +236,7 @@ class Tasks:
             "PYTHONPATH": str(AT_ONCE.parents[1]),
         }
         self._folder = plan_folder(PREFIX, f"{now:%Y-%m-%d}", name)
-        self._store = PlanStore(PlanFolder(session.s3.client(), bucket, PREFIX, f"{now:%Y-%m-%d}", name))
+        self._store = PlanStore(Objects(session.s3.client(), bucket), self._folder)
 
     def list_all(self) -> Usage:
         return self._do(*PRODUCT, "backup", "list")[0]

@@ -17,9 +17,9 @@ from types import MappingProxyType
 
 import boto3
 
-from github_s3_backup.backup.context import RunContext
+from github_s3_backup.backup.problems import StartError
 from github_s3_backup.backup.run import run
-from github_s3_backup.backup.start import StartError
+from github_s3_backup.backup.services import RunContext
 from github_s3_backup.backup.tasks import list_task, merge_task, shard_task
 from github_s3_backup.configuration import (
     DEFAULT_SERVICE_NAME,

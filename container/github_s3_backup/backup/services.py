@@ -1,24 +1,71 @@
-"""What one repository's backup needs, made once a task."""
+"""What a task of a run works with: its context, GitHub, git, the bucket, and this machine's capacity."""
 
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from github_s3_backup.backup.context import RunContext
+import boto3
+from structlog.typing import FilteringBoundLogger
+
 from github_s3_backup.backup.plan.last_backup import LastBackup
 from github_s3_backup.backup.plan.records import Shard
-from github_s3_backup.backup.repository.transfers import Transfers
+from github_s3_backup.backup.plan.store import PlanStore
+from github_s3_backup.backup.repository.transfers import AT_ONCE, Transfers
+from github_s3_backup.configuration import Command, Configuration
 from github_s3_backup.git.process import Git
+from github_s3_backup.github.app_key import key_from_file, key_from_secret
 from github_s3_backup.github.client import GitHub
+from github_s3_backup.github.rest import new_session
+from github_s3_backup.github.tokens import App
+from github_s3_backup.program import s3_config
 from github_s3_backup.records.content import Kind
-from github_s3_backup.runtime.capacity import Capacity
+from github_s3_backup.repository_filter import RepositoryFilter
+from github_s3_backup.runtime.capacity import UPLOAD_BUFFERS, Capacity, Reservation, machine_capacity
+from github_s3_backup.runtime.redaction import Redactor
+from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.archive import Archive
+from github_s3_backup.s3.catalogue import Catalogue
 from github_s3_backup.s3.content_store import ContentStore
+from github_s3_backup.s3.keys import lfs_root, plan_folder, releases_root
+from github_s3_backup.s3.objects import Objects
 from github_s3_backup.s3.upload import Uploader
 
 
 @dataclass(frozen=True)
+class RunContext:
+    """What the task knows before it reads its configuration. Made in the first lines of `main`.
+
+    `started_at`: when the run started. `task_started_at`: when this task did; later, where a run has several tasks.
+    """
+
+    run_id: str
+    started_at: datetime
+    task_started_at: datetime
+    command: Command
+    service_name: str
+    aws: boto3.session.Session
+    redactor: Redactor
+    stop: Stop
+    log: FilteringBoundLogger
+
+    @property
+    def date(self) -> str:
+        """The run's day in UTC: what it stores is in this folder."""
+        return f"{self.started_at:%Y-%m-%d}"
+
+    def seconds(self) -> float:
+        """Return the seconds since the run started."""
+        return (datetime.now(UTC) - self.started_at).total_seconds()
+
+    def task_seconds(self) -> float:
+        """Return the seconds since this task started."""
+        return (datetime.now(UTC) - self.task_started_at).total_seconds()
+
+
+@dataclass(frozen=True)
 class Content:
-    """What it takes to store content beside git, and which kinds of it are wanted."""
+    """What it takes to store LFS objects and the files of releases, and which kinds of content are wanted."""
 
     wanted: frozenset[Kind]
     lfs: ContentStore
@@ -27,8 +74,28 @@ class Content:
 
 
 @dataclass(frozen=True)
+class Bucket:
+    """What a task writes to, and what it reads. `plan_store`: of a run in several tasks."""
+
+    archive: Archive
+    uploader: Uploader
+    content: Content
+    catalogue: Catalogue
+    plan_store: PlanStore | None
+
+
+@dataclass(frozen=True)
+class Servers:
+    """What a task has reached: GitHub, the bucket, and git."""
+
+    github: GitHub
+    bucket: Bucket
+    git: Git
+
+
+@dataclass(frozen=True)
 class Services:
-    """GitHub, git, the bucket, and this machine's capacity."""
+    """What the backup of one repository needs."""
 
     github: GitHub
     git: Git
@@ -37,9 +104,63 @@ class Services:
     content: Content
     last_backup: LastBackup
     capacity: Capacity
+    repository_filter: RepositoryFilter
     scratch: Path
     context: RunContext
 
-    def knowing(self, shard: Shard) -> "Services":
-        """Return the same, with what the last backup holds of a shard's repositories."""
-        return replace(self, last_backup=self.last_backup.holding(shard.known, shard.failed))
+
+def reach_github(configuration: Configuration, context: RunContext) -> GitHub:
+    """Return GitHub as the App sees it. Raises AppKeyError where its key can't be had."""
+    settings = configuration.github
+    if settings.key_secret_arn:
+        key = key_from_secret(context.aws.client("secretsmanager"), settings.key_secret_arn)
+    else:
+        key = key_from_file(Path(str(settings.key_file)))
+    session = new_session(os.environ.get("SSL_CERT_FILE"), configuration.concurrency + AT_ONCE + 2)
+    app = App(settings.app_id, key, settings.api_url, settings.server_url, installation_id=settings.installation_id)
+    return GitHub(app, session, context.redactor, context.stop, context.log)
+
+
+def open_bucket(configuration: Configuration, context: RunContext) -> Bucket:
+    """Return the bucket. Makes no network call."""
+    client = context.aws.client("s3", config=s3_config(configuration.concurrency + AT_ONCE))
+    name, prefix, log, stop = configuration.bucket, configuration.prefix, context.log, context.stop
+    objects = Objects(client, name)
+    uploader = Uploader(client, name, Capacity(Reservation(0, UPLOAD_BUFFERS), stop), stop, log)
+    lfs, releases = (
+        ContentStore(objects, uploader, root(prefix), context.started_at, log) for root in (lfs_root, releases_root)
+    )
+    plan_store = None
+    if configuration.orchestration:
+        plan_store = PlanStore(objects, plan_folder(prefix, context.date, configuration.orchestration.run_name))
+    return Bucket(
+        Archive(objects, uploader, prefix, context.started_at, context.task_started_at),
+        uploader,
+        Content(configuration.content, lfs, releases, Transfers(stop)),
+        Catalogue(objects, prefix),
+        plan_store,
+    )
+
+
+def new_git(configuration: Configuration, scratch: Path, context: RunContext) -> Git:
+    """Return git as the task runs it."""
+    return Git(scratch, configuration.github.server_url, context.stop)
+
+
+def new_services(
+    shard: Shard, configuration: Configuration, servers: Servers, scratch: Path, context: RunContext
+) -> Services:
+    """Return what the backup of a shard's repositories needs."""
+    today, days = context.started_at.date(), configuration.full_backup_days
+    return Services(
+        github=servers.github,
+        git=servers.git,
+        archive=servers.bucket.archive,
+        uploader=servers.bucket.uploader,
+        content=servers.bucket.content,
+        last_backup=LastBackup(shard.known, shard.failed, today, days),
+        capacity=machine_capacity(scratch, context.stop),
+        repository_filter=configuration.repository_filter,
+        scratch=scratch,
+        context=context,
+    )

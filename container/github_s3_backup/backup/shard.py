@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
-from github_s3_backup.backup.plan.listing import vanished
 from github_s3_backup.backup.plan.records import Report, Shard
+from github_s3_backup.backup.plan.vanished import LookedUp, LookUp, unconfirmed, vanished
 from github_s3_backup.backup.repository.backup import Outcome
 from github_s3_backup.backup.services import Services
 from github_s3_backup.backup.workers import back_up_all
@@ -23,40 +23,82 @@ def back_up_shard(
     `stored`: what earlier tasks have stored in this run, and need not be stored again. `save` is called with each entry
     whose bundle this task has stored.
     """
-    services = services.knowing(shard)
     done = {entry.id for entry in stored}
-    waiting = [repository for repository in shard.repositories if repository.id not in done]
 
     def note(outcome: Outcome) -> None:
         if isinstance(outcome.result, Entry) and _has_new_bundle(outcome.result):
             save(outcome.result)
 
+    waiting = [repository for repository in shard.repositories if repository.id not in done]
     outcomes = back_up_all(waiting, shard.workers, services, note)
+    found = _look_up(shard, services)  # last, because a rate limit may end here
+    outcomes += back_up_all(
+        [repository for repository in found.alive if repository.id not in done], shard.workers, services, note
+    )
     services.uploader.abort_open_uploads()
-    return _report(shard.number, [*stored, *(outcome.result for outcome in outcomes)], services)
+    report = _report(shard, [*stored, *(outcome.result for outcome in outcomes)], found, services)
+    return msgspec.structs.replace(report, bytes_uploaded=report.bytes_uploaded + _uploaded_bytes(stored))
 
 
-def _report(number: str, results: Sequence[Entry | Failure], services: Services) -> Report:
+def _look_up(shard: Shard, services: Services) -> LookedUp:
+    context = services.context
+    look_up = LookUp(
+        services.github, services.archive, services.repository_filter, shard.patient, context.stop, context.log
+    )
+    return look_up.all(shard.unlisted)
+
+
+def _report(shard: Shard, results: Sequence[Entry | Failure], found: LookedUp, services: Services) -> Report:
     entries = [result for result in results if isinstance(result, Entry)]
-    clean = services.context.redactor.clean
+    failures = [*(result for result in results if isinstance(result, Failure)), *found.failures]
+    clean, stored = services.context.redactor.clean, services.last_backup.stored
+    gone = [vanished(known, services.context.date) for e in entries if e.status == "gone" and (known := stored(e.id))]
     return Report(
-        shard=number,
+        shard=shard.number,
         entries=tuple(entries),
-        failures=tuple(
-            msgspec.structs.replace(result, error=clean(result.error))
-            for result in results
-            if isinstance(result, Failure)
-        ),
-        vanished=tuple(
-            vanished(known, f"{services.context.started_at:%Y-%m-%d}")
-            for entry in entries
-            if entry.status == "gone" and (known := services.last_backup.stored(entry.id))
-        ),
+        failures=tuple(msgspec.structs.replace(failure, error=clean(failure.error)) for failure in failures),
+        vanished=(*gone, *found.vanished),
+        last_good=_last_good(failures, shard.known),
         bytes_uploaded=services.uploader.bytes_uploaded,
         overdue_copies=tuple(services.archive.overdue_copies),
         state="stopped" if services.context.stop.reason == "signal" else "finished",
     )
 
 
+def report_of_lost_shard(shard: Shard, stored: Sequence[Entry]) -> Report:
+    """Return a report in the place of one that is missing, because all tasks of the shard died.
+
+    `stored`: what these had stored. The rest is missing, and what was to be looked up was not.
+    """
+    done = {entry.id for entry in stored}
+    error = f"shard {shard.number} did not finish, whatever was tried; the log streams of its tasks say why"
+    failures = tuple(
+        Failure(full_name=repository.full_name, id=repository.id, stage="clone", error=error)
+        for repository in shard.repositories
+        if repository.id not in done
+    )
+    return Report(
+        shard=shard.number,
+        entries=tuple(stored),
+        failures=failures,
+        vanished=tuple(record for item in shard.unlisted if item.id not in done and (record := unconfirmed(item))),
+        last_good=_last_good(failures, shard.known),
+        bytes_uploaded=_uploaded_bytes(stored),
+        state="lost",
+    )
+
+
+def _last_good(failures: Sequence[Failure], known: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Return what earlier runs stored of the repositories of which this one stored nothing."""
+    ids = {failure.id for failure in failures if failure.partial is None}
+    return tuple(entry for entry in known if entry.id in ids)
+
+
 def _has_new_bundle(entry: Entry) -> bool:
     return "stored" in (entry.status, entry.wiki and entry.wiki.status)
+
+
+def _uploaded_bytes(entries: Collection[Entry]) -> int:
+    """Return the bytes of the bundles that a run has stored."""
+    bundles = [bundle for entry in entries for bundle in (entry, entry.wiki) if bundle]
+    return sum(bundle.size_bytes for bundle in bundles if bundle.status == "stored")

@@ -1,36 +1,33 @@
 """A run in several tasks: one lists, one backs up each shard, one merges. An engine outside starts and retries them."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from github_s3_backup.backup.context import RunContext
-from github_s3_backup.backup.finish import exit_code, has_anomaly, merge
-from github_s3_backup.backup.lost_shard import report_of_lost_shard
+from github_s3_backup.backup.finish import Results, finish
 from github_s3_backup.backup.plan.records import Plan, Report, Shard
 from github_s3_backup.backup.plan.store import READERS, MapItem, PlanStore
-from github_s3_backup.backup.run import list_all
-from github_s3_backup.backup.services import Services
-from github_s3_backup.backup.shard import back_up_shard
-from github_s3_backup.backup.start import (
+from github_s3_backup.backup.problems import Problems, StartError
+from github_s3_backup.backup.run import START_GRACE, list_all
+from github_s3_backup.backup.services import (
     Bucket,
-    Problems,
-    StartError,
-    in_grace,
+    RunContext,
+    Servers,
+    Services,
     new_git,
     new_services,
     open_bucket,
     reach_github,
 )
+from github_s3_backup.backup.shard import back_up_shard, report_of_lost_shard
 from github_s3_backup.configuration import Configuration, Orchestration
 from github_s3_backup.exit_codes import OK, SOME_FAILED, STOPPED
 from github_s3_backup.records.json_fields import utc
-from github_s3_backup.records.manifest import Entry, Manifest
+from github_s3_backup.records.manifest import Entry
 from github_s3_backup.runtime.capacity import volume_gib
 from github_s3_backup.runtime.stop import Stopped
-from github_s3_backup.s3.catalogue import CatalogueError
-from github_s3_backup.s3.plan_folder import PlanFolderError
+from github_s3_backup.runtime.threads import map_at_once, within_grace
+from github_s3_backup.s3.errors import S3Error
 
 # -- list ----------------------------------------------------------------------------------------
 
@@ -38,7 +35,7 @@ from github_s3_backup.s3.plan_folder import PlanFolderError
 def list_task(configuration: Configuration, scratch: Path, context: RunContext) -> int:
     """Write the run's plan to S3, unless it is there. Raises StartError and Stopped."""
     planned = list_all(configuration, scratch, context)
-    store, orchestration = _parts(planned.bucket, configuration)
+    store, orchestration = _parts(planned.servers.bucket, configuration)
     items = [_map_item(shard, orchestration, context) for shard in planned.shards]
     problems = Problems()
     with problems.of("S3"):
@@ -95,7 +92,7 @@ class _ShardTask:
 
 def shard_task(configuration: Configuration, scratch: Path, context: RunContext) -> int:
     """Back up one shard and write its report to S3. Raises StartError and Stopped."""
-    task = in_grace(lambda: _start_shard(configuration, scratch, context), context)
+    task = within_grace(lambda: _start_shard(configuration, scratch, context), context.stop, START_GRACE)
     if context.stop.reason == "signal":
         raise Stopped
     number, store, log = task.shard.number, task.store, context.log
@@ -107,7 +104,7 @@ def shard_task(configuration: Configuration, scratch: Path, context: RunContext)
     def save(entry: Entry) -> None:
         try:
             store.save(number, entry)
-        except PlanFolderError as error:
+        except S3Error as error:
             log.warning("progress not saved", error=str(error))
 
     report = back_up_shard(task.shard, task.services, task.stored, save)
@@ -128,16 +125,18 @@ def _start_shard(configuration: Configuration, scratch: Path, context: RunContex
         shard = store.shard(orchestration.shard)
         stored = store.stored(shard.number)
         is_reported = store.report(shard.number) is not None
+    with problems.of("git"):
+        git = new_git(configuration, scratch, context)
     problems.check()
-    git = new_git(configuration, scratch, context)
-    services = new_services(github, git, bucket, configuration, scratch, context)
+    servers = Servers(github, bucket, git)
+    services = new_services(shard, configuration, servers, scratch, context)
     return _ShardTask(shard, stored, services, store, is_reported)
 
 
 def _write_report(report: Report, store: PlanStore, context: RunContext) -> int:
     try:
         store.write_report(report)
-    except PlanFolderError as error:
+    except S3Error as error:
         context.log.error("report not written", error=str(error))
         context.log.error("shard failed", exit_code=SOME_FAILED, shard=report.shard)
         return SOME_FAILED
@@ -156,39 +155,21 @@ def _write_report(report: Report, store: PlanStore, context: RunContext) -> int:
 # -- merge ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _MergeTask:
-    """What the merge begins with. `merged`: the run's manifest, where an earlier merge has written it."""
-
-    plan: Plan
-    reports: Sequence[Report]
-    merged: Manifest | None
-    bucket: Bucket
-    git_version: str
-
-
 def merge_task(configuration: Configuration, scratch: Path, context: RunContext) -> int:
     """Make the run's manifest of the plan and the reports, and return the run's exit code.
 
     Raises StartError and Stopped.
     """
-    task = in_grace(lambda: _start_merge(configuration, scratch, context), context)
+    results, bucket = within_grace(lambda: _start_merge(configuration, scratch, context), context.stop, START_GRACE)
     if context.stop.reason == "signal":
         raise Stopped
-    percent = configuration.anomaly_percent
-    if task.merged:
-        code = exit_code(task.merged, True, has_anomaly(task.merged, task.plan, percent, context))
-        context.log.info(
-            "run already merged", exit_code=code, manifest=task.bucket.archive.manifest_url(context.run_id)
-        )
-        return code
-    for report in task.reports:
+    for report in results.reports:
         if report.state == "lost":
             _log_lost(report, context)
-    return merge(task.plan, task.reports, task.git_version, task.bucket.archive, percent, context)
+    return finish(results, bucket, context)
 
 
-def _start_merge(configuration: Configuration, scratch: Path, context: RunContext) -> _MergeTask:
+def _start_merge(configuration: Configuration, scratch: Path, context: RunContext) -> tuple[Results, Bucket]:
     """Read what the other tasks have written. Raises StartError with everything that is wrong."""
     problems = Problems()
     with problems.of("git"):
@@ -199,22 +180,16 @@ def _start_merge(configuration: Configuration, scratch: Path, context: RunContex
         plan = store.plan()
         if plan is None:
             raise StartError(*problems.found, f"there is no plan in {store.url}: did `backup list` end well?")
-        merged = _merged(bucket, context)
-        with ThreadPoolExecutor(READERS) as pool:
-            reports = list(
-                pool.map(lambda number: store.report(number) or report_of_lost_shard(number, store), plan.shards)
-            )
+        reports = _reports(plan, store)
     problems.check()
-    return _MergeTask(plan, reports, merged, bucket, git_version)
+    return Results(plan, reports, git_version, configuration.anomaly_percent), bucket
 
 
-def _merged(bucket: Bucket, context: RunContext) -> Manifest | None:
-    try:
-        return bucket.catalogue.manifest(f"{context.started_at:%Y-%m-%d}", context.run_id)
-    except CatalogueError as error:
-        if error.absent:
-            return None
-        raise StartError(str(error)) from None
+def _reports(plan: Plan, store: PlanStore) -> list[Report]:
+    def report_of(number: str) -> Report:
+        return store.report(number) or report_of_lost_shard(store.shard(number), store.stored(number))
+
+    return map_at_once(report_of, plan.shards, READERS)
 
 
 def _log_lost(report: Report, context: RunContext) -> None:

@@ -1,5 +1,6 @@
 """GitHub as an App sees it: installations, their repositories, and what its git server serves."""
 
+import contextlib
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -91,12 +92,15 @@ class GitHub:
         self._api = Api(app.api_url, session, stop, log)
         self.downloader = Downloader(session, stop, log)
         self._managers: dict[int, TokenManager] = {}
+        self._installations: list[int] | None = None
         self._lock = threading.Lock()
 
     # -- the App ---------------------------------------------------------------------------------
 
     def installations(self) -> list[Installation]:
-        """Return every installation of the App. Raises GitHubError."""
+        """Return every installation of the App, or the one that is configured. Raises GitHubError."""
+        if self._app.installation_id:
+            return [Installation(self._app.installation_id, "?")]
         installations = []
         url = f"{self._api.url}/app/installations?per_page={PAGE_SIZE}"
         for page in self._api.pages(url, lambda page_url: self._send_as_app("GET", page_url)):
@@ -155,14 +159,31 @@ class GitHub:
         refused = tuple(r for r in found.values() if isinstance(r, InvalidRepositoryError))
         return Listing(repositories, refused, counts[-1]), len(set(counts)) > 1
 
-    def look_up(self, repository_id: int, installation_id: int) -> Repository:
-        """Return what a repository's id stands for now: it may have a new name.
+    def look_up(self, repository_id: int, installation_id: int, *, once: bool = False) -> Repository:
+        """Return what a repository's id stands for now: it may have a new name, or belong to another owner.
 
-        Raises RepositoryGoneError, or GitHubError with GitHub's words where it is blocked.
+        Asks the installation first, and the others where it finds nothing. `once`: without retries. Raises
+        RepositoryGoneError, or GitHubError with GitHub's words where it is blocked.
         """
+        try:
+            return self._look_up_as(installation_id, repository_id, once)
+        except RepositoryGoneError as error:
+            gone = error
+        for number in self._other_installations(installation_id):
+            with contextlib.suppress(RepositoryGoneError):
+                return self._look_up_as(number, repository_id, once)
+        raise gone
+
+    def _other_installations(self, installation_id: int) -> list[int]:
+        """Return the ids of the App's other installations, asked for once."""
+        if self._installations is None:
+            self._installations = [installation.id for installation in self.installations()]
+        return [number for number in self._installations if number != installation_id]
+
+    def _look_up_as(self, installation_id: int, repository_id: int, once: bool) -> Repository:
         url = f"{self._api.url}/repositories/{repository_id}"
         try:
-            answer = self._get(url, installation_id)
+            answer = self._get(url, installation_id, once=once)
         except TokenError:
             raise
         except GitHubError as error:
@@ -262,7 +283,7 @@ class GitHub:
             hint = HINTS[error.status].format(variables=self._app.variables, permissions=wanted)
             raise GitHubError(f"{error} ({hint})", error.status) from None
 
-    def _get(self, url: str, installation_id: int, **options: Any) -> requests.Response:
+    def _get(self, url: str, installation_id: int, once: bool = False, **options: Any) -> requests.Response:
         """Get with the installation's token."""
-        tokens = self.tokens(installation_id)
-        return tokens.with_token(lambda token: self._api.send("GET", url, lambda: f"Bearer {token}", **options))
+        tokens, send = self.tokens(installation_id), self._api.send_once if once else self._api.send
+        return tokens.with_token(lambda token: send("GET", url, lambda: f"Bearer {token}", **options))

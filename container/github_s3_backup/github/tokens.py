@@ -43,7 +43,8 @@ class TokenError(GitHubError):
 class App:
     """A GitHub App: who it is, and where its GitHub is. URLs without a slash at the end.
 
-    `variables`: the prefix of the environment variables that configure it.
+    `installation_id`: the one that is configured, None for all. `variables`: the prefix of the environment variables
+    that configure it.
     """
 
     id: str
@@ -52,6 +53,7 @@ class App:
     server_url: str
     permissions: Mapping[str, str] = field(default_factory=lambda: READ_ONLY)
     variables: str = "GITHUB_APP"
+    installation_id: int | None = None
 
     def authorization(self) -> str:
         """Return the Authorization header of a request as the App."""

@@ -138,6 +138,9 @@ class Vanished(msgspec.Struct, frozen=True, kw_only=True):
     wiki: Entry | None = None
     lfs: LfsSummary | None = None
     releases: ReleasesSummary | None = None
+    confirmed: Annotated[
+        bool, Meta(description="False: so many were missing that GitHub was not asked about this one")
+    ] = True
 
     def __post_init__(self) -> None:
         owner, _, name = self.full_name.partition("/")
@@ -190,6 +193,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename={"entries": "re
         tuple[Vanished, ...],
         Meta(description="Stored by an earlier run, and no longer at GitHub. Not counted in total_repos"),
     ]
+    last_good: Annotated[
+        tuple[Entry, ...],
+        Meta(description="What earlier runs stored of what is in failures, or belongs to an owner there. Not counted"),
+    ] = ()
 
     @property
     def started(self) -> datetime:
@@ -223,6 +230,7 @@ def new_manifest(
     entries: Iterable[Entry],
     failures: Iterable[Failure],
     vanished: Iterable[Vanished] = (),
+    last_good: Iterable[Entry] = (),
     tool_version: str = TOOL_VERSION,
 ) -> Manifest:
     """Return a run's manifest, its counts computed, everything in the order of its name."""
@@ -245,6 +253,7 @@ def new_manifest(
         entries=entries,
         failures=failures,
         vanished=tuple(sorted(vanished, key=lambda repository: (repository.full_name, repository.id))),
+        last_good=tuple(sorted(last_good, key=lambda entry: (entry.full_name, entry.id))),
     )
 
 
@@ -289,8 +298,11 @@ def parse_manifest(body: bytes) -> Manifest:
             )
         entries, failures = _parse_entries(document["repos"])
         vanished = [record for record in document.get("vanished", []) if _is_valid(record, Vanished)]
+        last_good = [record for record in document.get("last_good", []) if _is_valid(record, Entry)]
         failures += [_printable(failure) for failure in document["failures"]]
-        manifest = msgspec.convert(document | {"repos": [], "failures": failures, "vanished": vanished}, Manifest)
+        manifest = msgspec.convert(
+            document | {"repos": [], "failures": failures, "vanished": vanished, "last_good": last_good}, Manifest
+        )
         return new_manifest(
             run_id=manifest.run_id,
             started_at=manifest.started,
@@ -301,6 +313,7 @@ def parse_manifest(body: bytes) -> Manifest:
             entries=entries,
             failures=manifest.failures,
             vanished=manifest.vanished,
+            last_good=manifest.last_good,
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = printable(f"{type(error).__name__} {error}")

@@ -10,6 +10,7 @@ from github_s3_backup.restore.session import Session, service_name
 from github_s3_backup.restore.summary import finish
 from github_s3_backup.restore.terminal import age, show
 from github_s3_backup.runtime import metrics
+from github_s3_backup.s3.errors import S3Error
 
 
 def run(session: Session) -> int:
@@ -57,11 +58,16 @@ def _failure(failure: Failure) -> dict[str, Any]:
 
 
 def newest_complete(session: Session) -> Manifest | None:
-    """Return the manifest of the newest complete backup, None if there is none. Raises CatalogueError."""
-    return session.catalogue.newest_complete(
-        f"{session.started_at:%Y-%m-%d}",
-        lambda date, error: session.log.warning("backup skipped", date=date, error=str(error)),
-    )
+    """Return the manifest of the newest complete backup, None if there is none. Raises S3Error."""
+    for date, run_id in session.catalogue.runs(f"{session.started_at:%Y-%m-%d}"):
+        try:
+            manifest = session.catalogue.manifest(date, run_id)
+        except S3Error as error:
+            session.log.warning("backup skipped", date=date, error=str(error))
+            continue
+        if manifest.complete:
+            return manifest
+    return None
 
 
 def check_age(newest: Manifest | None, session: Session) -> list[Unavailable]:

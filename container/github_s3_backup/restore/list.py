@@ -11,7 +11,7 @@ from github_s3_backup.restore.session import Session
 from github_s3_backup.restore.summary import finish
 from github_s3_backup.restore.terminal import show
 from github_s3_backup.runtime.units import format_bytes
-from github_s3_backup.s3.catalogue import CatalogueError
+from github_s3_backup.s3.errors import AbsentError, S3Error
 
 
 def run(session: Session) -> int:
@@ -29,13 +29,13 @@ def _list_dates(session: Session) -> int:
     for date in session.catalogue.dates()[: session.options.limit]:
         try:
             rows.append(_summary(manifest_of(session.catalogue, date, None, session.log)))
-        except CatalogueError as error:
-            if error.absent:
+        except S3Error as error:
+            if isinstance(error, AbsentError):
                 session.log.warning("no manifest: the run is in progress or was killed", date=date)
             else:
                 unreadable.append(Unavailable(date, str(error)))
     if not rows and not unreadable:
-        raise CatalogueError(session.catalogue.no_backup())
+        raise S3Error(session.catalogue.no_backup())
     show(rows, session.options.json, session.started_at)
     return finish(session, unreadable, len(rows))
 
@@ -46,12 +46,12 @@ def _list_runs(session: Session) -> int:
         date = manifest_of(catalogue, LATEST, None, session.log).date
     run_ids = sorted({*catalogue.run_ids(date), *catalogue.deleted_run_ids(date)}, reverse=True)
     if not run_ids:
-        raise CatalogueError(catalogue.no_backup(date))
+        raise S3Error(catalogue.no_backup(date))
     rows, unreadable = [], []
     for run_id in run_ids:
         try:
             rows.append({"run": run_id, **_summary(catalogue.manifest(date, run_id))})
-        except CatalogueError as error:
+        except S3Error as error:
             unreadable.append(Unavailable(run_id, str(error)))
     show(rows, session.options.json, session.started_at)
     return finish(session, unreadable, len(rows))

@@ -35,7 +35,7 @@ from github_s3_backup.runtime.environment import ConfigurationError
 from github_s3_backup.runtime.logs import new_logger
 from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.runtime.stop import Stop, Stopped
-from github_s3_backup.s3.catalogue import CatalogueError
+from github_s3_backup.s3.errors import S3Error
 
 # Seconds from a signal until the process exits, whatever still hangs.
 EXIT_DEADLINE = 16.0
@@ -50,7 +50,7 @@ COMMANDS: dict[str, Callable[[Session], int]] = {
 }
 
 # What keeps a whole command from running.
-START_ERRORS = (CatalogueError, ConfigurationError, AppKeyError, GitHubError, BotoCoreError, ClientError)
+START_ERRORS = (S3Error, ConfigurationError, AppKeyError, GitHubError, BotoCoreError, ClientError)
 
 
 def main(arguments: Sequence[str]) -> int:

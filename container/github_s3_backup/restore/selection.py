@@ -15,7 +15,8 @@ from github_s3_backup.records.content import Kind
 from github_s3_backup.records.manifest import Entry, Failure, Manifest, Vanished
 from github_s3_backup.repository import WIKI_SUFFIX, is_safe_name
 from github_s3_backup.repository_filter import matches, matches_any
-from github_s3_backup.s3.catalogue import DATE, MAX_DAYS, Catalogue, CatalogueError
+from github_s3_backup.s3.catalogue import DATE, MAX_DAYS, Catalogue
+from github_s3_backup.s3.errors import AbsentError, S3Error
 
 LATEST = "latest"
 
@@ -81,7 +82,7 @@ def select(
     min_age: timedelta = timedelta(0),
     git_only: bool = False,
 ) -> Selection:
-    """Return the repositories that match a pattern. Raises CatalogueError if there is no such backup.
+    """Return the repositories that match a pattern. Raises S3Error if there is no such backup.
 
     `date` is a day, or LATEST: then each repository comes from the newest backup that holds it, because one that
     failed today was stored yesterday. A backup younger than `min_age` is skipped if there is an older one. What had
@@ -145,7 +146,7 @@ def _in_part(repository: Selected) -> Unavailable:
 def manifest_of(catalogue: Catalogue, date: str, run_id: str | None, log: FilteringBoundLogger) -> Manifest:
     """Return the manifest of a run; of a day that of its newest complete run; of LATEST the newest readable one.
 
-    Raises CatalogueError.
+    Raises S3Error.
     """
     if date == LATEST:
         return _newest(catalogue, _past_dates(catalogue, log), log)[0]
@@ -164,7 +165,7 @@ def _select_latest(catalogue: Catalogue, log: FilteringBoundLogger, newest_allow
     dates = _past_dates(catalogue, log)[:MAX_DAYS]
     manifest, broken, dates = _newest(catalogue, dates, log)
     if manifest.finished > newest_allowed:
-        with contextlib.suppress(CatalogueError):  # the very first backup has none before it
+        with contextlib.suppress(S3Error):  # the very first backup has none before it
             manifest, more, dates = _newest(catalogue, dates[1:], log)
             broken += more
     selected, failures = list(_restorable(manifest)), _unstored(manifest)
@@ -196,11 +197,13 @@ def _newest(
     for number, date in enumerate(dates):
         try:
             return manifest_of(catalogue, date, None, log), broken, dates[number:]
-        except CatalogueError as error:
+        except S3Error as error:
             log.warning("backup skipped", date=date, error=str(error))
-            if not error.absent:  # a run that is still going, or was killed, has no manifest: nothing is broken
+            if not isinstance(
+                error, AbsentError
+            ):  # a run that is still going, or was killed, has no manifest: nothing is broken
                 broken.append(Unavailable(f"manifest of {date}", str(error)))
-    raise CatalogueError("; ".join([catalogue.no_backup(), *(item.error for item in broken)]))
+    raise S3Error("; ".join([catalogue.no_backup(), *(item.error for item in broken)]))
 
 
 def _earlier_manifests(
@@ -213,7 +216,7 @@ def _earlier_manifests(
                 continue
             try:
                 yield catalogue.manifest(date, run_id)
-            except CatalogueError as error:
+            except S3Error as error:
                 log.warning("backup skipped", date=date, error=str(error))
 
 

@@ -19,6 +19,7 @@ from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.catalogue import Catalogue
 from github_s3_backup.s3.download import BucketReader
+from github_s3_backup.s3.objects import Objects
 
 EVERYTHING = ["*/*"]
 # Files beside git at once, for each repository at once: these wait for the network, not for git.
@@ -50,7 +51,7 @@ class Session:
         return Git(self.scratch, server_url, self.stop, "file")
 
     def select(self, min_age: timedelta = timedelta(0)) -> Selection:
-        """Return the repositories that the options ask for. Raises CatalogueError."""
+        """Return the repositories that the options ask for. Raises S3Error."""
         options = self.options
         date, run_id = options.date or LATEST, options.run
         return select(self.catalogue, date, run_id, self.patterns, self.log, min_age, options.git_only)
@@ -73,7 +74,7 @@ def open_session(
         raise ConfigurationError(["the region is unknown: set --region or AWS_REGION to the bucket's region"])
     files_at_once = FILES_PER_WORKER * options.concurrency
     client = aws.client("s3", region_name=region, config=s3_config(options.concurrency + files_at_once))
-    catalogue = Catalogue(client, options.bucket, options.prefix)
+    catalogue = Catalogue(Objects(client, options.bucket), options.prefix)
     reader = BucketReader(client, options.bucket, stop, log)
     pool = Pool(files_at_once, stop)
     return Session(options, aws, catalogue, reader, pool, scratch, redactor, stop, log, datetime.now(UTC))

@@ -28,7 +28,7 @@ BACKUP_AGE = "NewestBackupAge"
 # Published by the state machine, not by this program.
 RUN_REFUSED = "RunRefused"
 
-# Published once by every run.
+# Published once by every run, as far as it knows.
 UNITS = {
     SUCCESS: "Count",
     FAILURE: "Count",
@@ -55,8 +55,8 @@ CLIENT = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_t
 def publish_run(
     aws: boto3.session.Session, service_name: str, seconds: float, values: dict[str, float], log: FilteringBoundLogger
 ) -> None:
-    """Publish the metrics of a run that took so long, 0 for what `values` lacks."""
-    publish(aws, service_name, dict.fromkeys(UNITS, 0.0) | {DURATION: seconds} | values, log)
+    """Publish what is known of a run that took so long. What it does not know, it does not publish: 0 ends an alarm."""
+    publish(aws, service_name, {DURATION: seconds, **values}, log)
 
 
 def publish(aws: boto3.session.Session, service_name: str, values: dict[str, float], log: FilteringBoundLogger) -> None:

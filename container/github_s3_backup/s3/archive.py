@@ -4,7 +4,6 @@ An object is written once, and later runs refer to it. Only `manifest.json` is e
 """
 
 import contextlib
-import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -12,72 +11,49 @@ from typing import TYPE_CHECKING
 
 from github_s3_backup.records.manifest import Manifest, ManifestError, parse_manifest
 from github_s3_backup.records.stored_object import StoredObject
-from github_s3_backup.s3.errors import ABSENT, KEY_TAKEN, S3_ERRORS, error_code, explain
+from github_s3_backup.s3.errors import AbsentError, DamagedError, S3Error
 from github_s3_backup.s3.keys import BUNDLE, day_manifest_key, repository_key, run_key
-from github_s3_backup.s3.upload import (
-    BytesSource,
-    KeyTakenError,
-    Source,
-    Uploader,
-    UploadError,
-    to_base64,
-    version_parameter,
-)
+from github_s3_backup.s3.objects import Objects, to_base64
+from github_s3_backup.s3.upload import BytesSource, KeyTakenError, Source, Uploader
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 # S3 copies nearly every object within 15 minutes; what takes longer than this counts as behind.
 REPLICATION_GRACE = timedelta(hours=1)
 
-
-class ArchiveError(Exception):
-    """S3 refused, or holds something else than the manifest says; the text holds S3's own words."""
+OpenSource = Callable[[], AbstractContextManager[Source]]
 
 
 class Archive:
     """The bucket as one run sees it, which writes to its day's folder.
 
-    `task_started_at`: when this task of the run started; what it can't write to the day's key gets this time in it.
+    `task_started_at`: when this task of the run started, later than `started_at` where a run has several tasks.
     """
 
     def __init__(
-        self,
-        client: "S3Client",
-        bucket: str,
-        prefix: str,
-        started_at: datetime,
-        task_started_at: datetime,
-        uploader: Uploader,
+        self, objects: Objects, uploader: Uploader, prefix: str, started_at: datetime, task_started_at: datetime
     ) -> None:
-        self._client, self._bucket, self._uploader = client, bucket, uploader
-        self._prefix, self._date, self._time = prefix, f"{started_at:%Y-%m-%d}", f"{task_started_at:%H%M%S}Z"
+        self._objects, self._uploader, self._prefix = objects, uploader, prefix
+        self._date = f"{started_at:%Y-%m-%d}"
+        self._times = dict.fromkeys(f"{moment:%H%M%S}Z" for moment in (started_at, task_started_at))
         self._overdue: set[str] = set()
-
-    def url(self, key: str) -> str:
-        return f"s3://{self._bucket}/{key}"
 
     def manifest_url(self, run_id: str) -> str:
         """Return the URL of a run's manifest."""
-        return self.url(run_key(self._prefix, self._date, run_id))
+        return self._objects.url(run_key(self._prefix, self._date, run_id))
 
     def probe(self) -> None:
-        """Raise ArchiveError unless the bucket exists and takes objects under the prefix. Leaves nothing behind."""
-        try:
-            self._client.head_bucket(Bucket=self._bucket)
-        except S3_ERRORS as error:
-            # Without s3:ListBucket the answer is 403, which says nothing about putting.
-            if error_code(error) != "403":
-                raise ArchiveError(f"the bucket {self._bucket} can't be used: {error}") from None
+        """Raise S3Error unless the bucket exists and takes objects under the prefix. Leaves nothing behind."""
+        self._objects.check_bucket()
         try:
             self._uploader.probe(day_manifest_key(self._prefix, self._date))
-        except UploadError as error:
-            raise ArchiveError(f"{self.url(self._prefix)} accepts no objects: {error}") from None
+        except S3Error as error:
+            raise S3Error(f"{self._objects.url(self._prefix)} accepts no objects: {error}") from None
 
     # -- bundles and lists -----------------------------------------------------------------------
 
-    def put_bundle(self, full_name: str, open_source: Callable[[], AbstractContextManager[Source]]) -> StoredObject:
+    def put_bundle(self, full_name: str, open_source: OpenSource) -> StoredObject:
         """Upload a bundle. Raises UploadError with S3's own words, and what reading the source raises."""
         return self._put(full_name, BUNDLE, open_source)
 
@@ -85,68 +61,54 @@ class Archive:
         """Upload a list that belongs to a bundle. Raises UploadError."""
         return self._put(full_name, suffix, lambda: contextlib.nullcontext(BytesSource(body)))
 
-    def _put(
-        self, full_name: str, suffix: str, open_source: Callable[[], AbstractContextManager[Source]]
-    ) -> StoredObject:
-        """Upload to the day's key of the repository, or where that is taken to one with the run's time."""
-        key = repository_key(self._prefix, self._date, full_name, suffix)
-        if not self._exists(key):
+    def _put(self, full_name: str, suffix: str, open_source: OpenSource) -> StoredObject:
+        """Upload to the day's key of the repository; where that is taken, to one with the time of the run.
+
+        That is taken too where a task of this run died after it had uploaded, and is started again.
+        """
+        error: KeyTakenError | None = None
+        for time in (None, *self._times):
+            key = repository_key(self._prefix, self._date, full_name, suffix, time)
+            if self._uploader.is_taken(key):
+                continue
             try:
                 with open_source() as source:
                     return self._uploader.put(key, source)
-            except KeyTakenError:  # by a run beside this one
-                pass
-        key = repository_key(self._prefix, self._date, full_name, suffix, self._time)
-        with open_source() as source:
-            return self._uploader.put(key, source)
+            except KeyTakenError as taken:  # by a run beside this one
+                error = taken
+        raise error or KeyTakenError(f"{self._objects.url(key)}: another object already exists")
 
     def read(self, stored: StoredObject) -> bytes:
-        """Return the bytes of an object that a manifest names. Raises ArchiveError."""
-        try:
-            parameters = version_parameter(stored.version_id)
-            body = self._client.get_object(Bucket=self._bucket, Key=stored.key, **parameters)["Body"].read()
-        except S3_ERRORS as error:
-            raise ArchiveError(explain(error, self.url(stored.key))) from None
-        if hashlib.sha256(body).hexdigest() != stored.sha256:
-            raise ArchiveError(f"{self.url(stored.key)}: its SHA-256 does not match the manifest")
-        return body
+        """Return the bytes of an object that a manifest names. Raises S3Error."""
+        return self._objects.read(stored)
 
-    def _exists(self, key: str) -> bool:
-        try:
-            self._client.head_object(Bucket=self._bucket, Key=key)
-        except S3_ERRORS as error:
-            if error_code(error) in ABSENT or error_code(error) == "403":  # 403: without s3:ListBucket
-                return False
-            raise UploadError(explain(error, self.url(key))) from None
-        return True
+    def flaw(self, stored: StoredObject) -> str | None:
+        """Return why an object can't be referred to: it is absent, or another one. None where it is as it was stored.
 
-    def check(self, stored: StoredObject) -> None:
-        """Raise ArchiveError unless S3 holds the object with this version, size and SHA-256."""
-        answer = self._head(stored.key, stored.version_id)
+        Raises S3Error where S3 does not tell.
+        """
+        try:
+            answer = self._head(stored.key, stored.version_id)
+        except AbsentError as error:
+            return str(error)
+        url = self._objects.url(stored.key)
         size, version_id = answer["ContentLength"], answer.get("VersionId")
         if (size, version_id) != (stored.size_bytes, stored.version_id):
             found, wanted = f"{size} bytes in version {version_id}", f"{stored.size_bytes} in {stored.version_id}"
-            raise ArchiveError(f"{self.url(stored.key)}: it has {found}, but the manifest says {wanted}")
+            return f"{url}: it has {found}, but the manifest says {wanted}"
         checksum = answer.get("ChecksumSHA256", "none")
-        in_parts = "-" in checksum
-        expected = stored.checksum if in_parts else to_base64(bytes.fromhex(stored.sha256))
-        if checksum != expected:
-            raise ArchiveError(f"{self.url(stored.key)}: its SHA-256 is {checksum}, but the manifest says {expected}")
+        expected = stored.checksum if "-" in checksum else to_base64(bytes.fromhex(stored.sha256))
+        return None if checksum == expected else f"{url}: its SHA-256 is {checksum}, but the manifest says {expected}"
 
     def _head(self, key: str, version_id: str | None = None) -> "HeadObjectOutputTypeDef":
-        """Return what S3 says of an object, and note where its copy in the replica is overdue. Raises ArchiveError."""
-        try:
-            answer = self._client.head_object(
-                Bucket=self._bucket, Key=key, ChecksumMode="ENABLED", **version_parameter(version_id)
-            )
-        except S3_ERRORS as error:
-            raise ArchiveError(explain(error, self.url(key))) from None
+        """Return what S3 says of an object, and note where its copy in the replica is overdue."""
+        answer = self._objects.head(key, version_id)
         if _is_overdue(answer.get("ReplicationStatus"), answer["LastModified"]):
             self._overdue.add(key)
         return answer
 
     def check_copy_of(self, date: str, run_id: str) -> None:
-        """Look whether a run's manifest was copied to the replica. Raises ArchiveError."""
+        """Look whether a run's manifest was copied to the replica. Raises S3Error."""
         self._head(run_key(self._prefix, date, run_id))
 
     @property
@@ -157,49 +119,26 @@ class Archive:
     # -- the manifest ----------------------------------------------------------------------------
 
     def put_manifest(self, manifest: Manifest) -> None:
-        """Write the run's manifest, once, and the day's where this run is the one to show. Raises ArchiveError.
+        """Write the run's manifest, once, and the day's where this run is the one to show. Raises S3Error.
 
         The run's is read back: a bucket that can be written and not read, for want of a key's permission, is no backup.
         """
         body, key = manifest.to_json(), run_key(self._prefix, self._date, manifest.run_id)
-        try:
-            self._put_once(key, body)
-            if self._get(key) != body:
-                raise ArchiveError(f"{self.url(key)}: S3 returned something other than what was written")
-            if self._is_for_the_day(manifest):
-                self._put_json(day_manifest_key(self._prefix, self._date), body)
-        except S3_ERRORS as error:
-            raise ArchiveError(explain(error, self.url(key))) from None
+        self._objects.put_json(key, body, once=True)
+        if self._objects.get(key) != body:
+            raise DamagedError(f"{self._objects.url(key)}: S3 returned something other than what was written")
+        self.put_day_manifest(manifest)
 
-    def _put_once(self, key: str, body: bytes) -> None:
-        try:
-            self._put_json(key, body, IfNoneMatch="*")
-        except S3_ERRORS as error:
-            if error_code(error) not in KEY_TAKEN:  # our own, if S3's first answer was lost: it is read back
-                raise
-
-    def _put_json(self, key: str, body: bytes, **condition: str) -> None:
-        self._client.put_object(
-            Bucket=self._bucket,
-            Key=key,
-            Body=body,
-            ContentType="application/json",
-            ChecksumSHA256=to_base64(hashlib.sha256(body).digest()),
-            **condition,  # type: ignore[arg-type]
-        )
-
-    def _get(self, key: str) -> bytes:
-        return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+    def put_day_manifest(self, manifest: Manifest) -> None:
+        """Write the day's manifest where this run is the one to show. Raises S3Error."""
+        if self._is_for_the_day(manifest):
+            self._objects.put_json(day_manifest_key(self._prefix, self._date), manifest.to_json())
 
     def _is_for_the_day(self, manifest: Manifest) -> bool:
         """Return whether `manifest.json` is to show this run: the newest complete one, else the newest."""
         try:
-            shown = parse_manifest(self._get(day_manifest_key(self._prefix, self._date)))
-        except S3_ERRORS as error:
-            if error_code(error) in (*ABSENT, "403", "AccessDenied"):
-                return True
-            raise
-        except ManifestError:
+            shown = parse_manifest(self._objects.get(day_manifest_key(self._prefix, self._date)))
+        except (AbsentError, ManifestError):
             return True
         return (manifest.complete, manifest.started_at) >= (shown.complete, shown.started_at)
 

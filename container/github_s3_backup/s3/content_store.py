@@ -4,23 +4,19 @@ S3 expires an object by its age, so what a list names must not be too old: a fil
 again, under a key with the date. Nothing is overwritten. See docs/decisions/0007-content-is-stored-once.md.
 """
 
-import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import date, datetime
-from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.records.content import StoredContent
 from github_s3_backup.records.json_fields import utc
-from github_s3_backup.s3.errors import ABSENT, S3_ERRORS, error_code, explain
+from github_s3_backup.s3.errors import AbsentError, S3Error
 from github_s3_backup.s3.keys import content_key
-from github_s3_backup.s3.upload import KeyTakenError, Uploader, UploadError, to_base64, version_parameter
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from github_s3_backup.s3.objects import Objects, to_base64
+from github_s3_backup.s3.upload import KeyTakenError, Uploader
 
 BLOCK_SIZE = 1024**2
 # A manifest names content that is at most 365 days older than itself, and a list that is at most 90 days older. Both
@@ -28,8 +24,6 @@ BLOCK_SIZE = 1024**2
 MAX_CONTENT_DAYS, MAX_LIST_DAYS = 365, 90
 # Days after which content is written again before a new list names it.
 MAX_AGE_IN_LIST = MAX_CONTENT_DAYS - MAX_LIST_DAYS
-# What S3 answers about a key that it does not show: 403 without s3:ListBucket.
-NOT_SHOWN = (*ABSENT, "403")
 
 OpenBlocks = Callable[[], AbstractContextManager[Iterable[bytes]]]
 
@@ -64,21 +58,15 @@ class ContentStore:
     """The files of one kind below `root`, a folder for each owner, as one run sees them."""
 
     def __init__(
-        self,
-        client: "S3Client",
-        bucket: str,
-        root: str,
-        started_at: datetime,
-        uploader: Uploader,
-        log: FilteringBoundLogger,
+        self, objects: Objects, uploader: Uploader, root: str, started_at: datetime, log: FilteringBoundLogger
     ) -> None:
-        self._client, self._bucket, self._root, self._log = client, bucket, root, log
-        self._started_at, self._uploader = started_at, uploader
+        self._objects, self._uploader, self._root, self._log = objects, uploader, root, log
+        self._started_at = started_at
 
     def find(self, owner: str, oid: str, size: int) -> StoredContent | None:
         """Return the stored file, young enough to be named in a new list; None where it must be uploaded.
 
-        Raises UploadError.
+        Raises S3Error.
         """
         first = self._head(content_key(self._root, owner, oid), oid, size)
         if first and not self.is_old(first):
@@ -90,7 +78,7 @@ class ContentStore:
         try:
             return self._write_again(owner, newest)
         except WrongContentError as error:  # what was uploaded in parts has no SHA-256 that S3 could be asked for
-            self._log.warning("key taken by another object", error=f"{self._url(newest.s3_key)}: {error}")
+            self._log.warning("key taken by another object", error=f"{self._objects.url(newest.s3_key)}: {error}")
             return None
 
     def is_old(self, content: StoredContent) -> bool:
@@ -120,7 +108,9 @@ class ContentStore:
         """Write an old file again, from S3 to S3, so that it does not expire."""
         self._log.info("writing content again", key=content.s3_key, stored_at=content.stored_at)
         key = self._dated_key(owner, content.oid)
-        return self._upload(key, content.oid, content.size_bytes, lambda: self._open(content))
+        return self._upload(
+            key, content.oid, content.size_bytes, lambda: self._objects.blocks(content.s3_key, content.version_id)
+        )
 
     def _dated_key(self, owner: str, oid: str) -> str:
         return content_key(self._root, owner, oid, f"{self._started_at:%Y-%m-%d}")
@@ -128,13 +118,13 @@ class ContentStore:
     # -- what S3 has -----------------------------------------------------------------------------
 
     def _head(self, key: str, oid: str, size: int) -> StoredContent | None:
-        """Return what is at a key, None where it is not this file. Raises UploadError."""
+        """Return what is at a key, None where it is absent or not this file. Raises S3Error."""
         try:
-            answer = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
-        except S3_ERRORS as error:
-            if error_code(error) in NOT_SHOWN:
+            answer = self._objects.head(key)
+        except S3Error as error:
+            if isinstance(error, AbsentError) or error.forbidden:  # without s3:ListBucket; nothing is overwritten
                 return None
-            raise UploadError(explain(error, self._url(key))) from None
+            raise
         checksum = answer.get("ChecksumSHA256", "")
         in_parts = "-" in checksum
         if answer["ContentLength"] != size or not (in_parts or checksum == to_base64(bytes.fromhex(oid))):
@@ -144,30 +134,15 @@ class ContentStore:
         return StoredContent(oid=oid, size_bytes=size, s3_key=key, version_id=version_id, stored_at=stored_at)
 
     def _copies(self, owner: str, oid: str, size: int) -> list[StoredContent]:
-        """Return what was written again of a file."""
-        folder = f"{content_key(self._root, owner, oid)}."
+        """Return what was written again of a file. Raises S3Error."""
         try:
-            answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=folder)
-        except S3_ERRORS as error:
-            if error_code(error) in ("AccessDenied", *NOT_SHOWN):
+            keys = self._objects.keys(f"{content_key(self._root, owner, oid)}.")
+        except S3Error as error:
+            if error.forbidden:
                 return []
-            raise UploadError(explain(error, self._url(folder))) from None
-        copies = (self._head(item["Key"], oid, size) for item in answer.get("Contents", []))
+            raise
+        copies = (self._head(key, oid, size) for key in keys)
         return [copy for copy in copies if copy]
-
-    @contextlib.contextmanager
-    def _open(self, content: StoredContent) -> Iterator[Iterable[bytes]]:
-        """Yield the file's bytes in blocks. Raises UploadError."""
-        parameters = version_parameter(content.version_id)
-        try:
-            body = self._client.get_object(Bucket=self._bucket, Key=content.s3_key, **parameters)["Body"]
-            with contextlib.closing(body):
-                yield iter(lambda: body.read(BLOCK_SIZE), b"")
-        except S3_ERRORS as error:
-            raise UploadError(explain(error, self._url(content.s3_key))) from None
-
-    def _url(self, key: str) -> str:
-        return f"s3://{self._bucket}/{key}"
 
 
 def age_in_days(content: StoredContent, today: date) -> int:

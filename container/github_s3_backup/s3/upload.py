@@ -7,14 +7,15 @@ import io
 import threading
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.runtime.capacity import Capacity, Reservation
 from github_s3_backup.runtime.stop import Stop
-from github_s3_backup.s3.errors import ABSENT, KEY_TAKEN, S3_ERRORS, error_code, explain
+from github_s3_backup.s3.errors import ABSENT, FORBIDDEN, KEY_TAKEN, S3_ERRORS, S3Error, error_code, explain
+from github_s3_backup.s3.objects import to_base64
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -30,7 +31,7 @@ NO_LONGER_OPEN = ("NoSuchUpload", "404")
 ALREADY_COMPLETE = (*KEY_TAKEN, *NO_LONGER_OPEN)
 
 
-class UploadError(Exception):
+class UploadError(S3Error):
     """S3 refused, or answered with something else than was sent; the text holds S3's own words."""
 
 
@@ -146,7 +147,7 @@ class Uploader:
         try:
             yield
         except S3_ERRORS as error:
-            raise UploadError(explain(error, self.url(key))) from None
+            raise UploadError(explain(error, self.url(key)), error_code(error)) from None
 
     def url(self, key: str) -> str:
         return f"s3://{self._bucket}/{key}"
@@ -288,6 +289,16 @@ class Uploader:
         with self._explained(key):
             self._abort(key, self._begin(key))
 
+    def is_taken(self, key: str) -> bool:
+        """Return whether S3 shows an object under the key. What it does not show is never overwritten either."""
+        try:
+            self._client.head_object(Bucket=self._bucket, Key=key)
+        except S3_ERRORS as error:
+            if error_code(error) in (*ABSENT, *FORBIDDEN):  # forbidden: without s3:ListBucket
+                return False
+            raise UploadError(explain(error, self.url(key)), error_code(error)) from None
+        return True
+
     def abort_open_uploads(self) -> None:
         """Abort what threads that no longer answer have left open."""
         with self._lock:
@@ -314,15 +325,6 @@ class Uploader:
 
 def _stored(key: str, version_id: str | None, source: Source, checksum: str) -> StoredObject:
     return StoredObject(key=key, version_id=version_id, size_bytes=source.size, sha256=source.sha256, checksum=checksum)
-
-
-def to_base64(digest: bytes) -> str:
-    return base64.b64encode(digest).decode()
-
-
-def version_parameter(version_id: str | None) -> Any:
-    """Return the parameter that names a version, none for the current one."""
-    return {"VersionId": version_id} if version_id else {}
 
 
 def _composite_checksum(parts: "list[CompletedPartTypeDef]") -> str:

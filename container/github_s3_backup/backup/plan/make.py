@@ -1,27 +1,30 @@
 """Makes the plan of a run: what GitHub lists, and what the last backup held and GitHub no longer lists."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from github_s3_backup.backup.context import RunContext
 from github_s3_backup.backup.plan.last_backup import LastBackup, last_backup_of
-from github_s3_backup.backup.plan.listing import Listed, find_unlisted, list_repositories, without_object
-from github_s3_backup.backup.plan.older_backups import older_entries
+from github_s3_backup.backup.plan.listing import (
+    Listed,
+    failed_owners,
+    list_repositories,
+    owner_of,
+    uncovered_owners,
+    unlisted,
+)
 from github_s3_backup.backup.plan.records import LastRun, Plan, Shard
 from github_s3_backup.backup.plan.split import Limits, split
-from github_s3_backup.backup.start import Bucket, Problems, new_git, open_bucket, reach_github
+from github_s3_backup.backup.plan.vanished import Unlisted, describe, is_anomaly, still_held
+from github_s3_backup.backup.problems import Problems
+from github_s3_backup.backup.services import Bucket, RunContext, Servers, new_git, open_bucket, reach_github
 from github_s3_backup.configuration import Configuration
-from github_s3_backup.git.process import Git
-from github_s3_backup.github.client import GitHub
-from github_s3_backup.records.manifest import Manifest, Vanished
-from github_s3_backup.records.stored_object import StoredObject
-from github_s3_backup.repository import Repository
-from github_s3_backup.runtime.background import in_background
-from github_s3_backup.s3.archive import Archive, ArchiveError
-from github_s3_backup.s3.catalogue import CatalogueError
+from github_s3_backup.records.manifest import Entry, Failure, Manifest, Vanished
+from github_s3_backup.runtime.threads import in_background
+from github_s3_backup.s3.archive import Archive
+from github_s3_backup.s3.errors import AbsentError, DamagedError
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,17 @@ class Planned:
 
     plan: Plan
     shards: list[Shard]
-    github: GitHub
-    git: Git
+    servers: Servers
     git_version: str
-    bucket: Bucket
+
+
+@dataclass(frozen=True)
+class Last:
+    """The newest complete manifest, what it holds, and why a newer one can't be used."""
+
+    manifest: Manifest | None
+    backup: LastBackup
+    problems: tuple[str, ...]
 
 
 def make_plan(configuration: Configuration, scratch: Path, context: RunContext) -> Planned:
@@ -43,13 +53,11 @@ def make_plan(configuration: Configuration, scratch: Path, context: RunContext) 
     with problems.of("GitHub"):
         github = reach_github(configuration, context)
         # GitHub's answers take the longest; S3 is reached meanwhile.
-        listing = in_background(
-            lambda: list_repositories(github, configuration.github.installation_id, configuration.repository_filter)
-        )
+        listing = in_background(lambda: list_repositories(github, configuration.repository_filter))
     with problems.of("S3"):
         bucket = open_bucket(configuration, context)
         bucket.archive.probe()
-        last_manifest = _newest_manifest(bucket, context)
+        last = _last(bucket, configuration, context)
     with problems.of("git"):
         git = new_git(configuration, scratch, context)
         git_version = git.version()
@@ -57,13 +65,61 @@ def make_plan(configuration: Configuration, scratch: Path, context: RunContext) 
         with problems.of("GitHub"):
             listed = listing.result()
     problems.check()
-    last = last_backup_of(last_manifest, context.started_at.date(), configuration.full_backup_days)
-    if last_manifest:
-        last = last.with_older(older_entries(listed, last_manifest, bucket.catalogue))
-    _add_unlisted(listed, last, last_manifest, configuration, github, bucket.archive, context)
-    shards = split(listed.repositories, _limits(configuration), last)
-    plan = _plan(listed, last, last_manifest, shards, bucket.archive, context)
-    return Planned(plan, shards, github, git, git_version, bucket)
+    shards, plan = _plan(listed, last, configuration, bucket.archive, context)
+    return Planned(plan, shards, Servers(github, bucket, git), git_version)
+
+
+def _last(bucket: Bucket, configuration: Configuration, context: RunContext) -> Last:
+    """Return what the newest complete manifest in the bucket says. Raises S3Error where that can't be read.
+
+    One that is damaged is a problem of this run, and the one before it counts.
+    """
+    manifest, damaged = None, []
+    for date, run_id in bucket.catalogue.runs(context.date):
+        try:
+            found = bucket.catalogue.manifest(date, run_id)
+        except AbsentError:  # deleted a moment ago
+            continue
+        except DamagedError as error:
+            damaged.append(str(error))
+            continue
+        if found.complete:
+            manifest = found
+            break
+    if manifest:
+        context.log.info("comparing with the last backup", date=manifest.date, run_id=manifest.run_id)
+    else:
+        context.log.info("no earlier backup, cloning every repository")
+    backup = last_backup_of(manifest, context.started_at.date(), configuration.full_backup_days)
+    return Last(manifest, backup, tuple(damaged))
+
+
+def _plan(
+    listed: Listed, last: Last, configuration: Configuration, archive: Archive, context: RunContext
+) -> tuple[list[Shard], Plan]:
+    missing = unlisted(listed, last.backup, configuration.repository_filter)
+    listed.failures.extend(uncovered_owners(missing, listed))
+    settled, to_look_up = _by_owner(missing, listed.failures)
+    before = _vanished_before(last.manifest, listed)
+    held = len(last.manifest.entries) + len(last.manifest.last_good) if last.manifest else 0
+    look_up = [describe(known, listed.installations, context.date) for known in to_look_up]
+    look_up += [describe(record, listed.installations, context.date) for record in before if not record.confirmed]
+    patient = not is_anomaly((item.id for item in look_up), held, configuration.anomaly_percent)
+    shards = split(listed.repositories, _limits(configuration), last.backup)
+    shards = [_with_unlisted(shard, look_up[n :: len(shards)], patient, last) for n, shard in enumerate(shards)]
+    vanished = still_held([record for record in before if record.confirmed], archive)
+    clean = context.redactor.clean
+    failures = [msgspec.structs.replace(failure, error=clean(failure.error)) for failure in listed.failures]
+    return shards, Plan(
+        failures=tuple(failures),
+        last_good=(*settled, *_refused(failures, last.backup)),
+        vanished=tuple(vanished),
+        problems=last.problems,
+        held=held,
+        last_run=LastRun(date=last.manifest.date, run_id=last.manifest.run_id) if last.manifest else None,
+        overdue_copies=tuple(archive.overdue_copies),
+        shards=tuple(shard.number for shard in shards),
+    )
 
 
 def _limits(configuration: Configuration) -> Limits:
@@ -73,95 +129,40 @@ def _limits(configuration: Configuration) -> Limits:
     return Limits(orchestration.shards, workers, orchestration.installation_requests)
 
 
-def _plan(
-    listed: Listed,
-    last: LastBackup,
-    last_manifest: Manifest | None,
-    shards: list[Shard],
-    archive: Archive,
-    context: RunContext,
-) -> Plan:
-    clean = context.redactor.clean
-    return Plan(
-        failures=tuple(msgspec.structs.replace(failure, error=clean(failure.error)) for failure in listed.failures),
-        vanished=tuple(listed.vanished),
-        vanished_before=tuple(known.id for known in last_manifest.vanished) if last_manifest else (),
-        held=len(last.entries),
-        last_run=LastRun(date=last_manifest.date, run_id=last_manifest.run_id) if last_manifest else None,
-        overdue_copies=tuple(archive.overdue_copies),
-        shards=tuple(shard.number for shard in shards),
+# -- what is not listed --------------------------------------------------------------------------
+
+
+def _by_owner(
+    missing: Sequence[Entry | Failure], failures: Sequence[Failure]
+) -> tuple[list[Entry], list[Entry | Failure]]:
+    """Return what is stored of owners that could not be listed, and what of other owners has to be looked up."""
+    failed = failed_owners(failures)
+    kept = [known.partial if isinstance(known, Failure) else known for known in missing if _owner(known) in failed]
+    return [entry for entry in kept if entry], [known for known in missing if _owner(known) not in failed]
+
+
+def _owner(known: Entry | Failure) -> str:
+    return owner_of(known).lower()
+
+
+def _refused(failures: Sequence[Failure], last: LastBackup) -> list[Entry]:
+    """Return what is stored of repositories that are listed and can't be backed up under their name."""
+    known = [last.stored(failure.id) for failure in failures if failure.id is not None]
+    return [entry for entry in known if entry]
+
+
+def _vanished_before(manifest: Manifest | None, listed: Listed) -> list[Vanished]:
+    """Return what had vanished by the last backup, and has not come back."""
+    return [record for record in manifest.vanished if record.id not in listed.ids] if manifest else []
+
+
+def _with_unlisted(shard: Shard, missing: list[Unlisted], patient: bool, last: Last) -> Shard:
+    """Return the shard with a part of what is to be looked up after its repositories."""
+    known, failed = last.backup.of({item.id for item in missing})
+    return msgspec.structs.replace(
+        shard,
+        unlisted=tuple(missing),
+        patient=patient,
+        known=(*shard.known, *known),
+        failed=(*shard.failed, *failed),
     )
-
-
-def _newest_manifest(bucket: Bucket, context: RunContext) -> Manifest | None:
-    """Return the newest complete manifest in the bucket, None where there is none that can be read."""
-    try:
-        manifest = bucket.catalogue.newest_complete(f"{context.started_at:%Y-%m-%d}")
-        reason = "there is no complete manifest"
-    except CatalogueError as error:
-        manifest, reason = None, str(error)
-    if manifest:
-        context.log.info("comparing with the last backup", date=manifest.date, run_id=manifest.run_id)
-    else:
-        context.log.info("no earlier backup, cloning every repository", reason=reason)
-    return manifest
-
-
-# -- what is no longer listed --------------------------------------------------------------------
-
-
-def _add_unlisted(
-    listed: Listed,
-    last: LastBackup,
-    last_manifest: Manifest | None,
-    configuration: Configuration,
-    github: GitHub,
-    archive: Archive,
-    context: RunContext,
-) -> None:
-    """Add what the last backup held and GitHub did not list, and what had vanished before."""
-    find_unlisted(
-        listed,
-        last,
-        configuration.repository_filter,
-        f"{context.started_at:%Y-%m-%d}",
-        _look_up(listed, github),
-        configuration.concurrency,
-        context.log,
-    )
-    listed.vanished[:] = [known if _is_kept(known, archive) else without_object(known) for known in listed.vanished]
-    present = listed.ids | {known.id for known in listed.vanished}
-    for known in last_manifest.vanished if last_manifest else ():
-        if known.id not in present and _is_kept(known, archive):
-            listed.vanished.append(_without_expired(known, archive))
-
-
-def _look_up(listed: Listed, github: GitHub) -> Callable[[int, str], Repository]:
-    """Return what looks a repository up by its id, with a token of its owner's installation where there is one."""
-    some = listed.repositories[0].installation_id
-    return lambda number, owner: github.look_up(number, listed.installations.get(owner, some))
-
-
-def _is_kept(known: Vanished, archive: Archive) -> bool:
-    """Return whether a vanished repository's last bundle has not expired yet; its wiki's, where it was empty."""
-    stored = known.object or (known.wiki.object if known.wiki else None)
-    return stored is not None and _is_stored(stored, archive)
-
-
-def _without_expired(known: Vanished, archive: Archive) -> Vanished:
-    """Return the record without the wiki and the lists that have expired before its bundle."""
-    parts = {
-        "wiki": known.wiki and known.wiki.object,
-        "lfs": known.lfs and known.lfs.list,
-        "releases": known.releases and known.releases.list,
-    }
-    expired = {part: None for part, stored in parts.items() if stored and not _is_stored(stored, archive)}
-    return msgspec.structs.replace(known, **expired)
-
-
-def _is_stored(stored: StoredObject, archive: Archive) -> bool:
-    try:
-        archive.check(stored)
-    except ArchiveError:
-        return False
-    return True

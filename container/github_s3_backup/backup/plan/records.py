@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from github_s3_backup.backup.plan.vanished import Unlisted
 from github_s3_backup.records.manifest import Entry, Failure, Vanished
 from github_s3_backup.repository import Repository
 
@@ -18,14 +19,16 @@ class LastRun(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a run knows before it backs up the first repository, besides its shards.
 
-    `failures`: what could not be listed. `vanished`: what the last backup held and GitHub no longer has, of which
-    `vanished_before` (ids) was known already. `held`: how many repositories the last backup held. `overdue_copies`: the
-    keys of objects that the replica should have and has not, as far as was seen. `shards`: their numbers.
+    `failures`: what could not be listed. `last_good`: what earlier runs stored of these. `vanished`: what had vanished
+    before this run. `held`: how many repositories the last backup held. `problems`: what else makes the run fail.
+    `overdue_copies`: the keys of objects that the replica should have and has not, as far as was seen.
+    `shards`: their numbers.
     """
 
     failures: tuple[Failure, ...]
+    last_good: tuple[Entry, ...]
     vanished: tuple[Vanished, ...]
-    vanished_before: tuple[int, ...]
+    problems: tuple[str, ...]
     held: int
     last_run: LastRun | None
     overdue_copies: tuple[str, ...]
@@ -33,10 +36,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shard(msgspec.Struct, frozen=True, kw_only=True):
-    """Repositories that one task backs up, the largest first.
+    """Repositories that one task backs up, in this order, and then looks for those that GitHub does not list.
 
     `workers`: how many at once. `disk`: the bytes of temporary disk that the largest takes. `known` and `failed`: what
-    the last backup holds of them, and what it failed to store.
+    the last backup holds of them, and what it failed to store. `patient`: wait for GitHub's rate limit when looking for
+    what is `unlisted`.
     """
 
     number: str
@@ -45,10 +49,12 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     disk: int
     known: tuple[Entry, ...]
     failed: tuple[Failure, ...]
+    unlisted: tuple[Unlisted, ...] = ()
+    patient: bool = True
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a shard. `vanished`: the last bundles of what was deleted while the run was going on.
+    """What became of a shard. `vanished`: the last bundles of what was deleted. `last_good`: those of what failed.
 
     `state`: "stopped" by a signal before all was done, or "lost" with its task, so that others speak for it.
     """
@@ -57,6 +63,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...]
     failures: tuple[Failure, ...]
     vanished: tuple[Vanished, ...] = ()
+    last_good: tuple[Entry, ...] = ()
     bytes_uploaded: int = 0
     overdue_copies: tuple[str, ...] = ()
     state: Literal["finished", "stopped", "lost"] = "finished"

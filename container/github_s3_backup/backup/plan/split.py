@@ -81,13 +81,17 @@ def _workers(repositories: Iterable[Repository], shares: dict[int, int], limits:
 
 
 def _shard(number: str, repositories: Sequence[Repository], workers: int, last: LastBackup) -> Shard:
-    ordered = sorted(repositories, key=lambda repository: -expected_size(repository, last))
+    """Return a shard: first what failed in the last backup, so that a deadline never leaves out the same ones.
+
+    Then the largest, as they take the longest.
+    """
+    ordered = sorted(repositories, key=lambda item: (not last.failed(item.id), -expected_size(item, last)))
     known, failed = last.of({repository.id for repository in ordered})
     return Shard(
         number=number,
         repositories=tuple(ordered),
         workers=workers,
-        disk=clone_reservation(expected_size(ordered[0], last)).disk,
+        disk=clone_reservation(max(expected_size(repository, last) for repository in ordered)).disk,
         known=known,
         failed=failed,
     )

@@ -19,10 +19,9 @@ from github_s3_backup.records.content import Kind, NotRead
 from github_s3_backup.records.manifest import Entry, Stage
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
-from github_s3_backup.s3.archive import ArchiveError
 from github_s3_backup.s3.content_store import MAX_LIST_DAYS
+from github_s3_backup.s3.errors import S3Error
 from github_s3_backup.s3.keys import day_of
-from github_s3_backup.s3.upload import UploadError
 
 BackUpPart = Callable[[GitData, Entry | None, Services], Any]
 
@@ -30,7 +29,7 @@ PARTS: Mapping[Kind, BackUpPart] = MappingProxyType(
     {"lfs": back_up_lfs, "releases": back_up_releases, "wiki": back_up_wiki}
 )
 TITLES: Mapping[Kind, str] = MappingProxyType({"lfs": "Git LFS", "releases": "releases", "wiki": "wiki"})
-S3_STAGES: Mapping[type[Exception], Stage] = MappingProxyType({UploadError: "upload", ArchiveError: "upload"})
+S3_STAGES: Mapping[type[Exception], Stage] = MappingProxyType({S3Error: "upload"})
 # What GitHub answers where the App may not read something, or the server does not offer it.
 NOT_READABLE = (403, 404, 501)
 

@@ -9,9 +9,8 @@ from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.records.content import ListError
 from github_s3_backup.records.manifest import Stage
 from github_s3_backup.runtime.capacity import DiskFullError
-from github_s3_backup.s3.archive import ArchiveError
 from github_s3_backup.s3.content_store import WrongContentError
-from github_s3_backup.s3.upload import UploadError
+from github_s3_backup.s3.errors import S3Error
 
 
 class ContentError(Exception):
@@ -28,6 +27,6 @@ class IncompleteError(ContentError):
 
 # Errors that fail one repository and not the run. Anything else is a bug.
 EXPECTED_ERRORS = (
-    *(GitError, GitHubError, BundleError, ArchiveError, UploadError, DiskFullError, OSError),
+    *(GitError, GitHubError, BundleError, S3Error, DiskFullError, OSError),
     *(LinkError, WrongContentError, ListError, ContentError),
 )

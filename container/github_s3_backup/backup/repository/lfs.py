@@ -14,10 +14,9 @@ from github_s3_backup.records.json_fields import utc
 from github_s3_backup.records.lfs_list import LfsList, MissingObject, parse_lfs_list
 from github_s3_backup.records.manifest import Entry, Stage
 from github_s3_backup.repository import Repository
-from github_s3_backup.s3.archive import ArchiveError
 from github_s3_backup.s3.content_store import WrongContentError
+from github_s3_backup.s3.errors import S3Error
 from github_s3_backup.s3.keys import LFS_LIST
-from github_s3_backup.s3.upload import UploadError
 
 # How often an object is asked for whose bytes are not those of its OID.
 ATTEMPTS = 2
@@ -45,7 +44,7 @@ def _last_list(last: Entry | None, services: Services) -> LfsList | None:
         return None
     try:
         return parse_lfs_list(services.archive.read(last.lfs.list))
-    except (ArchiveError, ListError) as error:
+    except (S3Error, ListError) as error:
         services.context.log.warning("last list not usable", error=str(error))
         return None
 
@@ -109,7 +108,7 @@ class _LfsBackup:
             return self._store.find(self._repository.owner, oid, size) or self._download(oid, size)
         except AbsentError as error:
             return self._lost(oid, None, error)
-        except UploadError as error:
+        except S3Error as error:
             return self._lost(oid, "upload", error)
         except (LinkError, GitHubError) as error:
             return self._lost(oid, "clone", error)

@@ -10,6 +10,7 @@ import msgspec
 
 from github_s3_backup.backup.repository.errors import EXPECTED_ERRORS, IncompleteError
 from github_s3_backup.backup.repository.git_data import GitData
+from github_s3_backup.backup.repository.unchanged import flaw_of
 from github_s3_backup.backup.services import Services
 from github_s3_backup.github.links import LinkError
 from github_s3_backup.github.releases import Releases
@@ -19,10 +20,9 @@ from github_s3_backup.records.manifest import Entry, Stage
 from github_s3_backup.records.release_list import Release, ReleaseFile, ReleaseList, parse_release_list
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.capacity import Reservation
-from github_s3_backup.s3.archive import ArchiveError
 from github_s3_backup.s3.content_store import BLOCK_SIZE, OpenBlocks
+from github_s3_backup.s3.errors import S3Error
 from github_s3_backup.s3.keys import RELEASE_LIST
-from github_s3_backup.s3.upload import UploadError
 
 # What a link answers about a file that was deleted since the releases were listed.
 GONE = (404, 410)
@@ -54,11 +54,8 @@ def _usable(repository_id: int, services: Services) -> ReleasesSummary | None:
         return None
     if last_backup.lacks(entry, "releases") and known.missing:  # some of it may be there, and was not stored
         return None
-    try:
-        if known.list:
-            services.archive.check(known.list)
-    except ArchiveError as error:
-        services.context.log.warning("last list not usable", error=str(error))
+    if known.list and (flaw := flaw_of(known.list, services)):
+        services.context.log.warning("last list not usable", error=flaw)
         return None
     return known
 
@@ -69,7 +66,7 @@ def _last_files(last: Entry | None, services: Services) -> dict[int, ReleaseFile
         return {}
     try:
         releases = parse_release_list(services.archive.read(last.releases.list)).releases
-    except (ArchiveError, ListError) as error:
+    except (S3Error, ListError) as error:
         services.context.log.warning("last list not usable", error=str(error))
         return {}
     return {file.id: file for release in releases for file in release.files}
@@ -137,7 +134,7 @@ class _ReleasesBackup:
                 self._failed.append(("clone", f"{file.name}: {words}"))
         except EXPECTED_ERRORS as error:
             words = self._services.context.redactor.clean(str(error))
-            self._failed.append(("upload" if isinstance(error, UploadError) else "clone", f"{file.name}: {words}"))
+            self._failed.append(("upload" if isinstance(error, S3Error) else "clone", f"{file.name}: {words}"))
         return msgspec.structs.replace(file, error=words or "no error text")
 
     def _trusted_content(self, file: ReleaseFile) -> StoredContent | None:

@@ -11,7 +11,7 @@ from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.records.manifest import Entry, new_entry
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
-from github_s3_backup.s3.archive import ArchiveError
+from github_s3_backup.s3.errors import S3Error
 
 
 def check_unchanged(listed: Repository, known: Entry | None, services: Services) -> GitData | None:
@@ -68,12 +68,18 @@ def served_refs(repository: Repository, services: Services) -> Refs | None:
 
 def _is_stored(stored: StoredObject, services: Services) -> bool:
     """Return whether S3 holds an object that the last manifest names."""
+    flaw = flaw_of(stored, services)
+    if flaw:
+        services.context.log.warning("last bundle not usable, cloning", error=flaw)
+    return flaw is None
+
+
+def flaw_of(stored: StoredObject, services: Services) -> str | None:
+    """Return why today's manifest can't refer to an object; not known is reason enough to store it again."""
     try:
-        services.archive.check(stored)
-    except ArchiveError as error:
-        services.context.log.warning("last bundle not usable, cloning", error=str(error))
-        return False
-    return True
+        return services.archive.flaw(stored)
+    except S3Error as error:
+        return str(error)
 
 
 def _unchanged_entry(listed: Repository, known: Entry, refs: Refs) -> Entry:
