@@ -34,6 +34,10 @@ def mirror_at(path: Path, object_format: str = "sha1") -> Mirror:
     return Mirror(path, refs, object_format)
 
 
+def header_of(mirror: Mirror) -> bytes:
+    return write_header(mirror.refs, mirror.object_format)
+
+
 def mirror_of(repositories: Repositories, name: str) -> Mirror:
     recipe = RECIPES[name]
     return mirror_at(repositories.path(recipe), recipe.object_format)
@@ -187,21 +191,21 @@ def test_what_git_says_of_a_repository_it_cannot_pack_is_the_error(
 
 
 def test_a_header_cut_short_is_refused(repositories: Repositories) -> None:
-    header = write_header(mirror_of(repositories, "api"))
+    header = header_of(mirror_of(repositories, "api"))
     with pytest.raises(BundleError, match="ends inside the header"):
         read_header(io.BytesIO(header[:-1]))
 
 
 def test_a_bundle_that_needs_objects_from_elsewhere_is_refused(repositories: Repositories) -> None:
     mirror = mirror_of(repositories, "api")
-    signature, rest = write_header(mirror).split(b"\n", 1)
+    signature, rest = header_of(mirror).split(b"\n", 1)
     with pytest.raises(BundleError, match="needs objects"):
         read_header(io.BytesIO(signature + b"\n-" + mirror.refs[b"HEAD"] + b" commit\n" + rest))
 
 
 def test_what_is_no_bundle_is_refused(repositories: Repositories) -> None:
     with pytest.raises(BundleError, match="does not start like a git bundle"):
-        read_header(io.BytesIO(b"PACK" + write_header(mirror_of(repositories, "api"))))
+        read_header(io.BytesIO(b"PACK" + header_of(mirror_of(repositories, "api"))))
 
 
 def test_the_fingerprint_of_refs_is_that_of_their_sorted_lines() -> None:

@@ -150,7 +150,8 @@ def write_header_and_pack(mirror: Path, path: Path) -> None:
     The kernel copies the pack once, as it does for `cp`; the first write is shorter by the header, so that all
     others begin where a page of the file does.
     """
-    pack, header = only_pack(mirror), write_header(as_mirror(mirror))
+    made = as_mirror(mirror)
+    pack, header = only_pack(mirror), write_header(made.refs, made.object_format)
     assert pack
     with path.open("wb", buffering=0) as file, pack.open("rb") as source:
         flags = mmap.MAP_SHARED | mmap.MAP_POPULATE

@@ -48,3 +48,11 @@ def restore(bundle: Path, into: Path) -> dict[str, str]:
     git("clone", "--quiet", "--mirror", bundle, into)
     git(f"--git-dir={into}", "fsck", "--full")
     return {name: oid for name, oid in served_refs(into).items() if name != "HEAD"}
+
+
+def restore_changes(full: Path, changes: Path, into: Path) -> dict[str, str]:
+    """Restore a bundle of changes and the full one as the README says, and return the refs without HEAD."""
+    git("clone", "--quiet", "--mirror", full, into)
+    git(f"--git-dir={into}", "fetch", "--quiet", "--prune", changes, "+refs/*:refs/*")
+    git(f"--git-dir={into}", "fsck", "--full")
+    return {name: oid for name, oid in served_refs(into).items() if name != "HEAD"}

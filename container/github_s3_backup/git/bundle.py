@@ -89,7 +89,7 @@ def open_bundle(git: Git, mirror: Mirror) -> Iterator[Bundle]:
         with _made_by_git(git, mirror) as bundle:
             yield bundle
     else:
-        header = write_header(mirror)
+        header = write_header(mirror.refs, mirror.object_format)
         with pack.open("rb") as file:
             blocks = iter(lambda: file.read(BLOCK_SIZE), b"")
             yield Bundle(header, blocks, mirror.object_format, len(header) + pack.stat().st_size)
@@ -106,11 +106,12 @@ def only_pack(repository: Path) -> Path | None:
     return None if loose_or_elsewhere or partial else packs[0]
 
 
-def write_header(mirror: Mirror) -> bytes:
-    """Return the header of a bundle with all refs of the mirror."""
-    version3 = mirror.object_format != "sha1"
+def write_header(refs: Refs, object_format: str, prerequisites: Iterable[bytes] = ()) -> bytes:
+    """Return the header of a bundle with these refs. `prerequisites`: the commits that it stands on."""
+    version3 = object_format != "sha1"
     signature = b"# v3 git bundle\n@object-format=sha256\n" if version3 else b"# v2 git bundle\n"
-    return signature + b"".join(oid + b" " + name + b"\n" for name, oid in mirror.refs.items()) + b"\n"
+    lines = [b"-" + oid for oid in prerequisites] + [oid + b" " + name for name, oid in refs.items()]
+    return signature + b"".join(line + b"\n" for line in lines) + b"\n"
 
 
 @contextlib.contextmanager
@@ -129,7 +130,7 @@ def _made_by_git(git: Git, mirror: Mirror) -> Iterator[Bundle]:
             return
     pack_all = ("pack-objects", "--quiet", "--all", "--delta-base-offset", "--stdout")
     with contextlib.closing(git.stream(git_dir, *pack_all)) as blocks:
-        yield Bundle(write_header(mirror), blocks, mirror.object_format, estimate)
+        yield Bundle(write_header(mirror.refs, mirror.object_format), blocks, mirror.object_format, estimate)
 
 
 def _split_header(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:

@@ -3,9 +3,10 @@
 https://git-scm.com/docs/gitprotocol-http and https://git-scm.com/docs/gitprotocol-pack
 """
 
+import io
 import re
-from collections.abc import Iterator
 
+from github_s3_backup.git.pkt_line import PktLineError, read_pkt_lines
 from github_s3_backup.git.refs import Refs
 
 CONTENT_TYPE = "application/x-git-upload-pack-advertisement"
@@ -26,7 +27,10 @@ def parse_served_refs(content_type: str, body: bytes) -> Refs:
     """
     if content_type != CONTENT_TYPE:
         raise ServedRefsError(f"the response is {content_type}, which no git server sends")
-    lines = list(_pkt_lines(body))
+    try:
+        lines = list(read_pkt_lines(io.BytesIO(body).read))
+    except PktLineError as error:
+        raise ServedRefsError(str(error)) from None
     if lines[:2] != [SERVICE, None] or lines[-1] is not None or None in lines[2:-1]:
         raise ServedRefsError("the response does not begin and end like a git server's")
     served = [line for line in lines[2:-1] if line is not None]
@@ -45,19 +49,3 @@ def _parse_ref(line: bytes) -> tuple[bytes, bytes]:
     if not match:
         raise ServedRefsError(f"the response has a line that is not a ref: {line[:100]!r}")
     return match[2], match[1]
-
-
-def _pkt_lines(body: bytes) -> Iterator[bytes | None]:
-    """Yield the content of each pkt-line, None for a flush. Raises ServedRefsError."""
-    start = 0
-    while start < len(body):
-        length = body[start : start + 4]
-        size = int(length, 16) if re.fullmatch(rb"[0-9a-f]{4}", length) else -1
-        if size == 0:
-            yield None
-            start += 4
-        elif size <= 4 or start + size > len(body):
-            raise ServedRefsError("the response is truncated, or not a git server's")
-        else:
-            yield body[start + 4 : start + size]
-            start += size
