@@ -244,7 +244,7 @@ def random_change(repository: Changing, choice: random.Random) -> None:
         lambda repository: repository.git("tag", "-a", "-m", "x", f"tag-{repository.count}", some),
         lambda repository: repository.point(some, repository.git("rev-list", some).split()[-1]),
         lambda repository: repository.commit(ref=some),
-        lambda repository: len(branches) > 1 and some != MAIN and repository.delete(some),
+        lambda repository: None if some == MAIN else repository.delete(some),
         lambda repository: repository.git("symbolic-ref", "HEAD", some),
     ]
     repository.count += 1

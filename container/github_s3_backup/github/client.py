@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +18,7 @@ from github_s3_backup.github import lfs, names
 from github_s3_backup.github.answers import InvalidRepositoryError, read_repository
 from github_s3_backup.github.lfs import LfsAnswer
 from github_s3_backup.github.links import Downloader, Link
+from github_s3_backup.github.packs import Limits, PackRequest, fetch_pack
 from github_s3_backup.github.releases import Releases, read_releases
 from github_s3_backup.github.rest import (
     API_VERSION,
@@ -230,6 +231,16 @@ class GitHub:
         if urlsplit(answer.url).path != urlsplit(url).path:
             raise RenamedError(f"GitHub redirects {urlsplit(url).path} to {answer.url}", answer.status_code)
         return parse_served_refs(answer.headers.get("Content-Type", "no type"), answer.content)
+
+    def fetch_pack(self, repository: Repository, request: bytes, limits: Limits) -> Iterator[bytes]:
+        """Send a request of git's protocol 2, and return the pack in the answer. Raises as `packs.fetch_pack`."""
+        url = f"{self.clone_url(repository)}/git-upload-pack"
+
+        def send(token: str) -> Iterator[bytes]:
+            headers = GIT_HEADERS | {"Authorization": basic_authorization(token)}
+            return fetch_pack(self.downloader.session, PackRequest(url, headers, request), limits, self._stop)
+
+        return self.tokens(repository.installation_id).with_token(send)
 
     # -- what is beside git ----------------------------------------------------------------------
 
