@@ -151,6 +151,7 @@ def test_a_killed_shard_is_tried_again_and_finds_what_it_stored(world: World, ta
     merged = tasks.do("merge")
     assert merged.code == 0
     assert len(merged.repos) == 6
+    assert world.metrics()["BytesUploaded"] == [sum(entry["size_bytes"] for entry in merged.repos.values())]
     stored = [key for key in world.stored_keys() if key.endswith(".bundle")]
     assert len(stored) == 5
 
@@ -223,6 +224,13 @@ def test_a_shard_reports_once_and_a_run_is_merged_once(world: World, tasks: Task
     again = tasks.do("merge")
     assert (again.code, again.manifest) == (merged.code, None)
     assert (world.stored_keys(), world.metrics()) == (keys, metrics)
+
+    # A merge that died after it had written the run's manifest left the rest to the next one.
+    for key in (tasks.key("published.json"), world.key("manifest.json")):
+        world.stack.s3.client().delete_object(Bucket=world.bucket, Key=key)
+    assert tasks.do("merge").code == merged.code
+    assert world.stored_keys() == keys
+    assert {name: len(values) for name, values in world.metrics().items()} == dict.fromkeys(metrics, 2)
 
 
 def test_failures_of_every_stage_reach_the_manifest(world: World, tasks: Tasks) -> None:

@@ -1,5 +1,6 @@
 """No live repository is missed, and one that GitHub no longer has leaves a trace."""
 
+import time
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from clients import Log, github_client
 from embedded.github import FakeGitHub, FakeInstallation, FakeRepository, Fault
 from embedded.organisation import RECIPES
+from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.backup.plan.vanished import is_anomaly
 from github_s3_backup.github.client import Installation
 from world import Repositories, Run, World
@@ -221,3 +223,129 @@ def test_a_run_in_which_every_repository_answers_404_is_no_good_run(world: World
 )
 def test_how_many_are_too_many(lost: int, held: int, percent: float, anomaly: bool) -> None:
     assert is_anomaly(range(lost), held, percent) == anomaly
+
+
+# -- what is not known is not gone -----------------------------------------------------------------
+
+
+def last_good(run: Run) -> dict[str, dict[str, Any]]:
+    assert run.manifest is not None, run.output
+    return {entry["full_name"]: entry for entry in run.manifest["last_good"]}
+
+
+def test_what_s3_does_not_tell_of_a_vanished_repository_is_kept_as_it_was(world: World, s3_proxy: S3Proxy) -> None:
+    api, _ = world.add("api"), world.add("empty")
+    assert world.run().code == 0
+    world.yesterday(2)
+    api.gone = True
+    before = vanished(world.run())["api"]
+    world.yesterday()
+    s3_proxy.faults = [S3Fault(r"HEAD .*/api\.bundle", "fail")]
+    run = world.run()
+    assert run.code == 0, run.output
+    assert {name: vanished(run)["api"][name] for name in ("id", "size_bytes", "sha256")} == {
+        name: before[name] for name in ("id", "size_bytes", "sha256")
+    }
+
+
+def test_an_app_removed_from_an_owner_is_a_failure_and_nothing_of_it_is_forgotten(world: World) -> None:
+    experiments = world.add("experiments")
+    world.add("empty")
+    assert world.run().code == 0
+    world.yesterday(3)
+    number = next(row.id for row in world.github.installations.values() if row.owner == experiments.owner)
+    removed = world.github.installations.pop(number)
+
+    for _ in range(2):  # nor is it forgotten on the second day
+        run, metrics = run_as(world, f"removed-{_}")
+        assert run.code == 1, run.output
+        assert run.failures.keys() == {f"{experiments.owner}/*"}
+        failure = run.failures[f"{experiments.owner}/*"]
+        assert (failure["stage"], failure["id"]) == ("list", None)
+        assert "BACKUP_EXCLUDE" in failure["error"]
+        assert vanished(run) == {}
+        assert last_good(run).keys() == {experiments.full_name}
+        assert looked_up(world) == set()
+        assert (metrics["BackupFailure"], metrics["BackupAnomaly"]) == (1, 0)
+        world.yesterday()
+
+    run, _metrics = run_as(world, "excluded", BACKUP_EXCLUDE=f"{experiments.owner}/*")
+    assert (run.code, last_good(run)) == (0, {})
+    world._delete_all(world.key(""))  # back to the last run before
+    world.github.installations[number] = removed
+    run, _metrics = run_as(world, "installed again")
+    assert run.code == 0, run.output
+    assert run.repos[experiments.full_name]["status"] == "unchanged"
+
+
+def test_a_repository_that_fails_for_days_is_not_stored_again_where_it_did_not_change(world: World) -> None:
+    world.add("api")
+    world.add("empty")
+    assert world.run().code == 0
+    for _ in range(3):
+        world.yesterday()
+        world.github.faults = [Fault(r"GET /acme/api\.git", status=403, times=99, message="no")]
+        run = world.run()
+        assert run.failures.keys() == last_good(run).keys() == {"acme/api"}
+    world.yesterday()
+    world.github.faults = []
+    run = world.run()
+    assert run.code == 0, run.output
+    assert run.repos["acme/api"]["status"] == "unchanged"
+
+
+def test_a_mass_disappearance_does_not_keep_the_rest_from_being_stored(world: World) -> None:
+    """Where a rate limit ends the look-ups, what is known is recorded, and asked about in the next run."""
+    names = ("fork", *["empty"] * 11)
+    added = [world.add(name, name=f"{name}-{number}") for number, name in enumerate(names)]
+    assert world.run().code == 0
+    world.yesterday()
+    for repository in added[1:9]:
+        repository.gone = True
+    reset = str(int(time.time()) + 3000)
+    limit = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset}
+    world.github.faults = [Fault(LOOK_UP, status=403, headers=limit, times=99)]
+    run, metrics = run_as(world, "limited")
+    assert run.code == 1
+    assert run.repos["acme/fork-0"]["status"] == "unchanged"
+    assert len(run.repos) == 4
+    assert [record["confirmed"] for record in vanished(run).values()] == [False] * 8
+    assert (metrics["BackupAnomaly"], metrics["RepositoriesVanished"]) == (1, 8)
+    limited = run.named("rate limit reached, not asking for the other missing repositories")
+    assert [line["repositories"] for line in limited] == [8]
+    stored = [line["timestamp"] for line in run.named("unchanged")]
+    assert max(stored) < limited[0]["timestamp"], "what is there is stored first"
+
+    day = world.yesterday()["date"]
+    for record in (moved := world.read(f"github-backup/{day}/manifest.json"))["vanished"]:
+        record["since"] = day
+    world.put_manifest(moved)
+    world.github.faults = []
+    added[1].gone = False
+    run, metrics = run_as(world, "the next day")
+    assert run.code == 0, run.output
+    assert run.repos.keys() == {f"acme/{name}" for name in ("fork-0", "empty-1", "empty-9", "empty-10", "empty-11")}
+    assert [record["confirmed"] for record in vanished(run).values()] == [True] * 7
+    assert {record["since"] for record in vanished(run).values()} == {day}
+    assert metrics["BackupAnomaly"] == 0
+
+
+def test_a_repository_that_moves_to_another_owner_stands_once_and_is_never_gone(world: World) -> None:
+    """Moved while the owners are listed, and moved after that."""
+    api, fork = world.add("api"), world.add("fork")
+    world.add("experiments")
+    other = "acme-labs"
+
+    def move_first(page: int) -> None:
+        if page == 1:
+            api.owner = other
+
+    world.github.after_page = move_first
+    world.github.after_listing = lambda: setattr(fork, "owner", other)
+    run = world.run()
+    assert run.code == 0, run.output
+    assert run.manifest is not None
+    assert sorted(entry["full_name"] for entry in run.manifest["repos"]) == sorted(
+        [f"{other}/api", f"{other}/fork", f"{other}/experiments"]
+    )
+    assert {entry["status"] for entry in run.manifest["repos"]} == {"stored"}
