@@ -1,8 +1,12 @@
 """How the backup and the restore commands begin and end."""
 
 import contextlib
+import io
 import os
+import resource
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,6 +16,26 @@ from botocore.exceptions import BotoCoreError, ProfileNotFound
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from github_s3_backup.runtime.stop import ignore_signals
+
+# Seconds from a signal until the process exits, whatever still hangs.
+EXIT_DEADLINE = 16.0
+
+
+def prepare_process(encoding: str | None = None) -> None:
+    """Keep secrets out of core files, and write what the output's encoding can't hold as escapes.
+
+    `encoding`: of the standard output, None for the terminal's own.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def scratch_folder(prefix: str) -> Iterator[Path]:
+    """Yield a temporary folder, removed afterwards whatever happens. Raises OSError where there can be none."""
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 def aws_session() -> tuple[boto3.session.Session, list[str]]:

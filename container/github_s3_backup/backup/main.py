@@ -2,15 +2,12 @@
 
 import contextlib
 import hashlib
-import io
 import os
-import resource
 import shutil
 import sys
-import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -30,15 +27,15 @@ from github_s3_backup.configuration import (
     read_configuration,
 )
 from github_s3_backup.exit_codes import NOT_STARTED, SOME_FAILED, STOPPED
-from github_s3_backup.program import aws_session, trust_private_ca
+from github_s3_backup.program import EXIT_DEADLINE, aws_session, prepare_process, scratch_folder, trust_private_ca
 from github_s3_backup.runtime import metrics
 from github_s3_backup.runtime.environment import ConfigurationError
 from github_s3_backup.runtime.logs import new_logger
 from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.runtime.stop import Stop, Stopped
 
-# After a signal, in seconds: when the process is ended whatever it does, and how long its last log line may take.
-STOP_TIMEOUT, LAST_WORDS = 16.0, 2.0
+# Seconds that the last log line of a stopped task may take.
+LAST_WORDS = 2.0
 
 COMMANDS: Mapping[Command, Callable[[Configuration, Path, RunContext], int]] = MappingProxyType(
     {"backup": run, "list": list_task, "shard": shard_task, "merge": merge_task}
@@ -47,14 +44,13 @@ COMMANDS: Mapping[Command, Callable[[Configuration, Path, RunContext], int]] = M
 
 def main(command: Command = "backup") -> int:
     """Do what one task of a run has to do, and return the exit code."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the key and the tokens
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a line that can't be encoded would be lost; JSON is always UTF-8
-        sys.stdout.reconfigure(encoding=None if sys.stdout.isatty() else "utf-8", errors="backslashreplace")
+    prepare_process(None if sys.stdout.isatty() else "utf-8")  # JSON is always UTF-8
     aws, problems = aws_session()
     context = new_context(command, aws)
     try:
-        with scratch_folder() as scratch:
-            context.stop.listen(STOP_TIMEOUT, lambda: give_up(scratch, context))
+        with contextlib.ExitStack() as stack:
+            scratch = new_scratch(stack)
+            context.stop.listen(EXIT_DEADLINE, lambda: give_up(scratch, context))
             configuration = read_configuration(os.environ, aws.region_name, command)
             if problems:
                 raise StartError(*problems)
@@ -71,6 +67,14 @@ def main(command: Command = "backup") -> int:
         publish_failure(context)
         context.log.error("run failed", exit_code=SOME_FAILED)
         return SOME_FAILED
+
+
+def new_scratch(stack: contextlib.ExitStack) -> Path:
+    """Return the task's temporary folder, which the stack removes."""
+    try:
+        return stack.enter_context(scratch_folder("github-backup-"))
+    except OSError as error:
+        raise StartError(f"TMPDIR: cannot create a temporary folder: {error}") from None
 
 
 def new_context(command: Command, aws: boto3.session.Session) -> RunContext:
@@ -97,17 +101,6 @@ def service_name() -> str:
     """Return the metrics' dimension: the default if the variable is wrong, so that the alarm still fires."""
     name = os.environ.get("SERVICE_NAME", "").strip()
     return name if SERVICE_NAME.fullmatch(name) else DEFAULT_SERVICE_NAME
-
-
-@contextlib.contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Yield the task's temporary folder, removed afterwards whatever happens."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="github-backup-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise StartError(f"TMPDIR: cannot create a temporary folder: {error}") from None
-    with folder as name:
-        yield Path(name)
 
 
 # -- what goes wrong -----------------------------------------------------------------------------

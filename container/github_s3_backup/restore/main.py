@@ -5,12 +5,9 @@ repositories from a backup, works on several at once, logs every failure by name
 """
 
 import argparse
-import io
 import os
-import resource
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -20,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.github.app_key import AppKeyError
 from github_s3_backup.github.rest import GitHubError
-from github_s3_backup.program import aws_session, trust_private_ca
+from github_s3_backup.program import EXIT_DEADLINE, aws_session, prepare_process, scratch_folder, trust_private_ca
 from github_s3_backup.restore import check, diff
 from github_s3_backup.restore import list as list_
 from github_s3_backup.restore.fetch import command as fetch
@@ -37,9 +34,6 @@ from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.runtime.stop import Stop, Stopped
 from github_s3_backup.s3.errors import S3Error
 
-# Seconds from a signal until the process exits, whatever still hangs.
-EXIT_DEADLINE = 16.0
-
 COMMANDS: dict[str, Callable[[Session], int]] = {
     "list": list_.run,
     "check": check.run,
@@ -55,17 +49,15 @@ START_ERRORS = (S3Error, ConfigurationError, AppKeyError, GitHubError, BotoCoreE
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command and return the exit code."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the token
+    prepare_process()
     options = parse(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a branch's name may hold what this terminal can't show
-        sys.stdout.reconfigure(errors="backslashreplace")
     redactor, stop = Redactor(), Stop()
     log = new_logger(BesideBar(sys.stderr), redactor)
     try:
-        with tempfile.TemporaryDirectory(prefix="github-restore-", ignore_cleanup_errors=True) as name:
-            stop.listen(EXIT_DEADLINE, lambda: _exit_now(Path(name)))
-            trust_private_ca(Path(name))
-            session = open_session(options, Path(name), redactor, stop, log)
+        with scratch_folder("github-restore-") as scratch:
+            stop.listen(EXIT_DEADLINE, lambda: _exit_now(scratch))
+            trust_private_ca(scratch)
+            session = open_session(options, scratch, redactor, stop, log)
             return COMMANDS[options.command](session)
     except START_ERRORS as error:
         for problem in getattr(error, "problems", [str(error)]):
