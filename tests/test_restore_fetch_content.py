@@ -13,7 +13,7 @@ from embedded.real_git import bundled_refs, git, served_refs
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.records.release_list import parse_release_list
 from github_s3_backup.restore.fetch.destination import PARTIAL_FOLDER, Form
-from github_s3_backup.restore.release_paths import LIST, release_paths, safe_name
+from github_s3_backup.restore.lists import LIST, release_paths, safe_name
 from vault import FIRST, SECOND, Vault
 from vault_content import (
     API,

@@ -10,9 +10,9 @@ from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import Refs
 from github_s3_backup.records.manifest import Entry, Manifest
 from github_s3_backup.repository_filter import matches_any
-from github_s3_backup.restore.selection import Selected, manifest_of
-from github_s3_backup.restore.session import Session
-from github_s3_backup.restore.summary import finish
+from github_s3_backup.restore.latest import manifest_of
+from github_s3_backup.restore.selected import Selected
+from github_s3_backup.restore.session import Session, finish
 from github_s3_backup.restore.terminal import show
 from github_s3_backup.restore.unbundle import make_mirror
 from github_s3_backup.restore.workers import for_each

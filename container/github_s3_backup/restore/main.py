@@ -23,8 +23,7 @@ from github_s3_backup.restore import list as list_
 from github_s3_backup.restore.fetch import command as fetch
 from github_s3_backup.restore.options import parse
 from github_s3_backup.restore.push import command as push
-from github_s3_backup.restore.session import Session, open_session, service_name
-from github_s3_backup.restore.summary import SOME_FAILED, STOPPED
+from github_s3_backup.restore.session import SOME_FAILED, STOPPED, Session, open_session, service_name
 from github_s3_backup.restore.terminal import BesideBar
 from github_s3_backup.restore.verify import command as verify
 from github_s3_backup.runtime import metrics

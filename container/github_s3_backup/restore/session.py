@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +13,10 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.configuration import DEFAULT_SERVICE_NAME
 from github_s3_backup.git.process import Git
 from github_s3_backup.program import aws_session, s3_config
-from github_s3_backup.restore.pool import Pool
-from github_s3_backup.restore.selection import LATEST, Selection, select
+from github_s3_backup.restore.latest import LATEST
+from github_s3_backup.restore.selected import Selection, Unavailable
+from github_s3_backup.restore.selection import select
+from github_s3_backup.restore.workers import Pool
 from github_s3_backup.runtime.environment import ConfigurationError
 from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.runtime.stop import Stop
@@ -21,6 +24,7 @@ from github_s3_backup.s3.catalogue import Catalogue
 from github_s3_backup.s3.download import BucketReader
 from github_s3_backup.s3.objects import Objects
 
+OK, SOME_FAILED, STOPPED = 0, 1, 143
 EVERYTHING = ["*/*"]
 # Files beside git at once, for each repository at once: these wait for the network, not for git.
 FILES_PER_WORKER = 2
@@ -78,3 +82,18 @@ def open_session(
     reader = BucketReader(client, options.bucket, stop, log)
     pool = Pool(files_at_once, stop)
     return Session(options, aws, catalogue, reader, pool, scratch, redactor, stop, log, datetime.now(UTC))
+
+
+def finish(session: Session, failures: Sequence[Unavailable], done: int) -> int:
+    """Log every failure and the summary, and return the exit code."""
+    command = session.options.command
+    for failure in failures:
+        session.log.error("failed", full_name=failure.full_name, error=failure.error)
+    code = SOME_FAILED if failures else OK
+    seconds = round((datetime.now(UTC) - session.started_at).total_seconds(), 3)
+    summary = {"exit_code": code, "done": done, "failed": len(failures), "duration": seconds}
+    if failures:
+        session.log.error(f"{command} finished", **summary)
+    elif command in ("fetch", "verify", "push"):
+        session.log.info(f"{command} finished", **summary)
+    return code

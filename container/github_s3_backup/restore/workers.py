@@ -1,7 +1,8 @@
-"""Several repositories at once: one that fails does not stop the others."""
+"""Several repositories at once, and their files beside git: one that fails does not stop the others."""
 
+import contextvars
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from structlog.contextvars import bound_contextvars
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.restore.errors import EXPECTED_ERRORS, is_disk_full
-from github_s3_backup.restore.selection import Selected, Unavailable
+from github_s3_backup.restore.errors import EXPECTED_ERRORS, ContentError, is_disk_full
+from github_s3_backup.restore.selected import Selected, Unavailable
 from github_s3_backup.restore.terminal import new_bar
 from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.download import OnBytes
@@ -18,6 +19,10 @@ from github_s3_backup.s3.download import OnBytes
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+# Errors that are shown of one repository.
+SHOWN = 5
+
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 Work = Callable[[Selected, OnBytes], Result]
 
@@ -92,3 +97,44 @@ def _counter(bar: "tqdm[NoReturn]") -> OnBytes:
             bar.update(number)
 
     return count
+
+
+# -- files beside git ----------------------------------------------------------------------------
+
+
+class Pool:
+    """`size` threads, shared by all repositories."""
+
+    def __init__(self, size: int, stop: Stop) -> None:
+        self._executor, self._stop = ThreadPoolExecutor(size), stop
+
+    def each(self, items: Iterable[Item], work: Callable[[Item], object], name: Callable[[Item], str]) -> None:
+        """Do the work for each item, all of them though some fail.
+
+        Raises ContentError with the names of those that failed, OSError where the disk is full, and Stopped.
+        """
+
+        def attempt(item: Item) -> Exception | None:
+            self._stop.check()
+            try:
+                work(item)
+            except EXPECTED_ERRORS as error:
+                return error
+            return None
+
+        # Log lines name the repository of the thread that asks.
+        contexts = [(item, contextvars.copy_context()) for item in items]
+        running = [(item, self._executor.submit(context.run, attempt, item)) for item, context in contexts]
+        failed = [(name(item), error) for item, future in running if (error := future.result())]
+        raise_failed(failed, len(running))
+
+
+def raise_failed(failed: Sequence[tuple[str, Exception]], total: int) -> None:
+    """Raise ContentError if something failed, OSError where that was a full disk."""
+    for _, error in failed:
+        if is_disk_full(error):
+            raise error
+    if failed:
+        shown = "; ".join(f"{name}: {error}" for name, error in failed[:SHOWN])
+        more = f"; and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
+        raise ContentError(f"{len(failed)} of {total} failed: {shown}{more}")

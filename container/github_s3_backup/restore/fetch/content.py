@@ -12,9 +12,8 @@ from github_s3_backup.records.content import StoredContent
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import FetchError
 from github_s3_backup.restore.fetch.destination import Destination
-from github_s3_backup.restore.lists import read_lfs_list, read_release_list
-from github_s3_backup.restore.pool import Pool
-from github_s3_backup.restore.release_paths import LIST, release_paths
+from github_s3_backup.restore.lists import LIST, read_lfs_list, read_release_list, release_paths
+from github_s3_backup.restore.workers import Pool
 from github_s3_backup.s3.download import BucketReader, OnBytes, Stored, is_copy_of
 
 

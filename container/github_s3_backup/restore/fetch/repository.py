@@ -10,7 +10,7 @@ from github_s3_backup.restore.errors import EXPECTED_ERRORS, Parts, is_disk_full
 from github_s3_backup.restore.fetch.content import Staging, check_out_lfs_files, fetch_releases, stage_lfs_objects
 from github_s3_backup.restore.fetch.destination import Destination, lfs_objects_in
 from github_s3_backup.restore.fetch.git import Complete, fetch_git
-from github_s3_backup.restore.pool import Pool
+from github_s3_backup.restore.workers import Pool
 from github_s3_backup.s3.download import BucketReader, OnBytes
 
 

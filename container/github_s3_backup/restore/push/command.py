@@ -15,9 +15,8 @@ from github_s3_backup.restore.push.releases import ReleasePusher
 from github_s3_backup.restore.push.repository import Pusher
 from github_s3_backup.restore.push.target import GitHubTarget, GitServer, Target
 from github_s3_backup.restore.push.wiki import WikiPusher
-from github_s3_backup.restore.selection import Selected, Unavailable
-from github_s3_backup.restore.session import FILES_PER_WORKER, Session
-from github_s3_backup.restore.summary import finish
+from github_s3_backup.restore.selected import Selected, Unavailable
+from github_s3_backup.restore.session import FILES_PER_WORKER, Session, finish
 from github_s3_backup.restore.workers import for_each
 from github_s3_backup.runtime.capacity import machine_capacity
 from github_s3_backup.s3.download import OnBytes

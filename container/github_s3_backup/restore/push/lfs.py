@@ -10,8 +10,8 @@ from github_s3_backup.records.content import StoredContent
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.lists import read_lfs_list
-from github_s3_backup.restore.pool import Pool
 from github_s3_backup.restore.push.target import Existing, Target
+from github_s3_backup.restore.workers import Pool
 from github_s3_backup.runtime.units import format_bytes
 from github_s3_backup.s3.download import BucketReader, OnBytes
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from github_s3_backup.records.content import StoredContent
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import ContentError
-from github_s3_backup.restore.lists import read_lfs_list, read_release_list
-from github_s3_backup.restore.pool import Pool
-from github_s3_backup.restore.release_paths import release_paths
+from github_s3_backup.restore.lists import read_lfs_list, read_release_list, release_paths
+from github_s3_backup.restore.workers import Pool
 from github_s3_backup.s3.download import BucketReader, OnBytes
 
 # LFS objects that are named in an error.

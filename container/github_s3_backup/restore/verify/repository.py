@@ -12,10 +12,10 @@ from github_s3_backup.git.lfs_pointers import find_pointers
 from github_s3_backup.git.process import Git
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import EXPECTED_ERRORS, RestoreError
-from github_s3_backup.restore.pool import Pool
-from github_s3_backup.restore.selection import Selected
+from github_s3_backup.restore.selected import Selected
 from github_s3_backup.restore.unbundle import check_objects, make_mirror, read_refs
 from github_s3_backup.restore.verify.content import Proven, verify_lfs_objects, verify_releases
+from github_s3_backup.restore.workers import Pool
 from github_s3_backup.runtime.capacity import Capacity, restore_reservation
 from github_s3_backup.s3.download import BucketReader, DownloadError, OnBytes
 

@@ -1,0 +1,127 @@
+"""What a backup holds: the repositories that can be restored, and what can't."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from github_s3_backup.records.content import Kind
+from github_s3_backup.records.manifest import Entry, Failure, Manifest, Vanished
+from github_s3_backup.s3.catalogue import DATE
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A repository with its wiki, or a wiki alone, and the date of the backup it is taken from.
+
+    `origin`: the backup that was asked for, an older one because it failed there, or the last one before it vanished.
+    `lacks`: why it was stored only in part, None where it was stored whole.
+    """
+
+    entry: Entry
+    date: str
+    origin: Literal["backup", "older backup", "vanished"] = "backup"
+    lacks: str | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of everything that is stored of it."""
+        return sum(sizes(self.entry).values())
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the log says about it."""
+        return {"size_bytes": self.size_bytes, "refs": self.entry.ref_count, "date": self.date}
+
+
+def sizes(entry: Entry) -> dict[Kind | Literal["git"], int]:
+    """Return the size of each part that is stored of a repository."""
+    found: dict[Kind | Literal["git"], int] = {"git": entry.size_bytes}
+    if entry.wiki and entry.wiki.status != "gone":
+        found["wiki"] = entry.wiki.size_bytes
+    if entry.lfs:
+        found["lfs"] = entry.lfs.size_bytes
+    if entry.releases:
+        found["releases"] = entry.releases.size_bytes
+    return found
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """Something that was asked for and can't be restored."""
+
+    full_name: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was asked for: the repositories that can be restored, and what can't. `manifest`: the newest one used."""
+
+    manifest: Manifest
+    selected: tuple[Selected, ...]
+    unavailable: tuple[Unavailable, ...]
+
+
+# -- one manifest --------------------------------------------------------------------------------
+
+
+def restorable(manifest: Manifest) -> Iterator[Selected]:
+    """Yield the repositories that were stored, whole or in part."""
+    for entry in manifest.entries:
+        if entry.status != "gone":
+            yield Selected(entry, manifest.date)
+    for failure in manifest.failures:
+        if failure.partial and failure.partial.status != "gone":
+            yield Selected(failure.partial, manifest.date, lacks=f"{failure.stage}: {failure.error}")
+
+
+def unstored(manifest: Manifest) -> list[Failure]:
+    """Return the failures of which nothing was stored."""
+    return [failure for failure in manifest.failures if not failure.partial or failure.partial.status == "gone"]
+
+
+def with_vanished(manifest: Manifest, selected: list[Selected], failures: list[Failure]) -> Selection:
+    """Return the selection with the manifest's vanished repositories."""
+    known = {repository.entry.id for repository in selected}
+    unavailable = [
+        Unavailable(failure.full_name, f"not in this backup: {failure.stage}: {failure.error}") for failure in failures
+    ]
+    for record in manifest.vanished:
+        if record.id in known:
+            continue
+        try:
+            selected.append(_last_backup(record))
+        except ValueError as error:
+            unavailable.append(Unavailable(record.full_name, f"it vanished, and its last backup is unknown: {error}"))
+    return Selection(manifest, tuple(selected), tuple(unavailable))
+
+
+def _last_backup(record: Vanished) -> Selected:
+    """Return the last backup of a vanished repository. Raises ValueError if the manifest does not hold enough of it."""
+    owner, _, name = record.full_name.partition("/")
+    dated = re.search(DATE, record.s3_key or "")
+    date = dated[0] if dated else record.since
+    entry = Entry(
+        full_name=record.full_name,
+        id=record.id,
+        owner=owner,
+        name=name,
+        private=True,
+        archived=False,
+        fork=False,
+        default_branch=record.default_branch,
+        sha=None,
+        status="stored" if record.s3_key else "empty",
+        s3_key=record.s3_key,
+        version_id=record.version_id,
+        size_bytes=record.size_bytes,
+        sha256=record.sha256,
+        ref_count=record.ref_count,
+        refs_sha256=record.refs_sha256,
+        backed_up_at=f"{date}T00:00:00Z",
+        duration_seconds=0.0,
+        wiki=record.wiki,
+        lfs=record.lfs,
+        releases=record.releases,
+    )
+    return Selected(entry, date, "vanished")
