@@ -17,7 +17,7 @@ PATHS = {
     "/orgs/{org}/installation": ("get",),
     "/orgs/{org}/repos": ("post",),
     "/repos/{owner}/{repo}": ("get", "patch"),
-    "/repos/{owner}/{repo}/actions/permissions": ("put",),
+    "/repos/{owner}/{repo}/actions/permissions": ("get", "put"),
     "/repos/{owner}/{repo}/releases": ("get", "post"),
     "/repos/{owner}/{repo}/releases/assets/{asset_id}": ("get", "delete"),
     "/repos/{owner}/{repo}/releases/{release_id}/assets": ("post",),

@@ -22,7 +22,7 @@ PAGE_SIZE = 100
 UPLOAD_ATTEMPTS = 4
 
 T = TypeVar("T")
-WithToken = Callable[[str, Callable[[str], Any]], Any]
+WithToken = Callable[[Callable[[str], Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,22 @@ class ExistingRelease:
 
 
 class ReleaseWriter:
-    """Creates releases and uploads their files. `with_token` gives a request a token for an owner's repositories."""
+    """Creates releases of one repository and uploads their files.
 
-    def __init__(self, api: Api, with_token: WithToken, stop: Stop, log: FilteringBoundLogger) -> None:
+    `path`: the repository's, as in `/repos/acme/api`. `with_token` gives a request a token for it.
+    """
+
+    def __init__(self, api: Api, path: str, with_token: WithToken, stop: Stop, log: FilteringBoundLogger) -> None:
         self._api, self._with_token, self._stop, self._log = api, with_token, stop, log
+        self._url = f"{api.url}{path}/releases"
 
-    def existing(self, owner: str, name: str) -> list[ExistingRelease]:
+    def existing(self) -> list[ExistingRelease]:
         """Return the releases that the repository has, drafts too. Raises GitHubError."""
-        url = f"{self._url(owner, name)}?per_page={PAGE_SIZE}"
-        pages = self._api.pages(url, lambda page: self._send("GET", owner, page))
+        url = f"{self._url}?per_page={PAGE_SIZE}"
+        pages = self._api.pages(url, lambda page: self._send("GET", page))
         return list(_read_pages(pages, url))
 
-    def create(self, owner: str, name: str, release: Release, with_commit: bool) -> ExistingRelease:
+    def create(self, release: Release, with_commit: bool) -> ExistingRelease:
         """Create a release without files. `with_commit`: what its tag is to be made from if there is none.
 
         Raises GitHubError.
@@ -81,12 +85,11 @@ class ReleaseWriter:
             # By date and version, as one that is created today need not be the latest.
             "make_latest": "legacy",
         }
-        url = self._url(owner, name)
-        answer = self._send("POST", owner, url, json={k: v for k, v in wanted.items() if v is not None})
-        with as_documented(url):
+        answer = self._send("POST", self._url, json={k: v for k, v in wanted.items() if v is not None})
+        with as_documented(self._url):
             return _read(answer.json())
 
-    def upload(self, owner: str, name: str, release: ExistingRelease, file: ReleaseFile, body: Body) -> None:
+    def upload(self, release: ExistingRelease, file: ReleaseFile, body: Body) -> None:
         """Upload a file to a release. Raises GitHubError, and what reading the body raises."""
         url = upload_url(release.upload_url, self._api.url, file)
         headers = {"Content-Type": file.content_type or "application/octet-stream"}
@@ -97,9 +100,9 @@ class ReleaseWriter:
                 "POST", url, lambda: f"Bearer {token}", headers=headers, data=data
             )
             try:
-                answer = self._with_token(owner, request)
+                answer = self._with_token(request)
             except GitHubError as error:
-                if not self._is_there(owner, name, release, file, error):
+                if not self._is_there(release, file, error):
                     raise
             else:
                 with as_documented(url):
@@ -107,36 +110,33 @@ class ReleaseWriter:
 
         retrying(UPLOAD_ATTEMPTS, self._stop, self._log)(send)
 
-    def _is_there(self, owner: str, name: str, release: ExistingRelease, file: ReleaseFile, error: GitHubError) -> bool:
+    def _is_there(self, release: ExistingRelease, file: ReleaseFile, error: GitHubError) -> bool:
         """Return whether the upload that failed arrived all the same. Raises GitHubError where something else did.
 
         What it left in part is removed, so that the next attempt can succeed.
         """
         if error.refused and error.status != 422:
             return False
-        now = next((item for item in self.existing(owner, name) if item.id == release.id), None)
+        now = next((item for item in self.existing() if item.id == release.id), None)
         found = now.files.get(file.name) if now else None
         if found is None:
             return False
         if not found.is_whole:
-            self.remove_unfinished(owner, name, found)
+            self.remove_unfinished(found)
             error.permanent = False
             return False
         check_file(found, file)
         return True
 
-    def remove_unfinished(self, owner: str, name: str, file: ExistingFile) -> None:
+    def remove_unfinished(self, file: ExistingFile) -> None:
         """Remove the empty file that a failed upload has left, as GitHub's documentation allows. Raises GitHubError."""
         assert not file.is_whole
         self._log.info("removing what a failed upload left", file=file.name)
-        self._send("DELETE", owner, f"{self._url(owner, name)}/assets/{file.id}")
+        self._send("DELETE", f"{self._url}/assets/{file.id}")
 
-    def _url(self, owner: str, name: str) -> str:
-        return f"{self._api.url}/repos/{owner}/{name}/releases"
-
-    def _send(self, method: str, owner: str, url: str, **options: Any) -> requests.Response:
+    def _send(self, method: str, url: str, **options: Any) -> requests.Response:
         request = lambda token: self._api.send(method, url, lambda: f"Bearer {token}", **options)  # noqa: E731
-        answer: requests.Response = self._with_token(owner, request)
+        answer: requests.Response = self._with_token(request)
         return answer
 
 

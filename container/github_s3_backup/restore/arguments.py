@@ -210,6 +210,12 @@ def _add_push(commands: Commands) -> None:
     parser.add_argument("--url", metavar="URL", help=url)
     parser.add_argument("--dry-run", action="store_true", help="print what would be done, and change nothing")
     parser.add_argument("--overwrite", action="store_true", help="replace refs of the target that differ")
+    more = "push it though more people can read the target than could read the original; may be repeated"
+    parser.add_argument(
+        "--allow-more-readers", dest="more_readers", action="append", default=[], metavar="REPOSITORY", help=more
+    )
+    hidden = "push refs that GitHub keeps for itself, such as refs/pull/1/head, as branches PREFIX/pull/1/head"
+    parser.add_argument("--hidden-refs-as", metavar="PREFIX", help=hidden)
     step = "push at most so much at once (default: %(default)s)"
     parser.add_argument("--step-size", type=_number, default=STEP_SIZE, metavar="MB", help=step)
 

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from github_s3_backup.git.bundle import BundleError, read_header
@@ -10,6 +11,7 @@ from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import Refs, refs_sha256
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import UnbundleError
+from github_s3_backup.s3.download import BucketReader, OnBytes
 
 # What `git fsck` reports about an object that is intact but badly formatted: GitHub serves many of these.
 BADLY_FORMATTED = re.compile(r"(error|warning) in (commit|tree|tag|blob) [0-9a-f]+: .*")
@@ -29,6 +31,28 @@ def read_refs(bundle: Path, entry: Entry) -> Refs:
     if refs_sha256(header.refs) != entry.refs_sha256:
         raise UnbundleError("the refs in the bundle do not match the manifest")
     return header.refs
+
+
+@dataclass(frozen=True)
+class MirrorSource:
+    """Where the git data of a repository comes from."""
+
+    reader: BucketReader
+    git: Git
+
+    def make(self, entry: Entry, path: Path, on_bytes: OnBytes) -> None:
+        """Make the new bare repository `path`, with all refs and HEAD at the default branch.
+
+        What is downloaded is kept beside it until it is there: an interrupted download is continued. Raises
+        DownloadError, UnbundleError, GitError and OSError.
+        """
+        if entry.status == "empty":
+            make_empty(self.git, entry, path)
+            return
+        bundle = path.with_suffix(".bundle")
+        self.reader.download(entry, bundle, on_bytes)
+        make_mirror(self.git, bundle, entry, path)
+        bundle.unlink()
 
 
 def make_mirror(git: Git, bundle: Path, entry: Entry, path: Path) -> None:

@@ -1,10 +1,12 @@
 """Several repositories at once, and their files beside git: one that fails does not stop the others."""
 
+import contextlib
 import contextvars
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from structlog.contextvars import bound_contextvars
@@ -13,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.restore.errors import EXPECTED_ERRORS, ContentError, is_disk_full
 from github_s3_backup.restore.selected import Selected, Unavailable
 from github_s3_backup.restore.terminal import new_bar
+from github_s3_backup.runtime.capacity import Capacity, Reservation, machine_capacity, restore_reservation
 from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.download import OnBytes
 
@@ -138,3 +141,36 @@ def raise_failed(failed: Sequence[tuple[str, Exception]], total: int) -> None:
         shown = "; ".join(f"{name}: {error}" for name, error in failed[:SHOWN])
         more = f"; and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
         raise ContentError(f"{len(failed)} of {total} failed: {shown}{more}")
+
+
+# -- disk and memory -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Room:
+    """The disk and the memory of this machine. Apart, so that a long push holds the disk alone while it is sent."""
+
+    disks: Capacity
+    memories: Capacity
+
+    @contextlib.contextmanager
+    def disk(self, size: int) -> Iterator[None]:
+        """Hold the disk for a bundle of `size` bytes and its mirror. Raises DiskFullError and Stopped."""
+        with self.disks.reserve(Reservation(restore_reservation(size).disk, 0)):
+            yield
+
+    @contextlib.contextmanager
+    def memory(self, size: int) -> Iterator[None]:
+        """Hold the memory that git takes for so many bytes. Raises Stopped."""
+        with self.memories.reserve(Reservation(0, restore_reservation(size).memory)):
+            yield
+
+    @contextlib.contextmanager
+    def both(self, size: int) -> Iterator[None]:
+        with self.disk(size), self.memory(size):
+            yield
+
+
+def open_room(folder: Path, stop: Stop) -> Room:
+    """Return what is free on this machine."""
+    return Room(machine_capacity(folder, stop), machine_capacity(folder, stop))

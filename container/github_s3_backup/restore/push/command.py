@@ -10,15 +10,17 @@ from github_s3_backup.github.rest import Api, new_session
 from github_s3_backup.github.uploads import LfsUploader
 from github_s3_backup.restore.push.credentials import CONNECTIONS, WriteAccess, open_credentials, read_write_access
 from github_s3_backup.restore.push.git import GitPusher
+from github_s3_backup.restore.push.github import GitHubTarget
 from github_s3_backup.restore.push.lfs import LfsPusher
 from github_s3_backup.restore.push.releases import ReleasePusher
 from github_s3_backup.restore.push.repository import Pusher
-from github_s3_backup.restore.push.target import GitHubTarget, GitServer, Target
+from github_s3_backup.restore.push.server import GitServer
+from github_s3_backup.restore.push.target import Target
 from github_s3_backup.restore.push.wiki import WikiPusher
 from github_s3_backup.restore.selected import Selected, Unavailable
 from github_s3_backup.restore.session import FILES_PER_WORKER, Session, finish
-from github_s3_backup.restore.workers import for_each
-from github_s3_backup.runtime.capacity import machine_capacity
+from github_s3_backup.restore.unbundle import MirrorSource
+from github_s3_backup.restore.workers import for_each, open_room
 from github_s3_backup.s3.download import OnBytes
 
 
@@ -36,12 +38,14 @@ def run(session: Session) -> int:
     selected = [repository for repository in selection.selected if repository.entry.full_name not in clashing]
 
     def push(repository: Selected, on_bytes: OnBytes) -> str:
-        owner = options.to or repository.entry.owner
-        if options.dry_run:
-            return _describe(
-                repository, target.url(owner, repository.entry.name), pusher.describe(repository.entry, owner)
-            )
-        event = pusher.push(repository.entry, owner, on_bytes)
+        with pusher.plan(repository, options.to or repository.entry.owner) as plan:
+            if options.dry_run:
+                return "\n".join(plan.lines())
+            for note in plan.notes:
+                session.log.info("left out", note=note)
+            on_bytes(max(0, repository.size_bytes - plan.size))
+            plan.perform(on_bytes)
+        event = "pushed" if plan.actions else "already there"
         session.log.info(event, **repository.facts())
         return event
 
@@ -52,27 +56,34 @@ def run(session: Session) -> int:
 
 
 def _target(session: Session, access: WriteAccess, http: requests.Session, git: Git) -> Target:
-    if session.options.url:
+    options = session.options
+    if options.url:
         if access.token:
             session.redactor.hide_token(access.token)
-        api = Api(session.options.url, http, session.stop, session.log)
-        return GitServer(session.options.url, api, access.token, git, session.log)
+        return GitServer(options.url, Api(options.url, http, session.stop, session.log), access.token, git, session.log)
     credentials = open_credentials(access, session.aws, session.redactor, session.stop, session.log)
     api = Api(access.api_url, http, session.stop, session.log)
-    return GitHubTarget(api, access.server_url, credentials, session.stop, session.log)
+    return GitHubTarget(api, access.server_url, credentials, options.more_readers, session.stop, session.log)
 
 
 def _pusher(session: Session, git: Git, target: Target, http: requests.Session) -> Pusher:
     options, stop, log = session.options, session.stop, session.log
-    capacity, reader, scratch = machine_capacity(session.scratch, stop), session.reader, session.scratch
-    step_size = options.step_size * 1000**2
-    refs = GitPusher(reader, git, target, capacity, scratch, step_size, options.overwrite, stop, log)
+    refs = GitPusher(
+        source=MirrorSource(session.reader, git),
+        room=open_room(session.scratch, stop),
+        step_size=options.step_size * 1000**2,
+        overwrite=options.overwrite,
+        hidden_as=options.hidden_refs_as,
+        stop=stop,
+        log=log,
+    )
     return Pusher(
         target=target,
         git=refs,
-        lfs=LfsPusher(reader, target, session.pool, LfsUploader(http, stop, log)),
-        releases=ReleasePusher(reader, target, log),
-        wiki=WikiPusher(refs, git, target, scratch, log),
+        lfs=LfsPusher(session.reader, session.pool, LfsUploader(http, stop, log)),
+        releases=ReleasePusher(session.reader, log),
+        wiki=WikiPusher(refs, log),
+        scratch=session.scratch,
     )
 
 
@@ -86,7 +97,3 @@ def _clashes(session: Session, target: Target, selected: tuple[Selected, ...]) -
         for full_name, url in urls.items()
         if count[url.lower()] > 1
     ]
-
-
-def _describe(repository: Selected, url: str, steps: list[str]) -> str:
-    return "\n  ".join([f"{repository.entry.full_name} of {repository.date} -> {url}", *steps])

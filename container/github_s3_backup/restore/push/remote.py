@@ -2,18 +2,23 @@
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import Refs
+from github_s3_backup.restore.push.steps import Step
 from github_s3_backup.runtime.retry import retrying
 from github_s3_backup.runtime.stop import Stop
 
 ATTEMPTS = 4
 # GitHub makes the other refs it serves (refs/pull) itself, and refuses to be given them.
 PUSHED = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
+# Tags that keep the milestones of a large push until it is complete, each followed by its commit. Not branches: GitHub
+# would make one of them the default branch and refuse to delete it.
+MILESTONES = b"refs/tags/restore-in-progress-"
 # What git says of a ref that the server, or git itself, refuses; and the refusal that may be transient.
 REJECTED = re.compile(r"! \[(remote )?rejected\]")
 TRANSIENT = "(Internal Server Error)"
@@ -25,24 +30,20 @@ NOT_FOUND = re.compile(r"not found|error: 404|does not appear to be a git reposi
 SILENCE = 900
 
 
+@dataclass(frozen=True)
 class Remote:
     """A repository at `url`. `with_token` runs a command with a token, `trace` is a file for git's HTTP headers.
 
     `is_new`: it may have been made a moment ago, and not be found at once.
     """
 
-    def __init__(
-        self,
-        git: Git,
-        url: str,
-        with_token: Callable[[Callable[[str | None], bytes]], bytes],
-        trace: Path,
-        stop: Stop,
-        log: FilteringBoundLogger,
-        is_new: bool = True,
-    ) -> None:
-        self.url, self._is_new = url, is_new
-        self._git, self._with_token, self._trace, self._stop, self._log = git, with_token, trace, stop, log
+    git: Git
+    url: str
+    with_token: Callable[[Callable[[str | None], bytes]], bytes]
+    trace: Path
+    is_new: bool
+    stop: Stop
+    log: FilteringBoundLogger
 
     def refs(self) -> Refs:
         """Return the refs that a push can change. Raises GitError."""
@@ -50,27 +51,36 @@ class Remote:
         pairs = (line.split(b"\t", 1) for line in lines)
         return {name: oid for oid, name in pairs if name.startswith(PUSHED) and not name.endswith(b"^{}")}
 
-    def push(self, git_dir: Path, refspecs: Iterable[str]) -> None:
+    def push(self, git_dir: Path, specs: Iterable[str]) -> None:
         """Push from a local repository. Raises GitError."""
         settings = ("-c", f"http.lowSpeedTime={SILENCE}", f"--git-dir={git_dir}")
-        self._run(*settings, "push", "--quiet", "--no-verify", "--", self.url, *refspecs)
+        self._run(*settings, "push", "--quiet", "--no-verify", "--", self.url, *specs)
 
     def fetch(self, git_dir: Path, ref: bytes) -> None:
         """Fetch a ref into a local repository, as FETCH_HEAD. Raises GitError."""
         self._run(f"--git-dir={git_dir}", "fetch", "--quiet", "--", self.url, ref.decode(errors="surrogateescape"))
 
     def _run(self, *arguments: str) -> bytes:
-        loop = retrying(ATTEMPTS, self._stop, self._log)
-        return loop(self._with_token, lambda token: self._run_once(arguments, token))
+        loop = retrying(ATTEMPTS, self.stop, self.log)
+        return loop(self.with_token, lambda token: self._run_once(arguments, token))
 
     def _run_once(self, arguments: tuple[str, ...], token: str | None) -> bytes:
         try:
-            return self._git.run_remote(*arguments, token=token, trace=self._trace)
+            return self.git.run_remote(*arguments, token=token, trace=self.trace)
         except GitError as error:
             rejected = is_rejected(error) and TRANSIENT not in str(error)
-            final = rejected or PERMANENT.search(str(error)) or (not self._is_new and is_not_found(error))
+            final = rejected or PERMANENT.search(str(error)) or (not self.is_new and is_not_found(error))
             error.permanent = error.wait_source is None and bool(final)
             raise
+
+
+def refspecs(step: Step, overwrite: bool) -> list[str]:
+    """Return git's arguments for a step."""
+    force = b"+" if overwrite else b""
+    # By object id: a ref's name alone can be ambiguous, as with a branch called HEAD.
+    specs = [force + oid + b":" + name for name, oid in step.refs.items()]
+    specs += [b"+" + oid + b":" + MILESTONES + oid for oid in step.milestones]
+    return [spec.decode(errors="surrogateescape") for spec in specs]
 
 
 def is_rejected(error: GitError) -> bool:

@@ -49,6 +49,14 @@ class History:
         """Return the parents of a merge, without the first."""
         return self._rev_list("--parents", "--max-count=1", stdin=commit + b"\n").split()[2:]
 
+    def workflows(self, commits: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Return the tree of the GitHub workflows of each commit that has some, and is known."""
+        asked = list(commits)
+        lines = b"".join(oid + b":.github/workflows\n" for oid in asked)
+        answer = self.git.run(f"--git-dir={self.mirror}", "cat-file", "--batch-check=%(objectname)", stdin=lines)
+        found = zip(asked, answer.splitlines(), strict=True)
+        return {oid: tree for oid, tree in found if b" " not in tree}
+
     def _rev_list(self, *options: str, stdin: bytes) -> bytes:
         return self.git.run(f"--git-dir={self.mirror}", "rev-list", *options, "--stdin", stdin=stdin)
 

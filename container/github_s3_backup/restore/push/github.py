@@ -1,0 +1,210 @@
+"""GitHub as a target: repositories are made there, private and with Actions off, and get their settings back.
+
+https://docs.github.com/en/rest/repos/repos and https://docs.github.com/en/rest/actions/permissions
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import requests
+from structlog.typing import FilteringBoundLogger
+
+from github_s3_backup.github import lfs
+from github_s3_backup.github.lfs import Operation
+from github_s3_backup.github.release_writer import ReleaseWriter
+from github_s3_backup.github.rest import Api, GitHubError, as_documented
+from github_s3_backup.records.manifest import Entry
+from github_s3_backup.repository import WIKI_SUFFIX
+from github_s3_backup.repository_filter import matches_any
+from github_s3_backup.restore.errors import PushError
+from github_s3_backup.restore.push.actions import Action
+from github_s3_backup.restore.push.credentials import Credentials
+from github_s3_backup.restore.push.remote import Remote
+from github_s3_backup.restore.push.target import (
+    VISIBILITIES,
+    Existing,
+    LfsAnswers,
+    Visibility,
+    check_visibility,
+    visibility_of,
+)
+from github_s3_backup.runtime.stop import Stop
+from github_s3_backup.s3.download import OnBytes
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class GitHubTarget:
+    """GitHub, with the credentials of a restore. `more_readers`: what more people may be able to read afterwards."""
+
+    api: Api
+    server_url: str
+    credentials: Credentials
+    more_readers: list[str]
+    stop: Stop
+    log: FilteringBoundLogger
+
+    def url(self, owner: str, name: str) -> str:
+        return f"{self.server_url}/{owner}/{name}.git"
+
+    def repository(self, owner: str, entry: Entry) -> "GitHubRepository":
+        """Look a repository up. Raises GitHubError."""
+        name = entry.name.removesuffix(WIKI_SUFFIX)
+        unknown = GitHubRepository(self, owner, name, entry, None)
+        return dataclasses.replace(unknown, existing=unknown.find())
+
+
+@dataclass(frozen=True)
+class GitHubRepository:
+    """A repository at GitHub, or the place for one. Every method raises GitHubError."""
+
+    target: GitHubTarget
+    owner: str
+    name: str
+    entry: Entry
+    existing: Existing | None
+    object_formats: tuple[str, ...] = ("sha1",)
+
+    @property
+    def url(self) -> str:
+        return self.target.url(self.owner, self.name)
+
+    @property
+    def releases(self) -> ReleaseWriter | None:
+        return ReleaseWriter(self.target.api, self._path, self.with_token, self.target.stop, self.target.log)
+
+    def with_token(self, request: Callable[[str], T]) -> T:
+        return self.target.credentials.with_token(self.owner, request)
+
+    def ask_lfs(self, operation: Operation, objects: Mapping[str, int]) -> LfsAnswers:
+        return self.with_token(lambda token: lfs.ask(self.target.api, self.url, token, operation, objects))
+
+    def how_to_make_wiki(self) -> str:
+        return f"create the first page at {self.url.removesuffix('.git')}/wiki"
+
+    def find(self) -> Existing | None:
+        """Return what is there, None if nothing is."""
+        try:
+            answer = self._send("GET", self._path)
+        except GitHubError as error:
+            if error.status == 404:
+                return None
+            raise
+        with as_documented(self._path):
+            if str(answer["full_name"]).lower() != f"{self.owner}/{self.name}".lower():
+                words = f"{self.owner}/{self.name} is now called {answer['full_name']}"
+                raise GitHubError(f"{words}: push elsewhere with --to")
+            return Existing(bool(answer["archived"]), str(answer["default_branch"]), _visibility(answer))
+
+    def check(self) -> None:
+        self._check_readers(self.find())
+
+    def before(self, is_empty: bool) -> list[Action]:
+        """Return what makes the repository, and what keeps its workflows from running: nothing may be published."""
+        self._check_readers(self.existing)
+        if self.existing is None:
+            was = visibility_of(self.entry)
+            private = "private" if was == "private" else f"private (it was {was})"
+            return [Action((f"create {self.owner}/{self.name}: {private}, Actions off",), self._create, needed=True)]
+        if is_empty:  # it may come from an interrupted restore
+            return [Action(("switch Actions off",), self._switch_actions_off, needed=True)]
+        if self.existing.archived or not self._has_actions():
+            return []
+        words = "switch Actions off: the branches bring their workflows. Switch them on again afterwards"
+        return [Action((words,), self._switch_actions_off_for_now, needed=True)]
+
+    def after(self, remote: Remote, is_empty: bool, has_default: bool) -> list[Action]:
+        actions, branch, existing = list[Action](), self.entry.default_branch, self.existing
+        if existing is None or not existing.archived:
+            is_set = existing is not None and not is_empty and existing.default_branch == branch
+            if has_default and not is_set:
+                says = (f"set the default branch to {branch}",)
+                actions.append(Action(says, lambda _: self._set_default_branch(remote)))
+            if self.entry.archived:
+                archive = lambda _: self._send("PATCH", self._path, json={"archived": True})  # noqa: E731
+                actions.append(Action(("archive it",), archive, last=True))
+        return actions
+
+    # -- one change each -------------------------------------------------------------------------
+
+    @property
+    def _path(self) -> str:
+        return f"/repos/{self.owner}/{self.name}"
+
+    def _check_readers(self, existing: Existing | None) -> None:
+        allowed = matches_any(self.entry.full_name, self.target.more_readers)
+        check_visibility(self.entry, existing, self.url, allowed)
+
+    def _create(self, _: OnBytes) -> None:
+        settings = {"name": self.name, "private": True}
+        try:
+            self._send("POST", f"/orgs/{self.owner}/repos", json=settings)
+        except GitHubError as error:
+            if error.status == 422 and (found := self.find()):
+                self._check_readers(found)  # made by a request whose answer was lost, or by somebody else
+            elif error.status == 403:
+                hint = f"creating repositories needs Administration: write at {self.owner}"
+                raise GitHubError(f"{error} ({hint})", 403) from None
+            elif error.status != 404:
+                raise
+            elif not self._is_myself():
+                hint = f"is there an organization {self.owner} that the token may write to?"
+                raise GitHubError(f"{error} ({hint})", 404) from None
+            else:
+                self._send("POST", "/user/repos", json=settings)
+        self._switch_actions_off(_)
+
+    def _is_myself(self) -> bool:
+        try:
+            return str(self._send("GET", "/user")["login"]).lower() == self.owner.lower()
+        except GitHubError:  # an App has no user
+            return False
+
+    def _has_actions(self) -> bool:
+        """Return whether workflows run in the repository. Raises PushError where GitHub does not tell."""
+        path = f"{self._path}/actions/permissions"
+        try:
+            answer = self._send("GET", path)
+        except GitHubError as error:
+            if error.status == 404:  # a server without Actions
+                return False
+            raise PushError(f"{error} (Actions must be off: branches that are pushed run their workflows)") from None
+        with as_documented(path):
+            return bool(answer["enabled"])
+
+    def _switch_actions_off(self, _: OnBytes) -> None:
+        path = f"{self._path}/actions/permissions"
+        try:
+            self._send("PUT", path, json={"enabled": False})
+        except GitHubError as error:
+            if error.status != 404:
+                raise GitHubError(f"{error} (Actions must be off: a push would run its workflows)") from None
+            self.target.log.warning("no Actions to turn off", full_name=f"{self.owner}/{self.name}", error=str(error))
+
+    def _switch_actions_off_for_now(self, _: OnBytes) -> None:
+        self._switch_actions_off(_)
+        settings = f"{self.url.removesuffix('.git')}/settings/actions"
+        self.target.log.warning("Actions switched off, switch them on again", settings=settings)
+
+    def _set_default_branch(self, remote: Remote) -> None:
+        """Set the default branch, unless it was refused: then that is the error to be told."""
+        if f"refs/heads/{self.entry.default_branch}".encode() in remote.refs():
+            self._send("PATCH", self._path, json={"default_branch": self.entry.default_branch})
+
+    def _send(self, method: str, path: str, **options: Any) -> Any:
+        api = self.target.api
+
+        def request(token: str) -> requests.Response:
+            return api.send(method, f"{api.url}{path}", lambda: f"Bearer {token}", **options)
+
+        answer = self.with_token(request)
+        return answer.json() if answer.content else {}
+
+
+def _visibility(answer: Any) -> Visibility:
+    """Return who can read a repository. An unknown word counts as public, and old servers have only `private`."""
+    said = answer.get("visibility") or ("private" if answer["private"] else "public")
+    return cast(Visibility, said) if said in VISIBILITIES else "public"
