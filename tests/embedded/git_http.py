@@ -39,6 +39,12 @@ class Push:
     done: Callable[[], None]
     # The folder of the repository's LFS objects; None: pointers are files like any other.
     lfs: Path | None = None
+    # Bytes of the largest file that is taken (GH001).
+    file_limit: int = 100 * 1024**2
+    # What every push is refused with, "" for none.
+    refusal: str = ""
+    # Called with the size of each block of a push.
+    count: Callable[[int], None] = lambda _: None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -47,7 +53,12 @@ class Push:
         settings["core.hooksPath"] = str(HOOKS)
         if not self.workflows:
             settings["receive.procReceiveRefs"] = "refs"
-        environment = {"REMOTE_USER": self.login, "LFS_OBJECTS": str(self.lfs or "")}
+        environment = {
+            "REMOTE_USER": self.login,
+            "LFS_OBJECTS": str(self.lfs or ""),
+            "FILE_LIMIT": str(self.file_limit),
+        }
+        environment["REFUSAL"] = self.refusal
         return environment | _configuration(SETTINGS | settings)
 
 
@@ -81,7 +92,7 @@ def serve_git(
         assert backend.stdin
         assert backend.stdout
         try:
-            _copy_request(handler, backend.stdin)
+            _copy_request(handler, backend.stdin, push.count if push else lambda _: None)
             _copy_answer(
                 handler,
                 _after(push, backend.stdout) if push else backend.stdout,
@@ -120,10 +131,11 @@ def request_body(handler: BaseHTTPRequestHandler) -> Iterator[bytes]:
             yield block
 
 
-def _copy_request(handler: BaseHTTPRequestHandler, to: IO[bytes]) -> None:
+def _copy_request(handler: BaseHTTPRequestHandler, to: IO[bytes], count: Callable[[int], None]) -> None:
     blocks = request_body(handler)
     try:
         for block in blocks:
+            count(len(block))
             to.write(block)
         to.close()
     except BrokenPipeError:  # git has refused, reads no further, and its answer says why

@@ -53,6 +53,8 @@ class FakeGitHub:
         self.people: set[str] = set()
         # The largest pack that is taken, in bytes.
         self.push_limit = PUSH_LIMIT
+        # Bytes of the largest file in a push, the words that refuse every push, and the sizes of all blocks pushed.
+        self.file_limit, self.refusal, self.pushed = 100 * 1024**2, "", list[int]()
         # Where repositories that are created through the API get their git directories.
         self.new_repositories: Path | None = None
         self.installations: dict[int, FakeInstallation] = {}

@@ -96,4 +96,5 @@ def push_of(fake: "FakeGitHub", place: Place, headers: Message) -> Push | None:
         return None
     follow = (lambda: None) if place.is_wiki else functools.partial(github_write.follow_push, place.repository)
     lfs = place.repository.lfs.folder if fake.checks_lfs_pointers and not place.is_wiki else None
-    return Push(token.login, fake.push_limit, token.may("workflows", "write"), follow, lfs)
+    workflows = token.may("workflows", "write")
+    return Push(token.login, fake.push_limit, workflows, follow, lfs, fake.file_limit, fake.refusal, fake.pushed.append)

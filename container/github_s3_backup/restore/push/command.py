@@ -38,11 +38,11 @@ def run(session: Session) -> int:
     selected = [repository for repository in selection.selected if repository.entry.full_name not in clashing]
 
     def push(repository: Selected, on_bytes: OnBytes) -> str:
-        with pusher.plan(repository, options.to or repository.entry.owner) as plan:
+        with pusher.plan(repository, options.to or repository.entry.owner, options.dry_run) as plan:
             if options.dry_run:
                 return "\n".join(plan.lines())
             for note in plan.notes:
-                session.log.info("left out", note=note)
+                session.log.warning("left out", note=note)
             on_bytes(max(0, repository.size_bytes - plan.size))
             plan.perform(on_bytes)
         event = "pushed" if plan.actions else "already there"

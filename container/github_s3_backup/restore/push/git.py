@@ -53,6 +53,11 @@ class Push:
         return {name: oid for name, oid in self.wanted.items() if self.target_refs.get(name) != oid}
 
     @property
+    def new_branches(self) -> Refs:
+        """The branches that a repository in use does not have."""
+        return {} if self.is_first else {name: oid for name, oid in self.missing.items() if name.startswith(HEADS)}
+
+    @property
     def is_first(self) -> bool:
         """Whether the repository gets its first refs."""
         return not self.target_refs
@@ -157,7 +162,9 @@ class GitPusher:
             with self.room.memory(size):
                 self.source.make(push.entry, mirror, lambda _: None)
                 steps = plan_steps(History(self.source.git, mirror), push.missing, push.target_refs, self.step_size)
-            self._warn_of_workflows(push, mirror)
+            if found := push.new_branches and self._new_workflows(push, mirror):
+                words = "branches bring workflows that the target does not have"
+                self.log.warning(words, branches=shorten(found))
             refusals: list[str] = []
             for number, step in enumerate(steps, start=1):
                 if len(steps) > 1:
@@ -167,16 +174,22 @@ class GitPusher:
                 on_bytes(size * number // len(steps) - size * (number - 1) // len(steps))
         return len(steps), refusals
 
-    def _warn_of_workflows(self, push: Push, mirror: Path) -> None:
-        """Name the branches that a repository in use does not have, and whose workflows are none of its own."""
-        if push.is_first:
-            return
+    def _new_workflows(self, push: Push, mirror: Path) -> list[bytes]:
+        """Return the branches that a repository in use does not have, and whose workflows are none of its own."""
         history = History(self.source.git, mirror)
         own = set(history.workflows(push.target_refs.values()).values())
-        new = {name: oid for name, oid in push.missing.items() if name.startswith(HEADS)}
-        trees = history.workflows(new.values())
-        if found := sorted(name for name, oid in new.items() if oid in trees and trees[oid] not in own):
-            self.log.warning("branches bring workflows that the target does not have", branches=shorten(found))
+        trees = history.workflows(push.new_branches.values())
+        return sorted(name for name, oid in push.new_branches.items() if oid in trees and trees[oid] not in own)
+
+    def look_inside(self, push: Push) -> list[str]:
+        """Return what only the bundle shows, in words. Raises DownloadError, UnbundleError and GitError."""
+        if not push.new_branches:
+            return []
+        mirror, size = push.folder / "mirror.git", push.entry.size_bytes
+        with self.room.both(size):
+            self.source.make(push.entry, mirror, lambda _: None)
+            found = self._new_workflows(push, mirror)
+        return [f"these branches bring workflows that the target does not have: {shorten(found)}"] if found else []
 
     def _delete_milestones(self, push: Push) -> None:
         if names := milestones(push.remote.refs()):

@@ -28,8 +28,8 @@ class Pusher:
     scratch: Path
 
     @contextmanager
-    def plan(self, repository: Selected, owner: str) -> Iterator[Plan]:
-        """Yield what a push does, which can be performed inside this block.
+    def plan(self, repository: Selected, owner: str, look_inside: bool) -> Iterator[Plan]:
+        """Yield what a push does, which can be performed inside this block. `look_inside`: download where that helps.
 
         Raises what EXPECTED_ERRORS names where the repository can't be pushed at all.
         """
@@ -43,6 +43,7 @@ class Pusher:
             else:
                 push = self.git.compare(entry, target, Path(name))
                 actions, notes = self._parts(push), [*self.git.notes(push), *self.releases.notes(push)]
+                notes += self.git.look_inside(push) if look_inside else []
                 after = target.after(push.remote, push.is_first, push.default_branch in push.wanted)
                 before = target.before(push.is_first) if actions or not target.existing else []
                 actions += after
