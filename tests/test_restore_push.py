@@ -70,9 +70,8 @@ def add_stream(world: World, name: str, stream: Stream) -> FakeRepository:
 def stored(stack: Stack, repositories: Repositories, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a bucket with backups that nobody writes to."""
     with FakeGitHub() as github:
-        world = World(
-            stack, github, repositories, tmp_path_factory.mktemp("stored"), stack.s3.new_bucket("stored"), "s"
-        )
+        folder = tmp_path_factory.mktemp("stored")
+        world = World(stack, github, repositories, folder, stack.s3.new_bucket(folder.name), "s")
         for name in ("api", "archived", "public", "empty"):
             world.add(name)
         world.add("api", owner=SECOND_OWNER)
