@@ -65,4 +65,4 @@ def new_archive(client: Any, bucket: str, log: FilteringBoundLogger) -> Archive:
 
 def new_uploader(client: Any, bucket: str, log: FilteringBoundLogger) -> Uploader:
     stop = Stop()
-    return Uploader(client, bucket, Capacity(Reservation(0, UPLOAD_BUFFERS), stop), stop, log)
+    return Uploader(Objects(client, bucket), Capacity(Reservation(0, UPLOAD_BUFFERS), stop), stop, log)

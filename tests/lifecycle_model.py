@@ -164,7 +164,7 @@ class World:
         client = cast("Any", self.bucket)
         context = replace(CONTEXT, started_at=started)
         objects = Objects(client, "bucket")
-        uploader = Uploader(client, "bucket", Capacity(Reservation(0, UPLOAD_BUFFERS), Stop()), Stop(), context.log)
+        uploader = Uploader(objects, Capacity(Reservation(0, UPLOAD_BUFFERS), Stop()), Stop(), context.log)
         lfs, releases = (ContentStore(objects, uploader, root, started, context.log) for root in (LFS, RELEASES))
         return Services(
             github=cast("Any", self.github),

@@ -26,6 +26,7 @@ from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.runtime.threads import in_background
 from github_s3_backup.s3.archive import Archive
 from github_s3_backup.s3.errors import S3Error
+from github_s3_backup.s3.objects import Objects
 from github_s3_backup.s3.upload import PART_SIZE, PARTS_AT_ONCE, Part, Uploader, UploadError
 from world import World
 
@@ -54,7 +55,7 @@ class Blocks:
 def uploader_of(world: World, url: str | None = None) -> Uploader:
     s3 = world.stack.s3 if url is None else type(world.stack.s3)(url)
     stop, log = Stop(), new_logger(sys.stdout, Redactor())
-    return Uploader(s3.client(), world.bucket, Capacity(Reservation(0, UPLOAD_BUFFERS), stop), stop, log, PART)
+    return Uploader(Objects(s3.client(), world.bucket), Capacity(Reservation(0, UPLOAD_BUFFERS), stop), stop, log, PART)
 
 
 KEY = "github-backup/2026-11-23/acme/big.bundle"

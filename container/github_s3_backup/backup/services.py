@@ -126,7 +126,7 @@ def open_bucket(configuration: Configuration, context: RunContext) -> Bucket:
     client = context.aws.client("s3", config=s3_config(configuration.concurrency + AT_ONCE))
     name, prefix, log, stop = configuration.bucket, configuration.prefix, context.log, context.stop
     objects = Objects(client, name)
-    uploader = Uploader(client, name, Capacity(Reservation(0, UPLOAD_BUFFERS), stop), stop, log)
+    uploader = Uploader(objects, Capacity(Reservation(0, UPLOAD_BUFFERS), stop), stop, log)
     lfs, releases = (
         ContentStore(objects, uploader, root(prefix), context.started_at, log) for root in (lfs_root, releases_root)
     )

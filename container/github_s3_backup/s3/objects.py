@@ -20,7 +20,7 @@ class Objects:
     """A bucket. Every method raises AbsentError where S3 says that there is no such object, and else S3Error."""
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
-        self._client, self.bucket = client, bucket
+        self.client, self.bucket = client, bucket
 
     def url(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"
@@ -28,7 +28,7 @@ class Objects:
     def check_bucket(self) -> None:
         """Raise S3Error unless the bucket exists."""
         try:
-            self._client.head_bucket(Bucket=self.bucket)
+            self.client.head_bucket(Bucket=self.bucket)
         except S3_ERRORS as error:
             # Without s3:ListBucket the answer is 403, which says nothing about putting.
             if error_code(error) not in FORBIDDEN:
@@ -37,13 +37,13 @@ class Objects:
     def get(self, key: str, version_id: str | None = None) -> bytes:
         """Return an object's bytes."""
         with explained(self.url(key)):
-            return self._client.get_object(Bucket=self.bucket, Key=key, **version_parameter(version_id))["Body"].read()
+            return self.client.get_object(Bucket=self.bucket, Key=key, **version_parameter(version_id))["Body"].read()
 
     @contextlib.contextmanager
     def blocks(self, key: str, version_id: str | None) -> Iterator[Iterator[bytes]]:
         """Yield an object's bytes in blocks."""
         with explained(self.url(key)):
-            answer = self._client.get_object(Bucket=self.bucket, Key=key, **version_parameter(version_id))
+            answer = self.client.get_object(Bucket=self.bucket, Key=key, **version_parameter(version_id))
             with contextlib.closing(answer["Body"]) as body:
                 yield iter(lambda: body.read(BLOCK_SIZE), b"")
 
@@ -57,7 +57,7 @@ class Objects:
     def head(self, key: str, version_id: str | None = None) -> "HeadObjectOutputTypeDef":
         """Return what S3 says of an object, its checksum included."""
         with explained(self.url(key)):
-            return self._client.head_object(
+            return self.client.head_object(
                 Bucket=self.bucket, Key=key, ChecksumMode="ENABLED", **version_parameter(version_id)
             )
 
@@ -83,7 +83,7 @@ class Objects:
         """Write a small object; `once`: unless there is one, which stays as it is."""
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if once else {}
         try:
-            self._client.put_object(
+            self.client.put_object(
                 Bucket=self.bucket,
                 Key=key,
                 Body=body,
@@ -99,7 +99,7 @@ class Objects:
 
     def _pages(self, operation: Any, prefix: str, **options: str) -> Iterator[Any]:
         with explained(self.url(prefix)):
-            yield from self._client.get_paginator(operation).paginate(Bucket=self.bucket, Prefix=prefix, **options)
+            yield from self.client.get_paginator(operation).paginate(Bucket=self.bucket, Prefix=prefix, **options)
 
 
 def to_base64(digest: bytes) -> str:

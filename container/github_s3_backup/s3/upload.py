@@ -15,10 +15,9 @@ from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.runtime.capacity import Capacity, Reservation
 from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.errors import ABSENT, FORBIDDEN, KEY_TAKEN, S3_ERRORS, S3Error, error_code, explain
-from github_s3_backup.s3.objects import to_base64
+from github_s3_backup.s3.objects import Objects, to_base64
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 # Parts are held in memory. S3 takes 10,000 of them; some are kept for what an estimate may fall short of.
@@ -99,14 +98,13 @@ class Uploader:
 
     def __init__(
         self,
-        client: "S3Client",
-        bucket: str,
+        objects: Objects,
         buffers: Capacity,
         stop: Stop,
         log: FilteringBoundLogger,
         part_size: int = PART_SIZE,
     ) -> None:
-        self._client, self._bucket, self._buffers = client, bucket, buffers
+        self._client, self._bucket, self._buffers = objects.client, objects.bucket, buffers
         self._stop, self._log, self._min_part_size = stop, log, part_size
         self._lock = threading.Lock()
         self._open_uploads: dict[str, str] = {}
