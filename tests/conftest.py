@@ -1,6 +1,7 @@
 """Servers once a worker, a world for each test."""
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,9 +59,18 @@ def standin() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def module(standin: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Module:
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this session share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "remembered"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def module(standin: dict[str, str], memory: Path, tmp_path_factory: pytest.TempPathFactory) -> Module:
     """The module, ready to be planned and applied."""
-    return Module(copy_module(tmp_path_factory.mktemp("module")), standin).init()
+    return Module(copy_module(tmp_path_factory.mktemp("module")), standin, memory).init()
 
 
 @pytest.fixture(scope="session")

@@ -131,7 +131,7 @@ def test_a_drill_never_starts_together_with_a_run_of_a_rate(module: Module, hour
 
 def test_the_drills_schedule_stays_until_the_backups_changes(module: Module) -> None:
     start = "terraform_data.schedule_start[0]"
-    module.apply(restore_drill={})
+    module.apply_now(restore_drill={})
     again = ("plan", "-no-color", "-input=false", "-state=state.json", "-var-file=given.tfvars.json")
     assert "No changes." in module.terraform(*again)
     assert f"{start} must be replaced" in module.terraform(*again, "-var=schedule_expression=rate(2 days)")

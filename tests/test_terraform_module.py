@@ -502,7 +502,7 @@ def test_the_topics_key_lets_alarms_and_events_publish(applied: Applied) -> None
 
 
 def test_a_second_plan_finds_nothing_to_change(module: Module) -> None:
-    module.apply()
+    module.apply_now()
     plan = module.terraform("plan", "-no-color", "-input=false", "-state=state.json", "-var-file=given.tfvars.json")
     assert "No changes." in plan
 
@@ -511,7 +511,7 @@ def test_a_second_plan_finds_nothing_to_change(module: Module) -> None:
 def test_the_module_works_with_the_oldest_provider_that_it_allows(tmp_path: Path) -> None:
     with serve(OLDEST, REGION) as environment:
         module = Module(copy_module(tmp_path), environment).init()
-        applied = module.apply(object_lock={"mode": "GOVERNANCE", "days": 28}, orchestration={})
+        applied = module.apply_now(object_lock={"mode": "GOVERNANCE", "days": 28}, orchestration={})
     assert applied.outputs["ecs_cluster_name"] == "github-backup"
 
 
@@ -537,7 +537,7 @@ def test_each_statement_has_a_sid_and_each_variable_a_description() -> None:
 
 
 def test_object_lock_can_be_switched_on_later_without_new_buckets(module: Module) -> None:
-    module.apply()
+    module.apply_now()
     variables = ["-var-file=given.tfvars.json", "-state=state.json", '-var=object_lock={mode="GOVERNANCE",days=28}']
     plan = module.terraform("plan", "-no-color", "-input=false", *variables)
     assert "2 to add, 0 to change, 0 to destroy" in plan

@@ -651,13 +651,13 @@ def test_a_variable_of_the_state_machine_is_refused_as_extra_environment(module:
 
 
 def test_a_second_plan_finds_nothing_to_change(module: Module) -> None:
-    module.apply(orchestration={})
+    module.apply_now(orchestration={})
     plan = module.terraform("plan", "-no-color", "-input=false", "-state=state.json", "-var-file=given.tfvars.json")
     assert "No changes." in plan
 
 
 def test_it_can_be_switched_on_and_off_later_without_new_buckets_or_tasks(module: Module) -> None:
-    module.apply(run_deadline_hours=12)
+    module.apply_now(run_deadline_hours=12)
     given = ["-var-file=given.tfvars.json", "-state=state.json"]
     plan = module.terraform("plan", "-no-color", "-input=false", *given, "-var=orchestration={}")
     destroyed = set(re.findall(r"# (\S+) will be destroyed", plan))

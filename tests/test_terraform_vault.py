@@ -38,8 +38,8 @@ def example(folder: Path, standin: dict[str, str], *changes: tuple[str, str]) ->
 
 
 @pytest.fixture(scope="module")
-def vault(standin: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Applied:
-    return example(tmp_path_factory.mktemp("vault"), standin).apply_example()
+def vault(standin: dict[str, str], memory: Path, tmp_path_factory: pytest.TempPathFactory) -> Applied:
+    return replace(example(tmp_path_factory.mktemp("vault"), standin), memory=memory).apply_example()
 
 
 @pytest.fixture(scope="module")
