@@ -1,10 +1,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PYTEST = $(BIN)/$(if $(COVERAGE),coverage run -m )pytest
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test terraform lint fmt docs image test-image test-orchestration base-digest release test-live bench checkov install lock clean
+.PHONY: help demo test test-all test-exhaustive coverage terraform lint fmt docs image test-image test-orchestration base-digest release test-live bench checkov install lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,14 +13,26 @@ help: ## Show this help
 demo: $(READY) ## A real backup and a real restore on this machine (REPOS=folder: of the git repositories in it)
 	@PYTHONPATH=container:tests $(BIN)/python tests/demo.py $(if $(REPOS),--repositories '$(REPOS)')
 
-test: lint terraform ## Everything that is checked: lint, types, terraform, tests; and the coverage
+test: TERRAFORM_TESTS = defaults options vault
+test: lint terraform ## Lint, types, terraform, and the tests, without what is exhaustive
+	$(PYTEST)
+
+test-all: $(READY) ## All tests, the exhaustive ones too, and the coverage
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	@$(MAKE) --no-print-directory test COVERAGE=1
+	@$(MAKE) --no-print-directory test-exhaustive COVERAGE=1
+	@$(MAKE) --no-print-directory coverage
+
+test-exhaustive: TERRAFORM_TESTS = refusals
+test-exhaustive: terraform ## What `make test-all` adds to `make test`
+	$(PYTEST) -m 'exhaustive or hypothesis' --hypothesis-profile exhaustive
+
+coverage: $(READY) ## Show what the tests with COVERAGE=1 have covered
 	@$(BIN)/coverage combine --quiet
 	@echo "Coverage of the package, branches included: $$($(BIN)/coverage report --format=total) % (details: $(BIN)/coverage report)"
 
 terraform: $(READY) ## Format, validate and `terraform test`, against the real provider where a registry is in reach
-	@PYTHONPATH=container:tests $(BIN)/python tests/terraform_test.py
+	@PYTHONPATH=container:tests $(BIN)/python tests/terraform_test.py $(TERRAFORM_TESTS)
 
 lint: $(READY) ## Style and types
 	$(BIN)/ruff check

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import github_contract
 from embedded.github import FakeGitHub
@@ -15,6 +16,12 @@ from terraform.module import REGION, TERRAFORM, Applied, Module, copy_module
 from terraform.standin.mirror import serve
 from vault import Organisation, Vault, back_up
 from world import Repositories, World
+
+# How long an example takes says how busy the machine is.
+ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("usual", ANY_SPEED, max_examples=25, derandomize=True, database=None)
+settings.register_profile("exhaustive", ANY_SPEED, max_examples=200)
+settings.load_profile("usual")
 
 NUMBERS = itertools.count(1)
 

@@ -1,7 +1,8 @@
 """`make terraform`: format, validate and `terraform test`, with the real provider where a registry can be reached.
 
 Where it can't be reached, the same files run against the stand-in provider; where terraform is missing, that is said
-and nothing is run. AWS_PROVIDER=6.0.0 in the environment takes exactly that version of the real provider.
+and nothing is run. AWS_PROVIDER=6.0.0 in the environment takes exactly that version of the real provider. Arguments are
+the names of the files in tests/ to run, without `.tftest.hcl`; by default all.
 """
 
 import json
@@ -23,7 +24,7 @@ SECONDS = 300
 REACHABLE_SECONDS = 15
 
 
-def main() -> int:
+def main(names: list[str]) -> int:
     """Run what can be run here, say what it was, and return the exit code."""
     if TERRAFORM is None:
         print("terraform: not installed, so the module is NOT tested here; everything else is")
@@ -34,10 +35,10 @@ def main() -> int:
             return 1
         if registry_answers(folder):
             print("terraform: the real hashicorp/aws provider, from the registry")
-            return check(folder, {})
+            return check(folder, {}, names)
         with serve(region=REGION) as environment:
             print(f"terraform: no registry can be reached, so the stand-in provider {NEWEST} is used")
-            return check(folder, environment)
+            return check(folder, environment, names)
 
 
 def copy_with_tests(folder: Path) -> Path:
@@ -77,9 +78,10 @@ def registry_answers(folder: Path) -> bool:
     return done.returncode == 0
 
 
-def check(folder: Path, environment: Mapping[str, str]) -> int:
+def check(folder: Path, environment: Mapping[str, str], names: list[str]) -> int:
     """Validate the module and run its tests."""
-    commands = (("init", "-input=false", "-no-color"), ("validate", "-no-color"), ("test", "-no-color"))
+    tests = ("test", "-no-color", *(f"-filter=tests/{name}.tftest.hcl" for name in names))
+    commands = (("init", "-input=false", "-no-color"), ("validate", "-no-color"), tests)
     return next((1 for command in commands if run(folder, environment, *command)), 0)
 
 
@@ -100,4 +102,4 @@ def run(folder: Path, environment: Mapping[str, str], *command: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedded.github import FakeGitHub
@@ -253,7 +253,7 @@ def everything(repository: Path) -> tuple[dict[str, str], list[bytes]]:
     return refs, sorted(git(f"--git-dir={repository}", "cat-file", "--batch-all-objects", "--batch-check").splitlines())
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=settings().max_examples // 5)
 @given(history=histories(), object_format=st.sampled_from(("sha1", "sha256")), loose=st.booleans())
 def test_every_ref_and_object_of_any_repository_comes_back(
     tool: Git, history: Stream, object_format: str, loose: bool

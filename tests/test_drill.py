@@ -5,7 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from github_s3_backup.records.manifest import RefSummary, new_entry
@@ -36,7 +36,6 @@ def numbers(picked: list[Selected]) -> list[int]:
 # -- the rotation --------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None)
 @given(count=st.integers(1, 60), days=st.integers(1, 20), every=st.integers(1, 72))
 def test_every_repository_is_proven_within_the_days_and_no_drill_is_larger_than_it_must_be(
     count: int, days: int, every: int
@@ -56,7 +55,6 @@ def test_every_repository_is_proven_within_the_days_and_no_drill_is_larger_than_
     assert max(sizes) <= -(-count // max(1, within // step)) + 1
 
 
-@settings(max_examples=30, deadline=None)
 @given(data=st.data(), turns=st.integers(1, 8))
 def test_repositories_may_come_go_and_fail_and_the_others_are_proven_in_time(data: st.DataObject, turns: int) -> None:
     """One drill a day, `turns` days: nobody waits longer, whoever is broken for good and however many are new."""
@@ -80,7 +78,6 @@ def test_repositories_may_come_go_and_fail_and_the_others_are_proven_in_time(dat
             assert since[number] + within >= now + DAY or number in picked, (number, day)
 
 
-@settings(max_examples=100, deadline=None)
 @given(held=st.lists(st.booleans(), min_size=30, max_size=30), turns=st.integers(1, 8), count=st.integers(1, 30))
 def test_a_drill_that_falls_out_is_made_up_for_by_the_next(held: list[bool], turns: int, count: int) -> None:
     repositories, history, within = tuple(map(selected, range(count))), History(), turns * DAY

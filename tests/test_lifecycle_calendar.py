@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import tables
@@ -111,17 +111,19 @@ LISTED_AGAIN = [*LOOKED_UP, one_run(MAX_LIST_DAYS - 1, changed=1.0), one_run(1),
 OLDEST_LIVES = st.tuples(st.sampled_from([NAMED, LISTED_AGAIN]), SEEDS)
 
 
+# How many lives a check that must hold in each of them sees.
+MANY = pytest.mark.parametrize("examples", [3, pytest.param(20, marks=pytest.mark.exhaustive)])
+
+
 def in_some_lives(check: Callable[[Life], None], lives: st.SearchStrategy[Life] = LIVES, examples: int = 20) -> None:
     """Raise AssertionError where the check does in one of these lives, the same ones at each call."""
 
     @settings(
         max_examples=examples,
-        deadline=None,
         derandomize=True,
         database=None,
         phases=[Phase.generate],
         report_multiple_bugs=False,
-        suppress_health_check=[HealthCheck.too_slow],
     )
     @given(lives)
     def live_one(life: Life) -> None:
@@ -189,12 +191,14 @@ def test_the_rules_are_for_the_keys_that_the_program_writes() -> None:
     assert json.loads(prefixes) == [lfs_root("${local.prefix}"), releases_root("${local.prefix}")]
 
 
-def test_no_manifest_is_stranded_whatever_happens() -> None:
-    in_some_lives(strands_no_manifest(module_rules))
+@MANY
+def test_no_manifest_is_stranded_whatever_happens(examples: int) -> None:
+    in_some_lives(strands_no_manifest(module_rules), examples=examples)
 
 
-def test_no_manifest_is_stranded_where_all_that_it_names_is_as_old_as_it_may_be() -> None:
-    in_some_lives(strands_no_manifest(module_rules), OLDEST_LIVES)
+@MANY
+def test_no_manifest_is_stranded_where_all_that_it_names_is_as_old_as_it_may_be(examples: int) -> None:
+    in_some_lives(strands_no_manifest(module_rules), OLDEST_LIVES, examples)
 
 
 @pytest.mark.parametrize(
@@ -232,12 +236,14 @@ def test_content_that_is_never_written_again_strands_manifests(root: str) -> Non
         in_some_lives(strands_no_manifest(module_rules, root, shows_age=False))
 
 
-def test_content_is_written_again_only_when_it_is_old() -> None:
-    in_some_lives(writes_content_again_when_old, examples=3)
+@pytest.mark.parametrize("examples", [1, pytest.param(4, marks=pytest.mark.exhaustive)])
+def test_content_is_written_again_only_when_it_is_old(examples: int) -> None:
+    in_some_lives(writes_content_again_when_old, examples=examples)
 
 
-def test_content_expires_once_nothing_names_it() -> None:
-    in_some_lives(leaves_no_content(module_rules), examples=3)
+@pytest.mark.parametrize("examples", [1, pytest.param(4, marks=pytest.mark.exhaustive)])
+def test_content_expires_once_nothing_names_it(examples: int) -> None:
+    in_some_lives(leaves_no_content(module_rules), examples=examples)
 
 
 def test_content_without_a_rule_stays_for_ever() -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clients import MOMENT
@@ -30,7 +30,6 @@ SIZES = st.lists(st.tuples(st.integers(0, 10**9), st.integers(1, 5)), min_size=1
 LIMITS = st.builds(Limits, st.integers(1, 40), st.integers(1, 64), st.integers(1, 200))
 
 
-@settings(max_examples=200, deadline=None)
 @given(SIZES, LIMITS)
 def test_every_repository_is_in_one_shard_and_no_installation_is_asked_too_much(
     sizes: list[tuple[int, int]], limits: Limits
@@ -51,7 +50,6 @@ def test_every_repository_is_in_one_shard_and_no_installation_is_asked_too_much(
         assert shard.disk == clone_reservation(order[0] * 1024).disk
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=200), st.integers(1, 24))
 def test_no_shard_has_more_work_than_another_by_more_than_its_smallest_repository(sizes: list[int], count: int) -> None:
     shards = split([repository(number, size) for number, size in enumerate(sizes)], Limits(count, 8, 1000), NOTHING)
