@@ -81,8 +81,12 @@ class Bucket:
     def get_object(self, Key: str, VersionId: str | None = None, **_: Any) -> dict[str, Any]:  # noqa: N803
         return {"Body": io.BytesIO(self._get(Key, VersionId).body)}
 
-    def list_objects_v2(self, Prefix: str, **_: Any) -> dict[str, Any]:  # noqa: N803
-        return {"Contents": [{"Key": key} for _, key in self._below(Prefix) if key.startswith(Prefix)]}
+    def get_paginator(self, operation: str) -> "Bucket":
+        assert operation == "list_objects_v2"
+        return self
+
+    def paginate(self, Prefix: str, **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803
+        yield {"Contents": [{"Key": key} for _, key in self._below(Prefix) if key.startswith(Prefix)]}
 
     def _get(self, key: str, version: str | None) -> Kept:
         if not self.holds((key, version)):

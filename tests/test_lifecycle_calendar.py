@@ -217,6 +217,7 @@ def test_a_rule_that_is_a_day_short_strands_manifests(root: str, days: int, what
         in_some_lives(strands_no_manifest(with_rule(root, lambda retention, _: retention + days), what), OLDEST_LIVES)
 
 
+@pytest.mark.exhaustive
 def test_a_rule_that_forgets_a_lowered_full_backup_days_strands_manifests() -> None:
     naive = with_rule(PREFIX, lambda retention, full_backup_days: retention + full_backup_days + 1)
     with pytest.raises(AssertionError, match="has expired"):

@@ -230,16 +230,16 @@ def test_a_repository_larger_than_the_disk_gets_a_volume(world: World, make: Mak
 
 
 @pytest.mark.parametrize(
-    ("repositories", "shards", "kills"), [(24, 4, 2), pytest.param(200, 16, 10, marks=pytest.mark.exhaustive)]
+    ("count", "shards", "kills"), [(24, 4, 2), pytest.param(200, 16, 10, marks=pytest.mark.exhaustive)]
 )
 def test_shards_that_are_killed_at_random_lose_nothing(
-    world: World, make: Make, repositories: int, shards: int, kills: int
+    world: World, make: Make, count: int, shards: int, kills: int
 ) -> None:
-    add_many(world, repositories)
+    add_many(world, count)
     orchestrated = make(shards=shards)
-    killer = Killer(at_random(1, shards, repositories, attempts=3)).watch(orchestrated)
+    killer = Killer(at_random(1, shards, count, attempts=3)).watch(orchestrated)
     run = orchestrated.run()
     assert run.execution.status == "SUCCEEDED", run.output
-    assert len(run.repos) == repositories
+    assert len(run.repos) == count
     assert len(killer.killed) > kills
     assert sum(line["already_stored"] for line in run.named("shard started")) > kills
