@@ -14,9 +14,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 
-import costs
-import durations
-import scaling
+from calculator import cost_tables, durations, prices, scaling_tables
 from embedded.stack import PROJECT
 from github_s3_backup import cli_help
 from github_s3_backup.records import lfs_list, manifest, release_list
@@ -108,23 +106,22 @@ def helps() -> str:
 # By the marks around them.
 TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("<!-- BEGIN_TF_DOCS -->", "<!-- END_TF_DOCS -->"): module,
-    ("<!-- summary -->", "<!-- end of summary -->"): costs.summary,
+    ("<!-- summary -->", "<!-- end of summary -->"): cost_tables.summary,
     ("<!-- vault -->", "<!-- end of vault -->"): vault,
-    ("<!-- costs -->", "<!-- end of costs -->"): costs.table,
-    ("<!-- year -->", "<!-- end of year -->"): costs.year_table,
-    ("<!-- content -->", "<!-- end of content -->"): costs.content_table,
-    ("<!-- recovery -->", "<!-- end of recovery -->"): costs.recovery_table,
-    ("<!-- prices -->", "<!-- end of prices -->"): costs.price_table,
-    ("<!-- sizes -->", "<!-- end of sizes -->"): costs.sizing_table,
+    ("<!-- costs -->", "<!-- end of costs -->"): cost_tables.table,
+    ("<!-- year -->", "<!-- end of year -->"): cost_tables.year_table,
+    ("<!-- content -->", "<!-- end of content -->"): cost_tables.content_table,
+    ("<!-- recovery -->", "<!-- end of recovery -->"): cost_tables.recovery_table,
+    ("<!-- prices -->", "<!-- end of prices -->"): prices.price_table,
+    ("<!-- sizes -->", "<!-- end of sizes -->"): cost_tables.sizing_table,
     ("<!-- durations -->", "<!-- end of durations -->"): durations.table,
-    ("<!-- shards -->", "<!-- end of shards -->"): scaling.sizes_table,
-    ("<!-- shard costs -->", "<!-- end of shard costs -->"): scaling.costs_table,
-    ("<!-- shard prices -->", "<!-- end of shard prices -->"): scaling.price_table,
-    ("<!-- requests -->", "<!-- end of requests -->"): scaling.rest_table,
-    ("<!-- shard durations -->", "<!-- end of shard durations -->"): scaling.model_table,
-    ("<!-- large -->", "<!-- end of large -->"): scaling.large_table,
+    ("<!-- shards -->", "<!-- end of shards -->"): scaling_tables.sizes_table,
+    ("<!-- shard costs -->", "<!-- end of shard costs -->"): scaling_tables.costs_table,
+    ("<!-- requests -->", "<!-- end of requests -->"): scaling_tables.rest_table,
+    ("<!-- shard durations -->", "<!-- end of shard durations -->"): scaling_tables.model_table,
+    ("<!-- large -->", "<!-- end of large -->"): scaling_tables.large_table,
     ("<!-- help -->", "<!-- end of help -->"): helps,
-    ("<!-- monorepo -->", "<!-- end of monorepo -->"): scaling.monorepo_table,
+    ("<!-- monorepo -->", "<!-- end of monorepo -->"): scaling_tables.monorepo_table,
 }
 PAGES = tuple(
     PROJECT / "docs" / name for name in ("index.md", "configuration.md", "commands.md", "costs.md", "scaling.md")

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-import costs
+from calculator.options import parsed
+from calculator.sizes import EXAMPLES
 from github_s3_backup.backup.plan.last_backup import is_due
 from github_s3_backup.configuration import DEFAULT_FULL_BACKUP_DAYS
 from github_s3_backup.records.json_fields import utc
@@ -62,7 +63,7 @@ def a_year(
 
 def change_rates(sizes: list[float]) -> list[float]:
     """Return how likely each repository changes on a day: its size adds to what all have."""
-    given = costs.options().parse_args([])
+    given = parsed()
     mean = sum(sizes) / len(sizes)
     weight = sum(size**2 for size in sizes) / len(sizes) / mean**2
     slope = (given.changed_gigabytes - given.changed_repositories) / (weight - 1)
@@ -78,7 +79,7 @@ def stored(number: int, moment: datetime) -> Entry:
 
 def main() -> None:
     """Print the year of each example of the costs page."""
-    for repositories, gigabytes in costs.EXAMPLES:
+    for repositories, gigabytes in EXAMPLES:
         year = a_year(repositories, gigabytes)
         print(
             f"{repositories:,} repositories of {gigabytes:,.0f} GB: {year.before_gb:,.0f} GB with a full copy every "

@@ -1,0 +1,1 @@
+"""The model behind docs/costs.py: durations, prices, and the tables of the pages."""
