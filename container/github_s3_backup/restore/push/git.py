@@ -163,8 +163,8 @@ class GitPusher:
                 self.source.make(push.entry, mirror, lambda _: None)
                 steps = plan_steps(History(self.source.git, mirror), push.missing, push.target_refs, self.step_size)
             if found := push.new_branches and self._new_workflows(push, mirror):
-                words = "branches bring workflows that the target does not have"
-                self.log.warning(words, branches=shorten(found))
+                names = shorten(found)
+                self.log.warning("branches bring workflows that the target does not have", branches=names)
             refusals: list[str] = []
             for number, step in enumerate(steps, start=1):
                 if len(steps) > 1:
