@@ -1,8 +1,9 @@
 """No live repository is missed, and one that GitHub no longer has leaves a trace."""
 
+import json
 import time
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -287,6 +288,13 @@ def test_a_repository_that_fails_for_days_is_not_stored_again_where_it_did_not_c
         world.github.faults = [Fault(r"GET /acme/api\.git", status=403, times=99, message="no")]
         run = world.run()
         assert run.failures.keys() == last_good(run).keys() == {"acme/api"}
+    for key in world.stored_keys():  # no older manifest is needed
+        if key.endswith(".json") and f"{datetime.now(UTC):%Y-%m-%d}" not in key:
+            world._delete_all(key)
+    rows = json.loads(world.restore("list", "--bucket", world.bucket, "--json", "acme/api").stdout)
+    assert [(row["repository"], row["status"]) for row in rows] == [("acme/api", "stored")], (
+        "it needs no older manifest"
+    )
     world.yesterday()
     world.github.faults = []
     run = world.run()

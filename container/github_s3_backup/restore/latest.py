@@ -65,7 +65,8 @@ def _newest(
 def _earlier_manifests(
     catalogue: Catalogue, newest: Manifest, dates: list[str], log: FilteringBoundLogger
 ) -> Iterator[Manifest]:
-    """Yield the manifests of the other runs of these days, newest first."""
+    """Yield what the newest manifest keeps of what failed, then the other runs of these days, newest first."""
+    yield msgspec.structs.replace(newest, entries=newest.last_good, failures=())
     for date in dates:
         for run_id in catalogue.run_ids(date) or catalogue.deleted_run_ids(date):
             if run_id == newest.run_id:
@@ -87,7 +88,8 @@ def _recover(older: Manifest, failures: list[Failure], known: set[int]) -> Itera
         entry = repository.entry
         if entry.id not in known and (entry.id in by_id or names & {entry.full_name, f"{entry.owner}/*"}):
             renamed = _rename(entry, by_id.get(entry.id, entry.full_name))
-            yield dataclasses.replace(repository, entry=renamed, origin="older backup")
+            date = min(repository.date, entry.backed_up_at[:10]) if entry in older.last_good else repository.date
+            yield dataclasses.replace(repository, entry=renamed, date=date, origin="older backup")
 
 
 def _unrecovered(failures: list[Failure], older: Manifest, known: set[int]) -> list[Failure]:
