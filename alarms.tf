@@ -1,59 +1,31 @@
-# Who is told, and about what. Each description says what happened, where to look, and which page says what to do.
+# Who is told about what. Each description says what happened, where to look, and which page says what to do.
 
-# -- the topic -----------------------------------------------------------------------------------
-# Everything that raises an alarm is measured in the module's own region, because CloudWatch notifies only topics of the
-# alarm's region. S3 publishes the replication's lag in the other one: each run counts what is not replicated instead.
+resource "aws_cloudwatch_metric_alarm" "backup" {
+  for_each = { for key, alarm in local.alarms : key => merge({ page = key, notify = local.notify }, local.looks[alarm.look], alarm) }
 
-locals {
-  topic_name = "${var.service_name}-alarms"
-  own_topic  = var.existing.topic == null
-  topic_arn  = local.own_topic ? aws_sns_topic.alarms[0].arn : var.existing.topic.arn
-
-  # Asks for the name, not the value: a key that is created in the same apply has none yet when this is planned.
-  own_topic_key = local.own_topic && !contains(keys(var.kms_key_arns), "topic")
-
-  notify = distinct(concat([local.topic_arn], var.alarm_actions))
-}
-
-resource "aws_kms_key" "alarms" {
-  count = local.own_topic_key ? 1 : 0
-
-  description         = "Encrypts the alarms of ${var.service_name}"
-  enable_key_rotation = true
-  policy              = data.aws_iam_policy_document.alarms_key.json
+  alarm_name          = "${var.service_name}-${each.key}"
+  alarm_description   = "${each.value.description} What to do: ${local.runbook}#${each.value.page}"
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  dimensions          = each.value.dimensions
+  statistic           = each.value.statistic
+  comparison_operator = each.value.comparison
+  threshold           = each.value.threshold
+  period              = each.value.period
+  evaluation_periods  = each.value.periods
+  datapoints_to_alarm = each.value.periods
+  treat_missing_data  = each.value.missing
+  alarm_actions       = each.value.notify
+  ok_actions          = each.value.notify
   tags                = local.tags
 }
-
-resource "aws_sns_topic" "alarms" {
-  count = local.own_topic ? 1 : 0
-
-  name              = local.topic_name
-  kms_master_key_id = local.own_topic_key ? aws_kms_key.alarms[0].arn : local.kms_key_arns.topic
-  tags              = local.tags
-}
-
-resource "aws_sns_topic_policy" "alarms" {
-  count = local.own_topic ? 1 : 0
-
-  arn    = aws_sns_topic.alarms[0].arn
-  policy = data.aws_iam_policy_document.alarms.json
-}
-
-resource "aws_sns_topic_subscription" "email" {
-  for_each = toset(var.alarm_emails)
-
-  topic_arn = local.topic_arn
-  protocol  = "email"
-  endpoint  = each.value
-}
-
-# -- alarms --------------------------------------------------------------------------------------
 
 locals {
   runbook     = "${local.docs_url}/troubleshooting.md"
   service     = { (local.metrics.dimension) = var.service_name }
   executions  = { StateMachineArn = local.state_machine_arn }
   replication = { SourceBucket = local.bucket_name, DestinationBucket = local.replica_name, RuleId = local.replication_rule }
+  log_group   = "/ecs/${var.service_name}"
 
   # What an alarm looks at. It fires when all `periods` of `period` seconds are bad.
   looks = {
@@ -111,7 +83,9 @@ locals {
       look        = "newest_run"
     }
   }, local.start_alarms, local.failed_task_alarms, concat(local.drill_alarms, local.orchestration_alarms)...)
+}
 
+locals {
   # How to tell that nothing runs: no run in these hours, or, where runs are too far apart to look back, an old backup.
   no_run = length(local.checks) == 0 ? {
     description = "No backup run of ${var.service_name} has ended in ${local.window_hours} hours (schedule ${var.schedule_expression}). Look for stopped tasks in the cluster ${local.cluster_name} and at the rule ${var.service_name} in EventBridge."
@@ -155,7 +129,9 @@ locals {
     notify      = var.alarm_actions
     look        = "last_hour"
   } }
+}
 
+locals {
   # None without a drill.
   drill_alarms = [for drill in local.drills : {
     restore-failed = {
@@ -193,139 +169,4 @@ locals {
       look        = "last_hour"
     }
   }]
-}
-
-resource "aws_cloudwatch_metric_alarm" "backup" {
-  for_each = { for key, alarm in local.alarms : key => merge({ page = key, notify = local.notify }, local.looks[alarm.look], alarm) }
-
-  alarm_name          = "${var.service_name}-${each.key}"
-  alarm_description   = "${each.value.description} What to do: ${local.runbook}#${each.value.page}"
-  namespace           = each.value.namespace
-  metric_name         = each.value.metric
-  dimensions          = each.value.dimensions
-  statistic           = each.value.statistic
-  comparison_operator = each.value.comparison
-  threshold           = each.value.threshold
-  period              = each.value.period
-  evaluation_periods  = each.value.periods
-  datapoints_to_alarm = each.value.periods
-  treat_missing_data  = each.value.missing
-  alarm_actions       = each.value.notify
-  ok_actions          = each.value.notify
-  tags                = local.tags
-}
-
-# -- tasks that failed, at once ------------------------------------------------------------------
-# A task that can't pull its image never publishes a metric; ECS reports it within seconds.
-
-resource "aws_cloudwatch_event_rule" "task_failed" {
-  name        = "${var.service_name}-task-failed"
-  description = "A task of ${var.service_name} did not start, or ended with another exit code than 0"
-  tags        = local.tags
-
-  event_pattern = jsonencode({
-    source      = ["aws.ecs"]
-    detail-type = ["ECS Task State Change"]
-    detail = {
-      clusterArn = [local.cluster_arn]
-      group      = [for name, family in local.task_names : "family:${family}" if !contains(local.retried_names, name)]
-      lastStatus = ["STOPPED"]
-      "$or" = [
-        { containers = { exitCode = [{ anything-but = 0 }] } },
-        { stopCode = [{ anything-but = "EssentialContainerExited" }] },
-      ]
-    }
-  })
-}
-
-resource "aws_cloudwatch_event_target" "task_failed" {
-  rule = aws_cloudwatch_event_rule.task_failed.name
-  arn  = local.topic_arn
-
-  # A message that can't be delivered goes to the queue, which raises an alarm.
-  dead_letter_config {
-    arn = aws_sqs_queue.dead_letters.arn
-  }
-
-  input_transformer {
-    input_paths = {
-      code   = "$.detail.stopCode"
-      exit   = "$.detail.containers[0].exitCode"
-      name   = "$.detail.containers[0].name"
-      reason = "$.detail.stoppedReason"
-      task   = "$.detail.taskArn"
-      time   = "$.time"
-    }
-    input_template = "\"${var.service_name}: the <name> task <task> stopped at <time>: <code>, <reason>, exit code <exit>. Its log is in ${local.log_group}. What to do: ${local.runbook}#task-failed\""
-  }
-}
-
-# -- dashboard -----------------------------------------------------------------------------------
-
-locals {
-  log_group = "/ecs/${var.service_name}"
-
-  # Two graphs in each row.
-  own_metric         = { for key, name in local.metrics : key => [local.metrics.namespace, name, local.metrics.dimension, var.service_name] }
-  replication_metric = flatten([for name, value in local.replication : [name, value]])
-
-  # Hours since the newest run that stored something and had no failure. In an expression a missing value counts as 0: the
-  # comparisons with 0 keep an hour without a run from counting as a good one, or as the year 1970.
-  recovery_point = [
-    concat(local.own_metric.success, [{ id = "stored", stat = "Sum", visible = false }]),
-    concat(local.own_metric.failure, [{ id = "failed", stat = "Sum", visible = false }]),
-    [{ id = "good", expression = "IF(stored > 0 AND failed == 0, EPOCH(stored))", visible = false }],
-    [{ id = "newest", expression = "FILL(good, REPEAT)", visible = false }],
-    [{ id = "age", expression = "IF(newest > 0, (EPOCH(stored) - newest) / 3600)", label = "hours" }],
-  ]
-
-  graphs = concat([
-    { title = "Recovery point: age of the newest run without a failure, hours", stat = "Sum", metrics = local.recovery_point },
-    { title = "Repositories stored, failed, unchanged", stat = "Sum", metrics = [local.own_metric.success, local.own_metric.failure, local.own_metric.unchanged] },
-    { title = "Repositories gone from GitHub, anomaly", stat = "Maximum", metrics = [local.own_metric.vanished, local.own_metric.anomaly] },
-    { title = "Runs", stat = "SampleCount", metrics = [local.own_metric.success] },
-    { title = "Bytes uploaded", stat = "Sum", metrics = [local.own_metric.bytes] },
-    { title = "Duration of a run, seconds", stat = "Maximum", metrics = [local.own_metric.duration] },
-    { title = "Replication lag, seconds", stat = "Maximum", region = var.replica_region, metrics = [concat(["AWS/S3", "ReplicationLatency"], local.replication_metric)] },
-    { title = "Objects not replicated after an hour", stat = "Maximum", metrics = [local.own_metric.replication_behind] },
-    { title = "Replication failures", stat = "Sum", metrics = [concat(["AWS/S3", "OperationsFailedReplication"], local.replication_metric)] },
-  ], local.check_graphs, concat(local.drill_graphs, local.orchestration_graphs)...)
-
-  check_graphs = [for check in local.checks : { title = "Age of the newest complete backup, seconds", stat = "Maximum", metrics = [local.own_metric.backup_age] }]
-
-  orchestration_graphs = [for orchestration in local.orchestrations : [
-    { title = "Shards of a run, lost for good", stat = "Maximum", metrics = [local.own_metric.shards, local.own_metric.shards_failed] },
-    { title = "Executions started, failed, timed out; runs refused", stat = "Sum", metrics = concat(
-      [for name in ["ExecutionsStarted", "ExecutionsFailed", "ExecutionsTimedOut"] : ["AWS/States", name, "StateMachineArn", local.state_machine_arn]],
-      [local.own_metric.refused],
-    ) },
-  ]]
-
-  drill_graphs = [for drill in local.drills : [
-    { title = "Recovery time: slowest restore of a repository in a drill, seconds", stat = "Maximum", metrics = [local.own_metric.restore_seconds] },
-    { title = "Repositories restored by a drill, failed", stat = "Sum", metrics = [local.own_metric.restore_verified, local.own_metric.restore_failed] },
-  ]]
-}
-
-resource "aws_cloudwatch_dashboard" "backup" {
-  dashboard_name = "${var.service_name}-${local.region}"
-
-  dashboard_body = jsonencode({
-    # CloudWatch shows three hours by default: too short for a daily run, and the recovery point needs a good run in view.
-    start          = "-P7D"
-    periodOverride = "inherit"
-    widgets = concat(
-      [{
-        type = "alarm", x = 0, y = 0, width = 24, height = 3
-        properties = {
-          title  = "Alarms"
-          alarms = [for key in sort(keys(local.alarms)) : aws_cloudwatch_metric_alarm.backup[key].arn]
-        }
-      }],
-      [for index, graph in local.graphs : {
-        type       = "metric", x = index % 2 * 12, y = 3 + floor(index / 2) * 6, width = 12, height = 6
-        properties = { title = graph.title, region = try(graph.region, local.region), stat = graph.stat, period = 3600, metrics = graph.metrics }
-      }],
-    )
-  })
 }

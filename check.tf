@@ -15,29 +15,18 @@ locals {
   check_window_hours = 30
 }
 
-# -- role: what `restore check` may do -----------------------------------------------------------
-
-resource "aws_iam_role" "check" {
-  count = length(local.checks)
-
-  name                 = "${local.check_name}-${local.region}"
-  path                 = var.iam.path
-  permissions_boundary = var.iam.permissions_boundary_arn
-  description          = "What the check may do: read the manifests, publish the newest backup's age"
-  assume_role_policy   = data.aws_iam_policy_document.trust["task"].json
-  tags                 = local.tags
-}
-
-resource "aws_iam_role_policy" "check" {
-  count = length(local.checks)
-
-  name   = "check"
-  role   = aws_iam_role.check[0].id
-  policy = data.aws_iam_policy_document.check[0].json
-}
+# -- policy: what `restore check` may do ---------------------------------------------------------
 
 data "aws_iam_policy_document" "check" {
   count = length(local.checks)
+
+  # Without them: no metric, and the alarm that nothing ran fires; the version of a deleted manifest is not found, and its
+  # backup counts as missing; S3 can't decrypt the manifests.
+  source_policy_documents = compact([
+    data.aws_iam_policy_document.publish_metrics.json,
+    data.aws_iam_policy_document.list_manifests.json,
+    lookup(local.key_statements, "DecryptPrimary", ""),
+  ])
 
   # Without it: no backup is found, and a manifest that does not exist looks like one that may not be read. No condition
   # on the prefix: reading an object sends none, so S3 would answer 403 instead of 404.
@@ -52,48 +41,5 @@ data "aws_iam_policy_document" "check" {
     sid       = "ReadManifests"
     actions   = ["s3:GetObject", "s3:GetObjectVersion"]
     resources = [for manifest in ["manifest.json", "runs/*.json"] : "${local.bucket_arn}/${local.prefix}/*/${manifest}"]
-  }
-
-  # Without it: the version of a deleted manifest is not found, and its backup counts as missing.
-  statement {
-    sid       = "ListVersionsOfManifests"
-    actions   = ["s3:ListBucketVersions"]
-    resources = [local.bucket_arn]
-
-    condition {
-      test     = "StringLike"
-      variable = "s3:prefix"
-      values   = ["${local.prefix}/*"]
-    }
-  }
-
-  # Without it: no metric, and the alarm that nothing ran fires. CloudWatch has no resources to name.
-  statement {
-    sid       = "PublishMetrics"
-    actions   = ["cloudwatch:PutMetricData"]
-    resources = ["*"]
-
-    condition {
-      test     = "StringEquals"
-      variable = "cloudwatch:namespace"
-      values   = [local.metrics.namespace]
-    }
-  }
-
-  # Without it: S3 can't decrypt the manifests.
-  dynamic "statement" {
-    for_each = local.kms_key_arns.primary == null ? [] : [local.kms_key_arns.primary]
-
-    content {
-      sid       = "DecryptManifests"
-      actions   = ["kms:Decrypt"]
-      resources = [statement.value]
-
-      condition {
-        test     = "StringEquals"
-        variable = "kms:ViaService"
-        values   = ["s3.${local.region}.${local.dns_suffix}"]
-      }
-    }
   }
 }

@@ -15,7 +15,7 @@ locals {
   drill_name   = "${var.service_name}-drill"
   drill_prefix = "${local.prefix}-drills"
 
-  drill_interval_hours = try(coalesce(var.restore_drill.interval_hours, try(local.derived_hours.drill, null), 24), null)
+  drill_interval_hours = try(coalesce(var.restore_drill.interval_hours, module.drill_schedule.hours, 24), null)
 
   # Replication gets two hours before a drill calls the newest copy too old.
   replication_hours = 2
@@ -43,7 +43,7 @@ locals {
     drill.window_hours <= local.look_back_hours ? "" :
     "restore_drill: the hours between two drills (${drill.interval_hours}) plus restore_drill.grace_hours (${drill.grace_hours}) must not exceed ${local.look_back_hours}, the most that a CloudWatch alarm looks back. Run drills more often, or shorten the grace.",
 
-    var.restore_drill.interval_hours != null || var.restore_drill.schedule_expression == null || try(local.derived_hours.drill, null) != null ? "" :
+    var.restore_drill.interval_hours != null || var.restore_drill.schedule_expression == null || module.drill_schedule.hours != null ? "" :
     "restore_drill.interval_hours must be set: the hours between two drills can't be read from restore_drill.schedule_expression. Got: ${jsonencode(var.restore_drill.schedule_expression)}.",
 
     local.drill_schedule_is_given || !local.backup_is_cron || length(local.backup_starts) > 0 ? "" :
@@ -60,76 +60,18 @@ locals {
   ]]))
 }
 
-# -- when: never together with a backup run ------------------------------------------------------
-# A drill and the run that it checks would compete for the network, and the drill would prove yesterday's backup.
-
-locals {
-  backup_is_cron = startswith(var.schedule_expression, "cron(")
-  backup_starts  = try(local.starts.backup, [])
-
-  # cron(): daily, in the middle of the longest pause between two starts within a day. An unreadable time has no pause.
-  pauses = [
-    for index, start in local.backup_starts :
-    { start = start, minutes = try(local.backup_starts[index + 1], local.backup_starts[0] + 24 * 60) - start }
-  ]
-  middle = try([
-    for pause in local.pauses : (pause.start + floor(pause.minutes / 2)) % (24 * 60) if pause.minutes == max(local.pauses[*].minutes...)
-  ][0], 0)
-
-  # rate(): EventBridge counts from the moment at which the rule is created. A drill comes half a day after a daily run;
-  # otherwise about half an interval after one, at another minute of the hour, as such runs drift through the day.
-  rate    = coalesce(local.rate_hours.backup, 24)
-  after   = local.rate % 24 == 0 ? 12 * 60 : floor(local.rate / 2) * 60 + 30
-  created = one([for start in terraform_data.schedule_start : start.output])
-  shifted = local.created == null ? 0 : (tonumber(formatdate("h", local.created)) * 60 + tonumber(formatdate("m", local.created)) + local.after) % (24 * 60)
-
-  drill_minute           = local.backup_is_cron ? local.middle : local.shifted
-  drill_default_schedule = "cron(${local.drill_minute % 60} ${floor(local.drill_minute / 60)} * * ? *)"
-
-  drill_schedule_is_given = try(var.restore_drill.schedule_expression, null) != null
-  drill_is_cron           = can(local.starts.drill)
-  drill_is_apart = (
-    !local.drill_schedule_is_given ? true :
-    local.backup_is_cron && local.drill_is_cron ? length(setintersection(local.starts.backup, local.starts.drill)) == 0 :
-    local.backup_is_cron || local.drill_is_cron
-  )
-}
-
-# When the rule of a rate() schedule was created, about.
-resource "terraform_data" "schedule_start" {
-  count = local.backup_is_cron || var.restore_drill == null || local.drill_schedule_is_given ? 0 : 1
-
-  input            = timestamp()
-  triggers_replace = [var.schedule_expression, var.schedule_enabled]
-
-  lifecycle {
-    ignore_changes = [input]
-  }
-}
-
-# -- role: what `restore verify` may do ----------------------------------------------------------
-
-resource "aws_iam_role" "drill" {
-  count = length(local.drills)
-
-  name                 = "${local.drill_name}-${local.region}"
-  path                 = var.iam.path
-  permissions_boundary = var.iam.permissions_boundary_arn
-  description          = "What a restore drill may do: read the replica, report the result"
-  assume_role_policy   = data.aws_iam_policy_document.trust["task"].json
-  tags                 = local.tags
-}
-
-resource "aws_iam_role_policy" "drill" {
-  count = length(local.drills)
-
-  name   = "drill"
-  role   = aws_iam_role.drill[0].id
-  policy = data.aws_iam_policy_document.drill[0].json
-}
+# -- policy: what `restore verify` may do --------------------------------------------------------
 
 data "aws_iam_policy_document" "drill" {
   count = length(local.drills)
+
+  # Without them: no metrics, and the alarm that no drill ran fires; S3 can't decrypt the replicas; it can't encrypt the
+  # report, nor decrypt the previous one.
+  source_policy_documents = compact([
+    data.aws_iam_policy_document.publish_metrics.json,
+    lookup(local.key_statements, "DecryptReplica", ""),
+    lookup(local.key_statements, "EncryptPrimary", ""),
+  ])
 
   # Without it: no backup is found, and an object that does not exist looks like one that may not be read. No condition on
   # the prefix: reading an object sends none, so S3 would answer 403 instead of 404.
@@ -177,52 +119,5 @@ data "aws_iam_policy_document" "drill" {
     sid       = "ReadAndPutReports"
     actions   = ["s3:GetObject", "s3:PutObject"]
     resources = ["${local.bucket_arn}/${local.drill_prefix}/*"]
-  }
-
-  # Without it: no metrics, and the alarm that no drill ran fires. CloudWatch has no resources to name.
-  statement {
-    sid       = "PublishMetrics"
-    actions   = ["cloudwatch:PutMetricData"]
-    resources = ["*"]
-
-    condition {
-      test     = "StringEquals"
-      variable = "cloudwatch:namespace"
-      values   = [local.metrics.namespace]
-    }
-  }
-
-  # Without it: S3 can't decrypt the replicas.
-  dynamic "statement" {
-    for_each = local.kms_key_arns.replica == null ? [] : [local.kms_key_arns.replica]
-
-    content {
-      sid       = "DecryptReplicas"
-      actions   = ["kms:Decrypt"]
-      resources = [statement.value]
-
-      condition {
-        test     = "StringEquals"
-        variable = "kms:ViaService"
-        values   = ["s3.${var.replica_region}.${local.dns_suffix}"]
-      }
-    }
-  }
-
-  # Without it: S3 can't encrypt the report, nor decrypt the previous one.
-  dynamic "statement" {
-    for_each = local.kms_key_arns.primary == null ? [] : [local.kms_key_arns.primary]
-
-    content {
-      sid       = "EncryptReports"
-      actions   = ["kms:GenerateDataKey", "kms:Decrypt"]
-      resources = [statement.value]
-
-      condition {
-        test     = "StringEquals"
-        variable = "kms:ViaService"
-        values   = ["s3.${local.region}.${local.dns_suffix}"]
-      }
-    }
   }
 }

@@ -50,7 +50,7 @@ output "replica_bucket_name" {
 
 output "replication_role_arn" {
   description = "ARN of the role that a replica bucket in another account must allow to replicate."
-  value       = aws_iam_role.replication.arn
+  value       = local.role_arns["replication"]
 }
 
 output "restore_drill_command" {
@@ -60,7 +60,7 @@ output "restore_drill_command" {
 
 output "restore_drill_role_arn" {
   description = "ARN of the role that a replica bucket in another account must allow to read. null without restore_drill."
-  value       = one(aws_iam_role.drill[*].arn)
+  value       = lookup(local.role_arns, "drill", null)
 }
 
 output "run_task_command" {
@@ -117,5 +117,5 @@ output "task_definition_arn" {
 
 output "task_role_arn" {
   description = "ARN of the role of a backup run."
-  value       = aws_iam_role.task.arn
+  value       = local.role_arns["task"]
 }

@@ -1,5 +1,5 @@
-# Two buckets, the policy that keeps what is in them, and the replication from one to the other. modules/bucket has what
-# both share: hardening and lifecycle.
+# Two buckets, and the policy that keeps what is in the primary one. modules/bucket has what both share: hardening and
+# lifecycle.
 
 locals {
   bucket_name  = coalesce(try(var.existing.bucket.name, null), var.s3_bucket_name, "${var.service_name}-${local.account_id}-${local.region}")
@@ -115,7 +115,7 @@ data "aws_iam_policy_document" "primary" {
     condition {
       test     = "ArnNotEquals"
       variable = "aws:PrincipalArn"
-      values   = [aws_iam_role.task.arn]
+      values   = [local.role_arns["task"]]
     }
   }
 
@@ -132,70 +132,4 @@ data "aws_iam_policy_document" "primary" {
       identifiers = ["*"]
     }
   }
-}
-
-# -- replication ---------------------------------------------------------------------------------
-
-resource "aws_s3_bucket_replication_configuration" "backup" {
-  bucket = local.bucket_name
-  role   = aws_iam_role.replication.arn
-
-  rule {
-    id     = local.replication_rule
-    status = "Enabled"
-    filter {}
-
-    # A deletion in the primary bucket must not hide the copy.
-    delete_marker_replication {
-      status = "Disabled"
-    }
-
-    dynamic "source_selection_criteria" {
-      for_each = local.kms_key_arns.primary == null ? [] : [true]
-
-      content {
-        sse_kms_encrypted_objects {
-          status = "Enabled"
-        }
-      }
-    }
-
-    destination {
-      bucket  = local.replica_arn
-      account = local.replica_is_foreign ? var.existing.replica_bucket.account_id : null
-
-      # null keeps the class of the original.
-      storage_class = var.replica_storage_class
-
-      # The copy belongs to the account that holds it: this account can't delete it.
-      dynamic "access_control_translation" {
-        for_each = local.replica_is_foreign ? [true] : []
-
-        content {
-          owner = "Destination"
-        }
-      }
-
-      dynamic "encryption_configuration" {
-        for_each = local.kms_key_arns.replica == null ? [] : [local.kms_key_arns.replica]
-
-        content {
-          replica_kms_key_id = encryption_configuration.value
-        }
-      }
-
-      # Without it, S3 publishes neither lag nor failures, and no alarm can fire.
-      metrics {
-        status = "Enabled"
-      }
-    }
-  }
-
-  # S3 requires both buckets to be versioned, a locked replica for a locked source, and a role that may replicate.
-  depends_on = [aws_iam_role_policy.replication, module.primary, module.replica]
-}
-
-locals {
-  replication_rule   = "all"
-  replica_is_foreign = var.existing.replica_bucket == null ? false : var.existing.replica_bucket.account_id != local.account_id
 }

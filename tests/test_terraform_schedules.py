@@ -64,16 +64,16 @@ NOT_TOLD = (
 
 @pytest.fixture(scope="module")
 def schedule(tmp_path_factory: pytest.TempPathFactory) -> Module:
-    """The module's schedule.tf by itself, with any number of schedules at once."""
+    """modules/schedule by itself, with any number of schedules at once."""
     if TERRAFORM is None:
         pytest.skip("terraform is not installed: the module is not tested")
     folder = tmp_path_factory.mktemp("schedule")
-    shutil.copy(PROJECT / "schedule.tf", folder)
+    shutil.copytree(PROJECT / "modules" / "schedule", folder / "schedule")
     (folder / "given.tf").write_text(
-        'variable "schedules" { type = map(string) }\n'
-        "locals { schedules = var.schedules }\n"
-        'output "hours" { value = local.derived_hours }\n'
-        'output "starts" { value = local.starts }\n'
+        'variable "expressions" { type = set(string) }\n'
+        'module "schedule" {\n  source = "./schedule"\n  for_each = var.expressions\n  expression = each.key\n}\n'
+        'output "hours" { value = { for key, read in module.schedule : key => read.hours } }\n'
+        'output "starts" { value = { for key, read in module.schedule : key => read.starts if read.is_cron } }\n'
     )
     return Module(folder, {}).init()
 
@@ -81,7 +81,7 @@ def schedule(tmp_path_factory: pytest.TempPathFactory) -> Module:
 def read(schedule: Module, expressions: list[str]) -> tuple[dict[str, int | None], dict[str, list[int]]]:
     """Return the hours and the starts that the module reads from each expression."""
     given = schedule.folder / "given.tfvars.json"
-    given.write_text(json.dumps({"schedules": {item: item for item in expressions}}))
+    given.write_text(json.dumps({"expressions": expressions}))
     schedule.terraform("apply", "-no-color", "-auto-approve", f"-var-file={given}", "-state=state.json")
     outputs = json.loads((schedule.folder / "state.json").read_text())["outputs"]
     return outputs["hours"]["value"], outputs["starts"]["value"]

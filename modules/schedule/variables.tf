@@ -1,0 +1,4 @@
+variable "expression" {
+  description = "A rate() or cron() expression of EventBridge. null: no schedule."
+  type        = string
+}

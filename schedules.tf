@@ -1,0 +1,132 @@
+# When tasks start, and what happens to a start that fails.
+
+module "backup_schedule" {
+  source = "./modules/schedule"
+
+  expression = var.schedule_expression
+}
+
+locals {
+  # EventBridge's schedules; in a cron() exactly one of the two days is ?.
+  schedule_forms = [
+    "^rate\\((1 (hour|day)|([2-9]|[1-9][0-9]+) (hours|days))\\)$",
+    "^cron\\([0-9,*/-]+ [0-9,*/-]+ \\? [0-9A-Z,*/-]+ [0-9A-Z,*/#L-]+ [0-9,*/-]+\\)$",
+    "^cron\\([0-9,*/-]+ [0-9,*/-]+ [0-9,*/LW-]+ [0-9A-Z,*/-]+ \\? [0-9,*/-]+\\)$",
+  ]
+  schedule_rule = "rate(1 hour), rate(N hours), rate(1 day), rate(N days), or cron() with six fields of which exactly one of day-of-month and day-of-week is ?, such as cron(0 3 * * ? *)"
+
+  interval_hours = coalesce(var.run_interval_hours, module.backup_schedule.hours, 24)
+  deadline_hours = coalesce(var.run_deadline_hours, local.interval_hours - local.merge_hours)
+
+  # Hours without a run before somebody is told.
+  window_hours = local.interval_hours + var.run_grace_hours
+
+  # How far a CloudWatch alarm looks back at most, in hours.
+  look_back_hours = 168
+
+  # S3 gives out nothing from there without hours of waiting.
+  frozen_classes = ["GLACIER", "DEEP_ARCHIVE"]
+
+  # A run reads content of that age, and that of a late run, to write it again before it expires. modules/bucket has the same
+  # number; a test compares them.
+  max_content_days = 365
+  has_content      = var.backup_content.lfs || var.backup_content.releases
+  read_again_days  = local.max_content_days + ceil(local.window_hours / 24)
+
+  backup_problems = compact(concat([
+    var.run_interval_hours != null || module.backup_schedule.hours != null ? "" :
+    "run_interval_hours must be set: the hours between two runs can't be read from schedule_expression. Set the longest time between two starts, in hours. Got: ${var.schedule_expression}.",
+
+    var.backup_retention_days == 0 || var.backup_retention_days * 24 >= 2 * local.interval_hours ? "" :
+    "backup_retention_days must be at least ${ceil(2 * local.interval_hours / 24)}, twice the ${local.interval_hours} hours between two runs: otherwise one missed run leaves no backup. Got: ${var.backup_retention_days}.",
+
+    !local.has_content || var.existing.bucket != null || alltrue([for transition in var.storage_transitions : !contains(local.frozen_classes, transition.storage_class) || transition.days > local.read_again_days]) ? "" :
+    "storage_transitions must keep objects up to ${local.read_again_days} days old out of GLACIER and DEEP_ARCHIVE while backup_content has lfs or releases: a run reads LFS objects and files of releases of that age, to write them again before they expire. Got: ${jsonencode(var.storage_transitions)}.",
+
+    length(setintersection(keys(var.extra_environment), keys(local.variables))) == 0 ? "" :
+    "extra_environment must not set what the module sets itself: ${join(", ", setintersection(keys(var.extra_environment), keys(local.variables)))}. Use the module's inputs.",
+  ], local.orchestration_problems))
+
+  # Fargate may have no capacity for a while. After an hour the start goes to the queue, and the queue raises an alarm.
+  start_retries = { seconds = 3600, attempts = 20 }
+}
+
+# -- starts --------------------------------------------------------------------------------------
+
+resource "aws_cloudwatch_event_rule" "task" {
+  for_each = local.scheduled_names
+
+  name                = each.value
+  description         = "Starts ${local.tasks[each.key].purpose} of ${var.service_name}"
+  schedule_expression = local.tasks[each.key].schedule_expression
+  state               = var.schedule_enabled ? "ENABLED" : "DISABLED"
+  tags                = local.tags
+}
+
+resource "aws_cloudwatch_event_target" "task" {
+  for_each = local.started_names
+
+  rule     = aws_cloudwatch_event_rule.task[each.key].name
+  arn      = local.cluster_arn
+  role_arn = local.role_arns["schedule"]
+
+  ecs_target {
+    task_definition_arn     = aws_ecs_task_definition.task[each.key].arn
+    launch_type             = "FARGATE"
+    task_count              = 1
+    propagate_tags          = "TASK_DEFINITION"
+    enable_ecs_managed_tags = true
+
+    network_configuration {
+      subnets          = var.subnet_ids
+      security_groups  = local.security_group_ids
+      assign_public_ip = var.assign_public_ip
+    }
+  }
+
+  retry_policy {
+    maximum_event_age_in_seconds = local.start_retries.seconds
+    maximum_retry_attempts       = local.start_retries.attempts
+  }
+
+  dead_letter_config {
+    arn = aws_sqs_queue.dead_letters.arn
+  }
+
+  # Without it, a start that comes before the role's permissions is lost.
+  depends_on = [aws_iam_role_policy.role]
+}
+
+# -- starts that failed --------------------------------------------------------------------------
+
+resource "aws_sqs_queue" "dead_letters" {
+  name                      = "${var.service_name}-dead-letters"
+  message_retention_seconds = 14 * 24 * 3600
+  sqs_managed_sse_enabled   = true
+  tags                      = local.tags
+}
+
+resource "aws_sqs_queue_policy" "dead_letters" {
+  queue_url = aws_sqs_queue.dead_letters.id
+  policy    = data.aws_iam_policy_document.dead_letters.json
+}
+
+data "aws_iam_policy_document" "dead_letters" {
+  # Without it: failed starts are lost.
+  statement {
+    sid       = "TheScheduleLeavesFailedStarts"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.dead_letters.arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["events.amazonaws.com"]
+    }
+
+    condition {
+      test     = "ArnEquals"
+      variable = "aws:SourceArn"
+      values   = concat([aws_cloudwatch_event_rule.task_failed.arn], [for rule in aws_cloudwatch_event_rule.task : rule.arn])
+    }
+  }
+}
