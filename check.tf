@@ -20,8 +20,8 @@ locals {
 data "aws_iam_policy_document" "check" {
   count = length(local.checks)
 
-  # Without them: no metric, and the alarm that nothing ran fires; the version of a deleted manifest is not found, and its
-  # backup counts as missing; S3 can't decrypt the manifests.
+  # Without them: no metric, and the alarm that nothing ran fires; the version of a deleted manifest is not found, and
+  # its backup counts as missing; S3 can't decrypt the manifests.
   source_policy_documents = compact([
     data.aws_iam_policy_document.publish_metrics.json,
     data.aws_iam_policy_document.list_manifests.json,

@@ -17,7 +17,8 @@ locals {
     { start = start, minutes = try(local.backup_starts[index + 1], local.backup_starts[0] + 24 * 60) - start }
   ]
   middle = try([
-    for pause in local.pauses : (pause.start + floor(pause.minutes / 2)) % (24 * 60) if pause.minutes == max(local.pauses[*].minutes...)
+    for pause in local.pauses : (pause.start + floor(pause.minutes / 2)) % (24 * 60)
+    if pause.minutes == max(local.pauses[*].minutes...)
   ][0], 0)
 
   # rate(): EventBridge counts from the moment at which the rule is created. A drill comes half a day after a daily run;
@@ -25,16 +26,19 @@ locals {
   rate    = coalesce(module.backup_schedule.rate_hours, 24)
   after   = local.rate % 24 == 0 ? 12 * 60 : floor(local.rate / 2) * 60 + 30
   created = one([for start in terraform_data.schedule_start : start.output])
-  shifted = local.created == null ? 0 : (tonumber(formatdate("h", local.created)) * 60 + tonumber(formatdate("m", local.created)) + local.after) % (24 * 60)
+  shifted = local.created == null ? 0 : (
+    (tonumber(formatdate("h", local.created)) * 60 + tonumber(formatdate("m", local.created)) + local.after) % (24 * 60)
+  )
 
   drill_minute           = local.backup_is_cron ? local.middle : local.shifted
   drill_default_schedule = "cron(${local.drill_minute % 60} ${floor(local.drill_minute / 60)} * * ? *)"
 
   drill_schedule_is_given = try(var.restore_drill.schedule_expression, null) != null
   drill_is_cron           = module.drill_schedule.is_cron
+  common_starts           = setintersection(local.backup_starts, coalesce(module.drill_schedule.starts, []))
   drill_is_apart = (
     !local.drill_schedule_is_given ? true :
-    local.backup_is_cron && local.drill_is_cron ? length(setintersection(local.backup_starts, module.drill_schedule.starts)) == 0 :
+    local.backup_is_cron && local.drill_is_cron ? length(local.common_starts) == 0 :
     local.backup_is_cron || local.drill_is_cron
   )
 }

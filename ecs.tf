@@ -18,7 +18,7 @@ resource "aws_ecs_cluster" "backup" {
 
 locals {
   cluster_arn  = var.existing.cluster != null ? var.existing.cluster.arn : aws_ecs_cluster.backup[0].arn
-  cluster_name = var.existing.cluster != null ? reverse(split("/", var.existing.cluster.arn))[0] : aws_ecs_cluster.backup[0].name
+  cluster_name = reverse(split("/", local.cluster_arn))[0]
 
   task_arns = "arn:${local.partition}:ecs:${local.region}:${local.account_id}:task/${local.cluster_name}/*"
 }

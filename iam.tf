@@ -1,6 +1,6 @@
-# Who may do what: a role for each task and each service. Tests evaluate every AWS call of a real run against the policies,
-# and each statement says what breaks without it. The policies of a task and of what starts it are here; all others stand
-# with what they are for. statements.tf has what several of them share.
+# Who may do what: a role for each task and each service. Tests evaluate every AWS call of a real run against the
+# policies, and each statement says what breaks without it. The policies of a task and of what starts it are here; all
+# others stand with what they are for. statements.tf has what several of them share.
 
 locals {
   rules_arn = "arn:${local.partition}:events:${local.region}:${local.account_id}:rule"
@@ -28,9 +28,9 @@ locals {
       source_arns = [local.state_machine_arn, "${local.state_machine_arn}/*"]
     }
 
-    # Do not add a condition to these two: AWS's trust policies have none, and neither S3 nor ECS documents that it sends
-    # aws:SourceAccount or aws:SourceArn here. If they do not, nothing is replicated and no volume is ever created. No other
-    # account can use the roles: IAM passes a role only within its own account.
+    # Do not add a condition to these two: AWS's trust policies have none, and neither S3 nor ECS documents that it
+    # sends aws:SourceAccount or aws:SourceArn here. If they do not, nothing is replicated and no volume is ever
+    # created. No other account can use the roles: IAM passes a role only within its own account.
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html
     replication = { sid = "AssumedByS3", service = "s3.amazonaws.com", source_arns = [] }
     volumes     = { sid = "AssumedByECS", service = "ecs.amazonaws.com", source_arns = [] }
@@ -49,7 +49,10 @@ locals {
       drill = { purpose = "What a restore drill may do: read the replica, report the result", trust = "tasks" }
     },
     length(local.checks) == 0 ? {} : {
-      check = { purpose = "What the check may do: read the manifests, publish the newest backup's age", trust = "tasks" }
+      check = {
+        purpose = "What the check may do: read the manifests, publish the newest backup's age"
+        trust   = "tasks"
+      }
     },
     length(local.orchestrations) == 0 ? {} : {
       start         = { purpose = "Starts the state machine on schedule", trust = "run_rule" }
@@ -122,8 +125,8 @@ data "aws_iam_policy_document" "trust" {
 # -- task: what a backup run may do --------------------------------------------------------------
 
 data "aws_iam_policy_document" "task" {
-  # Without them: no metrics, and the alarm that nothing ran fires; a manifest that somebody deleted is not found, and the next
-  # run clones every repository; S3 can't encrypt the bundles; exit code 2, the secret can't be decrypted.
+  # Without them: no metrics, and the alarm that nothing ran fires; a manifest that somebody deleted is not found, and
+  # the next run clones every repository; S3 can't encrypt the bundles; exit code 2, the secret can't be decrypted.
   source_policy_documents = compact([
     data.aws_iam_policy_document.publish_metrics.json,
     data.aws_iam_policy_document.list_manifests.json,
@@ -138,15 +141,16 @@ data "aws_iam_policy_document" "task" {
     resources = [local.secret_arn]
   }
 
-  # Without it: exit code 2, "accepts no objects". There is no permission to delete: a stolen task role destroys nothing.
+  # Without it: exit code 2, "accepts no objects". There is no permission to delete: a stolen task role destroys
+  # nothing.
   statement {
     sid       = "PutBackups"
     actions   = ["s3:PutObject"]
     resources = local.backup_arns
   }
 
-  # Without it: exit code 1, because the manifest can't be read back; every repository is cloned on every run; and nobody
-  # knows what is replicated: HeadObject, which tells the replication status, needs these too.
+  # Without it: exit code 1, because the manifest can't be read back; every repository is cloned on every run; and
+  # nobody knows what is replicated: HeadObject, which tells the replication status, needs these too.
   statement {
     sid       = "ReadBackups"
     actions   = ["s3:GetObject", "s3:GetObjectVersion"]
@@ -201,9 +205,12 @@ data "aws_iam_policy_document" "execution" {
     for_each = local.private_image == null ? [] : [local.private_image]
 
     content {
-      sid       = "PullTheImage"
-      actions   = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-      resources = ["arn:${local.partition}:ecr:${statement.value.region}:${statement.value.account}:repository/${statement.value.name}"]
+      sid     = "PullTheImage"
+      actions = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+      resources = [join(":", [
+        "arn:${local.partition}:ecr", statement.value.region, statement.value.account,
+        "repository/${statement.value.name}",
+      ])]
     }
   }
 }

@@ -4,7 +4,9 @@ locals {
   tags = merge(var.tags, { Service = var.service_name })
 
   # null where the user names no key.
-  kms_key_arns = { for use in ["logs", "primary", "replica", "secret", "topic"] : use => try(var.kms_key_arns[use], null) }
+  kms_key_arns = {
+    for use in ["logs", "primary", "replica", "secret", "topic"] : use => lookup(var.kms_key_arns, use, null)
+  }
 
   # container/github_s3_backup/runtime/metrics.py has the same names; a test compares them.
   metrics = {
@@ -30,8 +32,9 @@ locals {
     refused       = "RunRefused"
   }
 
-  # All that a run writes is below these: bundles, lists and manifests below the first, content below the others. Each is
-  # named: "github-backup-*" would match the reports of drills too. modules/vault has the same names; a test compares them.
+  # All that a run writes is below these: bundles, lists and manifests below the first, content below the others. Each
+  # is named: "github-backup-*" would match the reports of drills too. modules/vault has the same names; a test compares
+  # them.
   prefix           = "github-backup"
   content_prefixes = ["${local.prefix}-lfs", "${local.prefix}-releases"]
   backup_prefixes  = concat([local.prefix], local.content_prefixes)

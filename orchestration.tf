@@ -1,5 +1,5 @@
-# A run in many tasks: a state machine lists once, backs up each shard in a task of its own, and merges what they report.
-# Nothing of it is created while orchestration is null.
+# A run in many tasks: a state machine lists once, backs up each shard in a task of its own, and merges what they
+# report. Nothing of it is created while orchestration is null.
 
 locals {
   orchestrations = var.orchestration == null ? [] : [var.orchestration]
@@ -8,27 +8,31 @@ locals {
   smallest_disk_gb = 21
 
   # The state machine's tasks: the container's name, the task definition's last word, and the prefix of the log streams.
-  orchestrated_names = flatten([for orchestration in local.orchestrations : ["list", "shard", "shard-on-volume", "merge"]])
+  orchestrated_names = length(local.orchestrations) == 0 ? [] : ["list", "shard", "shard-on-volume", "merge"]
 
-  # A shard or a merge that dies is tried again, and the execution's end tells what was lost for good: nobody is told of each
-  # attempt.
+  # A shard or a merge that dies is tried again, and the execution's end tells what was lost for good: nobody is told of
+  # each attempt.
   shard_names   = ["shard", "shard-on-volume"]
   retried_names = concat(local.shard_names, ["merge"])
 
-  # What the state machine's tasks are told besides a single run's environment: by their task definitions, or when they start.
+  # What the state machine's tasks are told besides a single run's environment: by their task definitions, or when they
+  # start.
   list_variables = { for orchestration in local.orchestrations : "list" => {
     INSTALLATION_REQUESTS = tostring(orchestration.requests_per_installation)
     RUN_SHARDS            = tostring(orchestration.shards)
     SHARD_DISK_GIB        = tostring(var.task_ephemeral_storage_gb)
   } }
-  start_variables     = ["RUN_NAME", "RUN_SHARD", "RUN_STARTED_AT"]
-  orchestrated_inputs = flatten([for variables in values(local.list_variables) : concat(keys(variables), local.start_variables)])
+  start_variables = ["RUN_NAME", "RUN_SHARD", "RUN_STARTED_AT"]
+  orchestrated_inputs = flatten([
+    for variables in values(local.list_variables) : concat(keys(variables), local.start_variables)
+  ])
 
+  shard_size = { cpu = var.task_cpu, memory = var.task_memory }
   orchestrated_sizes = merge([for orchestration in local.orchestrations : {
-    list            = { command = "list", cpu = orchestration.list.cpu, memory = orchestration.list.memory, disk_gb = local.smallest_disk_gb }
-    shard           = { command = "shard", cpu = var.task_cpu, memory = var.task_memory, disk_gb = var.task_ephemeral_storage_gb }
-    shard-on-volume = { command = "shard", cpu = var.task_cpu, memory = var.task_memory, disk_gb = local.smallest_disk_gb }
-    merge           = { command = "merge", cpu = orchestration.merge.cpu, memory = orchestration.merge.memory, disk_gb = local.smallest_disk_gb }
+    list            = merge(orchestration.list, { command = "list", disk_gb = local.smallest_disk_gb })
+    shard           = merge(local.shard_size, { command = "shard", disk_gb = var.task_ephemeral_storage_gb })
+    shard-on-volume = merge(local.shard_size, { command = "shard", disk_gb = local.smallest_disk_gb })
+    merge           = merge(orchestration.merge, { command = "merge", disk_gb = local.smallest_disk_gb })
   }]...)
 
   # Added to local.tasks: the same image and the same role as a single run's.
@@ -42,16 +46,22 @@ locals {
     problems             = []
   } }
 
-  # Merging takes up to an hour, or a quarter of a shorter interval: a run that is still going when the next one starts would
-  # make the state machine refuse that one.
+  # Merging takes up to an hour, or a quarter of a shorter interval: a run that is still going when the next one starts
+  # would make the state machine refuse that one.
   merge_hours = length(local.orchestrations) == 0 ? 0 : min(1, local.interval_hours / 4)
 
   orchestration_problems = flatten([for orchestration in local.orchestrations : [
     local.deadline_hours < local.interval_hours ? "" :
-    "run_deadline_hours must be less than the ${local.interval_hours} hours between two runs when orchestration is set: the next run is refused while one is going. Got: ${local.deadline_hours}.",
+    join(" ", [
+      "run_deadline_hours must be less than the ${local.interval_hours} hours between two runs when orchestration is",
+      "set: the next run is refused while one is going. Got: ${local.deadline_hours}.",
+    ]),
 
     length(setintersection(keys(var.extra_environment), local.orchestrated_inputs)) == 0 ? "" :
-    "extra_environment must not set what orchestration sets itself: ${join(", ", setintersection(keys(var.extra_environment), local.orchestrated_inputs))}.",
+    join(" ", [
+      "extra_environment must not set what orchestration sets itself:",
+      "${join(", ", setintersection(keys(var.extra_environment), local.orchestrated_inputs))}.",
+    ]),
   ]])
 }
 

@@ -12,7 +12,10 @@ locals {
 }
 
 output "dashboard_name" {
-  description = "Name of the CloudWatch dashboard: recovery point, runs, repositories, failures, bytes, duration, replication, and the results of restore drills."
+  description = <<-EOT
+    Name of the CloudWatch dashboard: recovery point, runs, repositories, failures, bytes, duration, replication, and
+    the results of restore drills.
+  EOT
   value       = aws_cloudwatch_dashboard.backup.dashboard_name
 }
 
@@ -27,7 +30,10 @@ output "ecs_cluster_name" {
 }
 
 output "github_app_key_secret_arn" {
-  description = "ARN of the secret that holds the App's private key. To store the key: aws secretsmanager put-secret-value --secret-id THIS --secret-string file://KEY.pem"
+  description = <<-EOT
+    ARN of the secret that holds the App's private key. To store the key: aws secretsmanager put-secret-value
+    --secret-id THIS --secret-string file://KEY.pem
+  EOT
   value       = local.secret_arn
 }
 
@@ -59,7 +65,9 @@ output "restore_drill_command" {
 }
 
 output "restore_drill_role_arn" {
-  description = "ARN of the role that a replica bucket in another account must allow to read. null without restore_drill."
+  description = <<-EOT
+    ARN of the role that a replica bucket in another account must allow to read. null without restore_drill.
+  EOT
   value       = lookup(local.role_arns, "drill", null)
 }
 
@@ -75,13 +83,20 @@ output "s3_bucket_arn" {
 }
 
 output "s3_bucket_name" {
-  description = "Name of the primary bucket. Bundles, lists and manifests are under github-backup/, LFS objects under github-backup-lfs/, files of releases under github-backup-releases/, reports of restore drills under github-backup-drills/."
+  description = <<-EOT
+    Name of the primary bucket. Bundles, lists and manifests are under github-backup/, LFS objects under
+    github-backup-lfs/, files of releases under github-backup-releases/, reports of restore drills under
+    github-backup-drills/.
+  EOT
   value       = local.bucket_name
   depends_on  = [module.primary]
 }
 
 output "s3_bucket_policy" {
-  description = "JSON of the statements that keep what is in the primary bucket from being replaced or deleted. The module's own bucket has them; add them to the policy of existing.bucket."
+  description = <<-EOT
+    JSON of the statements that keep what is in the primary bucket from being replaced or deleted. The module's own
+    bucket has them; add them to the policy of existing.bucket.
+  EOT
   value       = data.aws_iam_policy_document.primary.json
 }
 
@@ -101,8 +116,13 @@ output "sns_topic_arn" {
 }
 
 output "start_execution_command" {
-  description = "Command that starts a backup run of the state machine now, as the schedule does. null without orchestration."
-  value       = one([for machine in aws_sfn_state_machine.backup : "aws stepfunctions start-execution --region ${local.region} --state-machine-arn ${machine.arn}"])
+  description = <<-EOT
+    Command that starts a backup run of the state machine now, as the schedule does. null without orchestration.
+  EOT
+  value = one([
+    for machine in aws_sfn_state_machine.backup :
+    "aws stepfunctions start-execution --region ${local.region} --state-machine-arn ${machine.arn}"
+  ])
 }
 
 output "state_machine_arn" {

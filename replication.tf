@@ -2,7 +2,7 @@
 
 locals {
   replication_rule   = "all"
-  replica_is_foreign = var.existing.replica_bucket == null ? false : var.existing.replica_bucket.account_id != local.account_id
+  replica_is_foreign = try(var.existing.replica_bucket.account_id, local.account_id) != local.account_id
 }
 
 resource "aws_s3_bucket_replication_configuration" "backup" {
@@ -95,8 +95,11 @@ data "aws_iam_policy_document" "replication" {
 
   # Without it: OperationsFailedReplication. Without s3:ReplicateDelete, a deletion stays where it happened.
   statement {
-    sid       = "WriteReplicas"
-    actions   = concat(["s3:ReplicateObject", "s3:ReplicateTags"], local.replica_is_foreign ? ["s3:ObjectOwnerOverrideToBucketOwner"] : [])
+    sid = "WriteReplicas"
+    actions = concat(
+      ["s3:ReplicateObject", "s3:ReplicateTags"],
+      local.replica_is_foreign ? ["s3:ObjectOwnerOverrideToBucketOwner"] : [],
+    )
     resources = ["${local.replica_arn}/*"]
   }
 }

@@ -2,7 +2,11 @@
 # lifecycle.
 
 locals {
-  bucket_name  = coalesce(try(var.existing.bucket.name, null), var.s3_bucket_name, "${var.service_name}-${local.account_id}-${local.region}")
+  bucket_name = coalesce(
+    try(var.existing.bucket.name, null),
+    var.s3_bucket_name,
+    "${var.service_name}-${local.account_id}-${local.region}",
+  )
   bucket_arn   = "arn:${local.partition}:s3:::${local.bucket_name}"
   replica_name = var.existing.replica_bucket != null ? var.existing.replica_bucket.name : "${local.bucket_name}-replica"
   replica_arn  = "arn:${local.partition}:s3:::${local.replica_name}"
@@ -12,10 +16,11 @@ locals {
   backup_arns         = [for key in local.backup_keys : "${local.bucket_arn}/${key}"]
   replica_backup_arns = [for key in local.backup_keys : "${local.replica_arn}/${key}"]
 
-  # What is never replaced: bundles, lists and manifests of runs have a folder below that of the day. <date>/manifest.json,
-  # which each run replaces, has none. All of the content.
+  # What is never replaced: bundles, lists and manifests of runs have a folder below that of the day.
+  # <date>/manifest.json, which each run replaces, has none. All of the content.
   written_once_arns = [
-    for key in concat(["${local.prefix}/*/*/*"], [for prefix in local.content_prefixes : "${prefix}/*"]) : "${local.bucket_arn}/${key}"
+    for key in concat(["${local.prefix}/*/*/*"], [for prefix in local.content_prefixes : "${prefix}/*"]) :
+    "${local.bucket_arn}/${key}"
   ]
 }
 
@@ -38,9 +43,14 @@ module "replica" {
   source = "./modules/vault"
   count  = var.existing.replica_bucket == null ? 1 : 0
 
-  name                  = local.replica_name
-  region                = var.replica_region
-  backup                = { account_id = local.account_id, region = local.region, service_name = var.service_name, iam_path = var.iam.path }
+  name   = local.replica_name
+  region = var.replica_region
+  backup = {
+    account_id   = local.account_id
+    region       = local.region
+    service_name = var.service_name
+    iam_path     = var.iam.path
+  }
   restore_drill         = local.drill != null
   backup_retention_days = var.backup_retention_days
   storage_transitions   = var.storage_transitions
@@ -54,8 +64,8 @@ module "replica" {
 # The primary bucket's policy. A lifecycle rule is not subject to it.
 
 data "aws_iam_policy_document" "primary" {
-  # Without it: whoever may put objects could replace a bundle, a list, a run's manifest or content. Parts of an upload can't
-  # have the header: the request that completes the upload has it, and only that one creates an object.
+  # Without it: whoever may put objects could replace a bundle, a list, a run's manifest or content. Parts of an upload
+  # can't have the header: the request that completes the upload has it, and only that one creates an object.
   # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
   statement {
     sid       = "WriteOnce"

@@ -13,7 +13,10 @@ locals {
     "^cron\\([0-9,*/-]+ [0-9,*/-]+ \\? [0-9A-Z,*/-]+ [0-9A-Z,*/#L-]+ [0-9,*/-]+\\)$",
     "^cron\\([0-9,*/-]+ [0-9,*/-]+ [0-9,*/LW-]+ [0-9A-Z,*/-]+ \\? [0-9,*/-]+\\)$",
   ]
-  schedule_rule = "rate(1 hour), rate(N hours), rate(1 day), rate(N days), or cron() with six fields of which exactly one of day-of-month and day-of-week is ?, such as cron(0 3 * * ? *)"
+  schedule_rule = join(" ", [
+    "rate(1 hour), rate(N hours), rate(1 day), rate(N days), or cron() with six fields of which exactly one of",
+    "day-of-month and day-of-week is ?, such as cron(0 3 * * ? *)",
+  ])
 
   interval_hours = coalesce(var.run_interval_hours, module.backup_schedule.hours, 24)
   deadline_hours = coalesce(var.run_deadline_hours, local.interval_hours - local.merge_hours)
@@ -26,25 +29,44 @@ locals {
 
   # S3 gives out nothing from there without hours of waiting.
   frozen_classes = ["GLACIER", "DEEP_ARCHIVE"]
+  frozen_after_days = [
+    for transition in var.storage_transitions : transition.days
+    if contains(local.frozen_classes, transition.storage_class)
+  ]
 
-  # A run reads content of that age, and that of a late run, to write it again before it expires. modules/bucket has the same
-  # number; a test compares them.
+  # A run reads content of that age, and that of a late run, to write it again before it expires. modules/bucket has the
+  # same number; a test compares them.
   max_content_days = 365
   has_content      = var.backup_content.lfs || var.backup_content.releases
   read_again_days  = local.max_content_days + ceil(local.window_hours / 24)
 
   backup_problems = compact(concat([
     var.run_interval_hours != null || module.backup_schedule.hours != null ? "" :
-    "run_interval_hours must be set: the hours between two runs can't be read from schedule_expression. Set the longest time between two starts, in hours. Got: ${var.schedule_expression}.",
+    join(" ", [
+      "run_interval_hours must be set: the hours between two runs can't be read from schedule_expression. Set the",
+      "longest time between two starts, in hours. Got: ${var.schedule_expression}.",
+    ]),
 
     var.backup_retention_days == 0 || var.backup_retention_days * 24 >= 2 * local.interval_hours ? "" :
-    "backup_retention_days must be at least ${ceil(2 * local.interval_hours / 24)}, twice the ${local.interval_hours} hours between two runs: otherwise one missed run leaves no backup. Got: ${var.backup_retention_days}.",
+    join(" ", [
+      "backup_retention_days must be at least ${ceil(2 * local.interval_hours / 24)}, twice the",
+      "${local.interval_hours} hours between two runs: otherwise one missed run leaves no backup. Got:",
+      "${var.backup_retention_days}.",
+    ]),
 
-    !local.has_content || var.existing.bucket != null || alltrue([for transition in var.storage_transitions : !contains(local.frozen_classes, transition.storage_class) || transition.days > local.read_again_days]) ? "" :
-    "storage_transitions must keep objects up to ${local.read_again_days} days old out of GLACIER and DEEP_ARCHIVE while backup_content has lfs or releases: a run reads LFS objects and files of releases of that age, to write them again before they expire. Got: ${jsonencode(var.storage_transitions)}.",
+    !local.has_content || var.existing.bucket != null ||
+    alltrue([for days in local.frozen_after_days : days > local.read_again_days]) ? "" :
+    join(" ", [
+      "storage_transitions must keep objects up to ${local.read_again_days} days old out of GLACIER and DEEP_ARCHIVE",
+      "while backup_content has lfs or releases: a run reads LFS objects and files of releases of that age, to write",
+      "them again before they expire. Got: ${jsonencode(var.storage_transitions)}.",
+    ]),
 
     length(setintersection(keys(var.extra_environment), keys(local.variables))) == 0 ? "" :
-    "extra_environment must not set what the module sets itself: ${join(", ", setintersection(keys(var.extra_environment), keys(local.variables)))}. Use the module's inputs.",
+    join(" ", [
+      "extra_environment must not set what the module sets itself:",
+      "${join(", ", setintersection(keys(var.extra_environment), keys(local.variables)))}. Use the module's inputs.",
+    ]),
   ], local.orchestration_problems))
 
   # Fargate may have no capacity for a while. After an hour the start goes to the queue, and the queue raises an alarm.
@@ -126,7 +148,10 @@ data "aws_iam_policy_document" "dead_letters" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = concat([aws_cloudwatch_event_rule.task_failed.arn], [for rule in aws_cloudwatch_event_rule.task : rule.arn])
+      values = concat(
+        [aws_cloudwatch_event_rule.task_failed.arn],
+        [for rule in aws_cloudwatch_event_rule.task : rule.arn],
+      )
     }
   }
 }

@@ -1,4 +1,5 @@
-# The App's private key. The secret is created without a value, so that the key never enters Terraform's state. To store it:
+# The App's private key. The secret is created without a value, so that the key never enters Terraform's state. To store
+# it:
 #   aws secretsmanager put-secret-value --secret-id ARN --secret-string file://KEY.pem
 
 locals {

@@ -3,7 +3,7 @@
 
 resource "aws_sfn_state_machine" "backup" {
   #checkov:skip=CKV_AWS_284:X-Ray has nothing to add to an execution's own history, which names each task
-  #checkov:skip=CKV_AWS_285:Step Functions keeps the history of a standard execution for 90 days, and the tasks log to CloudWatch
+  #checkov:skip=CKV_AWS_285:Step Functions keeps the history of a standard execution for 90 days
 
   count = length(local.orchestrations)
 
@@ -19,8 +19,10 @@ resource "aws_sfn_state_machine" "backup" {
 
 locals {
   # Not the resource's own: its role's policy names it, and it can't be created before that policy.
-  state_machine_arn = "arn:${local.partition}:states:${local.region}:${local.account_id}:stateMachine:${var.service_name}"
-  executions_arn    = "arn:${local.partition}:states:${local.region}:${local.account_id}:execution:${var.service_name}"
+  state_machine_arn = join(" ", [
+    "arn:${local.partition}:states:${local.region}:${local.account_id}:stateMachine:${var.service_name}",
+  ])
+  executions_arn = "arn:${local.partition}:states:${local.region}:${local.account_id}:execution:${var.service_name}"
 
   # How long a state may take. A shard ends by itself at the deadline. Whatever waits longer hangs.
   list_seconds      = 2 * 3600
@@ -28,13 +30,17 @@ locals {
   shard_seconds     = ceil((local.deadline_hours + 0.5) * 3600)
   execution_seconds = local.list_seconds + local.shard_seconds + 2 * local.merge_seconds
 
-  # Why RunTask starts nothing, although the next attempt may: Fargate has no capacity, the account's vCPUs are all in use,
-  # too many calls at once.
-  not_started = ["AmazonECS.Unknown", "ECS.AmazonECSException", "ECS.SdkClientException", "ECS.ServerException", "ECS.ThrottlingException"]
+  # Why RunTask starts nothing, although the next attempt may: Fargate has no capacity, the account's vCPUs are all in
+  # use, too many calls at once.
+  not_started = concat(
+    ["AmazonECS.Unknown"],
+    [for name in ["AmazonECS", "SdkClient", "Server", "Throttling"] : "ECS.${name}Exception"],
+  )
 }
 
 locals {
-  date_of_run = "States.ArrayGetItem(States.StringSplit($$.Execution.StartTime, 'T'), 0)"
+  date_of_run   = "States.ArrayGetItem(States.StringSplit($$.Execution.StartTime, 'T'), 0)"
+  key_of_shards = "States.Format('${local.prefix}/{}/plans/{}/shards.json', ${local.date_of_run}, $$.Execution.Name)"
 
   state_machine = { for orchestration in local.orchestrations : "definition" => {
     Comment        = "A backup run of ${var.service_name}: list, back up the shards, merge"
@@ -43,7 +49,9 @@ locals {
 
     States = {
       FindRunningExecutions = {
-        Comment        = "Newest first. If they can't be found, this run goes on: a backup beside another one is better than none."
+        Comment = join(" ", [
+          "Newest first. If they can't be found, this run goes on: a backup beside another one is better than none.",
+        ])
         Type           = "Task"
         Resource       = "arn:${local.partition}:states:::aws-sdk:sfn:listExecutions"
         Parameters     = { "StateMachineArn.$" = "$$.StateMachine.Id", StatusFilter = "RUNNING" }
@@ -98,13 +106,19 @@ locals {
       }
 
       Refuse = {
-        Type      = "Fail"
-        Error     = "RunRefused"
-        CausePath = "States.Format('Another run is still going: {}. This one backed up nothing. Wait until the other one ends, or stop it; then start a run. What to do: ${local.runbook}#run-refused', $.oldest)"
+        Type  = "Fail"
+        Error = "RunRefused"
+        CausePath = join(" ", [
+          "States.Format('Another run is still going: {}. This one backed up nothing. Wait until the other one ends,",
+          "or stop it; then start a run. What to do: ${local.runbook}#run-refused', $.oldest)",
+        ])
       }
 
       List = {
-        Comment        = "Lists the repositories and writes the plan of the run. An exit code other than 0 is not tried again: the next attempt would fail alike."
+        Comment = join(" ", [
+          "Lists the repositories and writes the plan of the run. An exit code other than 0 is not tried again: the",
+          "next attempt would fail alike.",
+        ])
         Type           = "Task"
         Resource       = "arn:${local.partition}:states:::ecs:runTask.sync"
         Parameters     = local.run_task_parameters["list"]
@@ -115,15 +129,17 @@ locals {
       }
 
       BackUpShards = {
-        Comment = "One task for each shard of the plan. Whatever happens to them, merge follows and names what is missing."
-        Type    = "Map"
-        Label   = "shards"
+        Comment = join(" ", [
+          "One task for each shard of the plan. Whatever happens to them, merge follows and names what is missing.",
+        ])
+        Type  = "Map"
+        Label = "shards"
         ItemReader = {
           Resource     = "arn:${local.partition}:states:::s3:getObject"
           ReaderConfig = { InputType = "JSON" }
           Parameters = {
             Bucket  = local.bucket_name
-            "Key.$" = "States.Format('${local.prefix}/{}/plans/{}/shards.json', ${local.date_of_run}, $$.Execution.Name)"
+            "Key.$" = local.key_of_shards
           }
         }
         MaxConcurrency             = orchestration.shards
@@ -136,7 +152,10 @@ locals {
       }
 
       Merge = {
-        Comment        = "Writes the manifest and publishes the metrics. It ends with the run's exit code, and so does the execution. A second attempt changes nothing."
+        Comment = join(" ", [
+          "Writes the manifest and publishes the metrics. It ends with the run's exit code, and so does the execution.",
+          "A second attempt changes nothing.",
+        ])
         Type           = "Task"
         Resource       = "arn:${local.partition}:states:::ecs:runTask.sync"
         Parameters     = local.run_task_parameters["merge"]

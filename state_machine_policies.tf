@@ -18,8 +18,8 @@ data "aws_iam_policy_document" "start" {
 data "aws_iam_policy_document" "state_machine" {
   count = length(local.orchestrations)
 
-  # Without them: List fails, because it can't start its task; a run is refused and no alarm says so; S3 can't decrypt the list
-  # of the shards.
+  # Without them: List fails, because it can't start its task; a run is refused and no alarm says so; S3 can't decrypt
+  # the list of the shards.
   source_policy_documents = compact([
     data.aws_iam_policy_document.start_tasks["state-machine"].json,
     data.aws_iam_policy_document.publish_metrics.json,
@@ -73,7 +73,8 @@ data "aws_iam_policy_document" "state_machine" {
     resources = ["${local.bucket_arn}/${local.prefix}/*/plans/*/shards.json"]
   }
 
-  # Without these two: BackUpShards fails. Each shard is an execution of its own, which the Map starts, watches and stops.
+  # Without these two: BackUpShards fails. Each shard is an execution of its own, which the Map starts, watches and
+  # stops.
   statement {
     sid       = "StartShards"
     actions   = ["states:StartExecution"]

@@ -3,20 +3,54 @@
 locals {
   retries = {
     # About an hour, as long as EventBridge tries to start a task.
-    start = { ErrorEquals = local.not_started, IntervalSeconds = 30, BackoffRate = 2, MaxDelaySeconds = 300, MaxAttempts = 20, JitterStrategy = "FULL" }
+    start = {
+      ErrorEquals     = local.not_started
+      IntervalSeconds = 30
+      BackoffRate     = 2
+      MaxDelaySeconds = 300
+      MaxAttempts     = 20
+      JitterStrategy  = "FULL"
+    }
     # EC2's "Rate exceeded", which ECS passes on under this name.
-    throttled = { ErrorEquals = ["ECS.InvalidParameterException"], IntervalSeconds = 30, BackoffRate = 2, MaxAttempts = 3, JitterStrategy = "FULL" }
-    # A shard waits for capacity until the deadline: on average eight attempts an hour. An execution's history ends at 25,000
-    # events, of which an attempt has five.
-    start_shard = { ErrorEquals = local.not_started, IntervalSeconds = 30, BackoffRate = 2, MaxDelaySeconds = 900, MaxAttempts = min(2000, ceil(8 * local.deadline_hours)), JitterStrategy = "FULL" }
+    throttled = {
+      ErrorEquals     = ["ECS.InvalidParameterException"]
+      IntervalSeconds = 30
+      BackoffRate     = 2
+      MaxAttempts     = 3
+      JitterStrategy  = "FULL"
+    }
+    # A shard waits for capacity until the deadline: on average eight attempts an hour. An execution's history ends at
+    # 25,000 events, of which an attempt has five.
+    start_shard = {
+      ErrorEquals     = local.not_started
+      IntervalSeconds = 30
+      BackoffRate     = 2
+      MaxDelaySeconds = 900
+      MaxAttempts     = min(2000, ceil(8 * local.deadline_hours))
+      JitterStrategy  = "FULL"
+    }
     # Not States.Timeout: by then the deadline is over.
-    shard = { ErrorEquals = ["States.TaskFailed"], IntervalSeconds = 60, BackoffRate = 2, MaxDelaySeconds = 900, MaxAttempts = try(var.orchestration.attempts, 0), JitterStrategy = "FULL" }
+    shard = {
+      ErrorEquals     = ["States.TaskFailed"]
+      IntervalSeconds = 60
+      BackoffRate     = 2
+      MaxDelaySeconds = 900
+      MaxAttempts     = try(var.orchestration.attempts, 0)
+      JitterStrategy  = "FULL"
+    }
     merge = { ErrorEquals = ["States.TaskFailed"], IntervalSeconds = 60, BackoffRate = 1, MaxAttempts = 1 }
     call  = { ErrorEquals = ["States.ALL"], IntervalSeconds = 5, BackoffRate = 2, MaxAttempts = 3 }
   }
 
-  run_variables   = [{ Name = "RUN_NAME", "Value.$" = "$$.Execution.Name" }, { Name = "RUN_STARTED_AT", "Value.$" = "$$.Execution.StartTime" }]
-  shard_variables = [{ Name = "RUN_NAME", "Value.$" = "$.run_name" }, { Name = "RUN_STARTED_AT", "Value.$" = "$.run_started_at" }, { Name = "RUN_SHARD", "Value.$" = "$.shard" }]
+  run_variables = [
+    { Name = "RUN_NAME", "Value.$" = "$$.Execution.Name" },
+    { Name = "RUN_STARTED_AT", "Value.$" = "$$.Execution.StartTime" },
+  ]
+  shard_variables = [
+    { Name = "RUN_NAME", "Value.$" = "$.run_name" },
+    { Name = "RUN_STARTED_AT", "Value.$" = "$.run_started_at" },
+    { Name = "RUN_SHARD", "Value.$" = "$.shard" },
+  ]
 
   # What RunTask is told of each task; the same as the schedule's target says of a single run.
   run_task_parameters = { for name in local.orchestrated_names : name => {
@@ -36,7 +70,8 @@ locals {
     }] }
   } }
 
-  # The disk of a shard that needs more than a Fargate task has. ECS creates it with the task and deletes it with the task.
+  # The disk of a shard that needs more than a Fargate task has. ECS creates it with the task and deletes it with the
+  # task.
   shard_volume = [for orchestration in local.orchestrations : {
     Name = local.scratch.name
     ManagedEBSVolume = {
@@ -52,9 +87,9 @@ locals {
 }
 
 locals {
-  # The Map's output may not exceed 256 KiB: nothing catches that, and there would be no merge. It has the outputs of all
-  # shards, so they are empty. Of a shard that failed it has the execution's name, input and cause, less than 1.7 KB with a
-  # short cause.
+  # The Map's output may not exceed 256 KiB: nothing catches that, and there would be no merge. It has the outputs of
+  # all shards, so they are empty. Of a shard that failed it has the execution's name, input and cause, less than 1.7 KB
+  # with a short cause.
   tolerated_shards = 150
 
   # A shard's execution. One that fails for good is red in the console.
@@ -83,10 +118,13 @@ locals {
       }
 
       BackUpShardOnVolume = {
-        Comment        = "The same with a volume of the size that the plan names."
-        Type           = "Task"
-        Resource       = "arn:${local.partition}:states:::ecs:runTask.sync"
-        Parameters     = merge(local.run_task_parameters["shard-on-volume"], { VolumeConfigurations = local.shard_volume })
+        Comment  = "The same with a volume of the size that the plan names."
+        Type     = "Task"
+        Resource = "arn:${local.partition}:states:::ecs:runTask.sync"
+        Parameters = merge(
+          local.run_task_parameters["shard-on-volume"],
+          { VolumeConfigurations = local.shard_volume },
+        )
         TimeoutSeconds = local.shard_seconds
         Retry          = [local.retries.start_shard, local.retries.shard]
         Catch          = [{ ErrorEquals = ["States.ALL"], ResultPath = "$.error", Next = "LoseShard" }]
@@ -95,10 +133,13 @@ locals {
       }
 
       LoseShard = {
-        Comment   = "Fails with a cause that is short, and so is not the one of ECS."
-        Type      = "Fail"
-        Error     = "ShardLost"
-        CausePath = "States.Format('Shard {} did not finish, whatever was tried: {}. The events of this execution name its tasks.', $.shard, $.error.Error)"
+        Comment = "Fails with a cause that is short, and so is not the one of ECS."
+        Type    = "Fail"
+        Error   = "ShardLost"
+        CausePath = join(" ", [
+          "States.Format('Shard {} did not finish, whatever was tried: {}. The events of this execution name its",
+          "tasks.', $.shard, $.error.Error)",
+        ])
       }
     }
   }

@@ -1,4 +1,5 @@
-# Statements of several policies, each merged with source_policy_documents. What breaks without one is said where it is used.
+# Statements of several policies, each merged with source_policy_documents. What breaks without one is said where it is
+# used.
 
 # CloudWatch has no resources to name.
 data "aws_iam_policy_document" "publish_metrics" {
@@ -32,23 +33,24 @@ data "aws_iam_policy_document" "list_manifests" {
 # -- keys ----------------------------------------------------------------------------------------
 
 locals {
-  # By Sid. A key may be used through one service in one region only.
-  key_uses = {
-    EncryptPrimary = { key = "primary", service = "s3.${local.region}", actions = ["kms:GenerateDataKey", "kms:Decrypt"] }
-    DecryptPrimary = { key = "primary", service = "s3.${local.region}", actions = ["kms:Decrypt"] }
-    EncryptReplica = { key = "replica", service = "s3.${var.replica_region}", actions = ["kms:Encrypt", "kms:GenerateDataKey"] }
-    DecryptReplica = { key = "replica", service = "s3.${var.replica_region}", actions = ["kms:Decrypt"] }
-    DecryptSecret  = { key = "secret", service = "secretsmanager.${local.region}", actions = ["kms:Decrypt"] }
-  }
+  to_encrypt = ["kms:GenerateDataKey", "kms:Decrypt"]
+  to_decrypt = ["kms:Decrypt"]
+  to_copy    = ["kms:Encrypt", "kms:GenerateDataKey"]
 
-  # Without those whose key is AWS's own.
-  key_statements = {
-    for sid, use in local.key_uses : sid => data.aws_iam_policy_document.key[sid].json if contains(keys(var.kms_key_arns), use.key)
-  }
+  # By Sid, without those whose key is AWS's own. A key may be used through one service in one region only.
+  key_uses = { for sid, use in {
+    EncryptPrimary = { key = "primary", service = "s3.${local.region}", actions = local.to_encrypt }
+    DecryptPrimary = { key = "primary", service = "s3.${local.region}", actions = local.to_decrypt }
+    EncryptReplica = { key = "replica", service = "s3.${var.replica_region}", actions = local.to_copy }
+    DecryptReplica = { key = "replica", service = "s3.${var.replica_region}", actions = local.to_decrypt }
+    DecryptSecret  = { key = "secret", service = "secretsmanager.${local.region}", actions = local.to_decrypt }
+  } : sid => use if contains(keys(var.kms_key_arns), use.key) }
+
+  key_statements = { for sid, use in local.key_uses : sid => data.aws_iam_policy_document.key[sid].json }
 }
 
 data "aws_iam_policy_document" "key" {
-  for_each = { for sid, use in local.key_uses : sid => use if contains(keys(var.kms_key_arns), use.key) }
+  for_each = local.key_uses
 
   statement {
     sid       = each.key
@@ -76,8 +78,8 @@ locals {
 data "aws_iam_policy_document" "start_tasks" {
   for_each = local.task_starters
 
-  # Without it: no task starts. On schedule: FailedInvocations, and the start ends in the dead-letter queue. In the state
-  # machine: ECS.AccessDeniedException in List.
+  # Without it: no task starts. On schedule: FailedInvocations, and the start ends in the dead-letter queue. In the
+  # state machine: ECS.AccessDeniedException in List.
   statement {
     sid       = "StartTasks"
     actions   = ["ecs:RunTask"]

@@ -1,5 +1,5 @@
-# A message for each task that failed, at once: a task that can't pull its image never publishes a metric, and ECS reports
-# it within seconds.
+# A message for each task that failed, at once: a task that can't pull its image never publishes a metric, and ECS
+# reports it within seconds.
 
 resource "aws_cloudwatch_event_rule" "task_failed" {
   name        = "${var.service_name}-task-failed"
@@ -39,6 +39,9 @@ resource "aws_cloudwatch_event_target" "task_failed" {
       task   = "$.detail.taskArn"
       time   = "$.time"
     }
-    input_template = "\"${var.service_name}: the <name> task <task> stopped at <time>: <code>, <reason>, exit code <exit>. Its log is in ${local.log_group}. What to do: ${local.runbook}#task-failed\""
+    input_template = join(" ", [
+      "\"${var.service_name}: the <name> task <task> stopped at <time>: <code>, <reason>, exit code <exit>. Its log is",
+      "in ${local.log_group}. What to do: ${local.runbook}#task-failed\"",
+    ])
   }
 }

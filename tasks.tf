@@ -34,7 +34,16 @@ locals {
   }
 
   # The program uses its own default for a variable that is not set.
-  environment = merge(var.extra_environment, { for name, value in local.variables : name => tostring(value) if value != null })
+  environment = merge(
+    var.extra_environment,
+    { for name, value in local.variables : name => tostring(value) if value != null },
+  )
+
+  # Of the tasks that do not back up.
+  small_environments = { for task, names in {
+    drill = ["AWS_REGION", "SERVICE_NAME", "TMPDIR"]
+    check = ["AWS_REGION", "S3_BUCKET", "S3_PREFIX", "SERVICE_NAME", "TMPDIR"]
+  } : task => merge(var.extra_environment, { for name in names : name => local.environment[name] }) }
 }
 
 # -- task definitions ----------------------------------------------------------------------------
@@ -58,10 +67,15 @@ locals {
     { for drill in local.drills : "drill" => local.drill_name },
     { for check in local.checks : "check" => local.check_name },
   )
-  task_names = merge(local.scheduled_names, { for name in local.orchestrated_names : name => "${var.service_name}-${name}" })
+  task_names = merge(
+    local.scheduled_names,
+    { for name in local.orchestrated_names : name => "${var.service_name}-${name}" },
+  )
 
   # Those whose task the rule itself starts: with orchestration, a backup run is the state machine's.
-  started_names = { for name, rule in local.scheduled_names : name => rule if name != "backup" || length(local.orchestrations) == 0 }
+  started_names = {
+    for name, rule in local.scheduled_names : name => rule if name != "backup" || length(local.orchestrations) == 0
+  }
 
   # Each runs one command of the image. `problems` are refused at plan.
   tasks = merge(
@@ -81,7 +95,7 @@ locals {
     { for drill in local.drills : "drill" => {
       purpose              = "a restore drill"
       command              = local.drill_command[0]
-      environment          = merge(var.extra_environment, { for name in ["AWS_REGION", "SERVICE_NAME", "TMPDIR"] : name => local.environment[name] })
+      environment          = local.small_environments["drill"]
       role_arn             = local.role_arns["drill"]
       cpu                  = drill.cpu
       memory               = drill.memory
@@ -91,7 +105,7 @@ locals {
     } },
     { for check in local.checks : "check" => merge(check, {
       purpose     = "an age check"
-      environment = merge(var.extra_environment, { for name in ["AWS_REGION", "S3_BUCKET", "S3_PREFIX", "SERVICE_NAME", "TMPDIR"] : name => local.environment[name] })
+      environment = local.small_environments["check"]
       role_arn    = local.role_arns["check"]
       problems    = []
     }) },
@@ -138,8 +152,12 @@ resource "aws_ecs_task_definition" "task" {
     user                   = "65532:65532"
     readonlyRootFilesystem = true
     stopTimeout            = 120
-    mountPoints            = [{ sourceVolume = local.scratch.name, containerPath = local.scratch.path, readOnly = false }]
-    environment            = [for name in sort(keys(each.value.environment)) : { name = name, value = each.value.environment[name] }]
+    mountPoints = [
+      { sourceVolume = local.scratch.name, containerPath = local.scratch.path, readOnly = false },
+    ]
+    environment = [
+      for name in sort(keys(each.value.environment)) : { name = name, value = each.value.environment[name] }
+    ]
 
     linuxParameters = {
       # Reaps the processes that a stopped git leaves behind.

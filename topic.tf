@@ -1,6 +1,6 @@
 # Who is told. Everything that raises an alarm is measured in the module's own region, because CloudWatch notifies only
-# topics of the alarm's region. S3 publishes the replication's lag in the other one: each run counts what is not replicated
-# instead.
+# topics of the alarm's region. S3 publishes the replication's lag in the other one: each run counts what is not
+# replicated instead.
 
 locals {
   topic_name = "${var.service_name}-alarms"
@@ -66,8 +66,8 @@ data "aws_iam_policy_document" "alarms" {
     }
   }
 
-  # Without it: nobody is told of a task that does not start. No condition: with one, EventBridge's message may be refused,
-  # and a message too many is better than one too few.
+  # Without it: nobody is told of a task that does not start. No condition: with one, EventBridge's message may be
+  # refused, and a message too many is better than one too few.
   statement {
     sid       = "TaskEventsNotify"
     actions   = ["sns:Publish"]
@@ -97,8 +97,8 @@ data "aws_iam_policy_document" "alarms_key" {
     }
   }
 
-  # Without it: CloudWatch and EventBridge can't publish to the encrypted topic, and every alarm is silent. The policy of the
-  # AWS-managed key (alias/aws/sns) can't be changed, which is why the module has its own.
+  # Without it: CloudWatch and EventBridge can't publish to the encrypted topic, and every alarm is silent. The policy
+  # of the AWS-managed key (alias/aws/sns) can't be changed, which is why the module has its own.
   statement {
     sid       = "AlarmsAndEventsPublish"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]

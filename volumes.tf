@@ -1,6 +1,6 @@
 # The role with which ECS gives a shard a volume. The statements are those of AWS's own
-# AmazonECSInfrastructureRolePolicyForVolumes, without what only ECS on EC2 needs, and for tasks of this cluster instead of
-# every task in every account.
+# AmazonECSInfrastructureRolePolicyForVolumes, without what only ECS on EC2 needs, and for tasks of this cluster instead
+# of every task in every account.
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/infrastructure_IAM_role.html
 
 locals {
@@ -57,7 +57,8 @@ data "aws_iam_policy_document" "volumes" {
     }
   }
 
-  # Without it: ECS does not see when a volume is ready, nor in which zone the subnet is. EC2 has no resources to name here.
+  # Without it: ECS does not see when a volume is ready, nor in which zone the subnet is. EC2 has no resources to name
+  # here.
   statement {
     sid       = "SeeVolumes"
     actions   = ["ec2:DescribeAvailabilityZones", "ec2:DescribeVolumes"]

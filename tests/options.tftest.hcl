@@ -272,7 +272,7 @@ run "names_boundary_and_extra_actions" {
   }
 
   assert {
-    condition     = alltrue([for role in [aws_iam_role.task, aws_iam_role.execution, aws_iam_role.schedule[0], aws_iam_role.replication, aws_iam_role.drill[0], aws_iam_role.start[0], aws_iam_role.state_machine[0], aws_iam_role.volumes[0]] : role.path == "/backup/" && role.permissions_boundary == var.iam.permissions_boundary_arn])
+    condition     = alltrue([for role in [aws_iam_role.role["task"], aws_iam_role.role["execution"], aws_iam_role.role["schedule"], aws_iam_role.role["replication"], aws_iam_role.role["drill"], aws_iam_role.role["start"], aws_iam_role.role["state-machine"], aws_iam_role.role["volumes"]] : role.path == "/backup/" && role.permissions_boundary == var.iam.permissions_boundary_arn])
     error_message = "A role lacks the path or the boundary."
   }
 
@@ -282,7 +282,7 @@ run "names_boundary_and_extra_actions" {
   }
 
   assert {
-    condition     = aws_iam_role.replication.tags.Team == "platform" && aws_ecs_task_definition.task["backup"].family == "backup-two" && aws_ecs_task_definition.task["drill"].family == "backup-two-drill"
+    condition     = aws_iam_role.role["replication"].tags.Team == "platform" && aws_ecs_task_definition.task["backup"].family == "backup-two" && aws_ecs_task_definition.task["drill"].family == "backup-two-drill"
     error_message = "The tags or the name did not arrive."
   }
 }

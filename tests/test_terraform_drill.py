@@ -16,8 +16,8 @@ MADE = {
     'aws_cloudwatch_event_target.task["drill"]',
     'aws_ecs_task_definition.task["drill"]',
     "terraform_data.schedule_start[0]",
-    "aws_iam_role.drill[0]",
-    "aws_iam_role_policy.drill[0]",
+    'aws_iam_role.role["drill"]',
+    'aws_iam_role_policy.role["drill"]',
     "data.aws_iam_policy_document.drill[0]",
     *(f'aws_cloudwatch_metric_alarm.backup["{name}"]' for name in ALARMS),
 }

@@ -208,7 +208,7 @@ def test_the_check_runs_the_same_image_with_a_command_of_its_own(monthly: Applie
     }
     task = monthly['aws_ecs_task_definition.task["check"]']
     assert (task["cpu"], task["memory"]) == ("256", "512")
-    assert task["task_role_arn"] == monthly["aws_iam_role.check[0]"]["arn"]
+    assert task["task_role_arn"] == monthly['aws_iam_role.role["check"]']["arn"]
 
 
 def test_the_recovery_point_is_shown_without_a_drill_and_the_recovery_time_with_one(

@@ -84,8 +84,8 @@ def test_with_it_everything_else_stays_as_it_was(applied: Applied, orchestrated:
     """What a single run is made of is still there, for runs by hand; only its schedule starts something else."""
     gone = applied.resources.keys() - orchestrated.resources.keys()
     schedule = (
-        "aws_iam_role.schedule[0]",
-        "aws_iam_role_policy.schedule[0]",
+        'aws_iam_role.role["schedule"]',
+        'aws_iam_role_policy.role["schedule"]',
         'aws_cloudwatch_event_target.task["backup"]',
     )
     assert gone == {*schedule, "data.aws_iam_policy_document.schedule[0]"}
@@ -250,7 +250,7 @@ def test_a_shard_that_needs_a_volume_gets_one_of_the_size_in_the_plan(orchestrat
     managed = volume["ManagedEBSVolume"]
     assert managed["SizeInGiB.$"] == "$.volume_gib"
     assert (managed["Encrypted"], managed["TerminationPolicy"]) == (True, {"DeleteOnTermination": True})
-    assert managed["RoleArn"] == orchestrated["aws_iam_role.volumes[0]"]["arn"]
+    assert managed["RoleArn"] == orchestrated['aws_iam_role.role["volumes"]']["arn"]
     at_launch = {
         name: orchestrated[f'aws_ecs_task_definition.task["{name}"]']["volume"][0] for name in ("backup", *TASKS)
     }
@@ -359,7 +359,7 @@ def test_the_schedule_starts_the_state_machine_and_keeps_its_rule(applied: Appli
     target = orchestrated["aws_cloudwatch_event_target.start[0]"]
     assert target["rule"] == orchestrated[rule]["name"]
     assert target["arn"] == orchestrated.outputs["state_machine_arn"] == MACHINE
-    assert target["role_arn"] == orchestrated["aws_iam_role.start[0]"]["arn"]
+    assert target["role_arn"] == orchestrated['aws_iam_role.role["start"]']["arn"]
     assert target["ecs_target"] == []
     single = applied['aws_cloudwatch_event_target.task["backup"]']
     for what in ("retry_policy", "dead_letter_config"):
@@ -565,7 +565,7 @@ def test_parliament_finds_nothing_to_say_of_the_policies(whole: Applied) -> None
 
 def test_ecs_assumes_the_role_of_volumes_whatever_it_sends(whole: Applied) -> None:
     """AWS's own trust policy for this role has no condition, and no page says which keys ECS would send."""
-    trust = json.loads(whole["aws_iam_role.volumes[0]"]["assume_role_policy"])
+    trust = json.loads(whole['aws_iam_role.role["volumes"]']["assume_role_policy"])
     assert decide(trust, Call("sts:AssumeRole", "*", principal="ecs.amazonaws.com")) == "allow"
     assert decide(trust, Call("sts:AssumeRole", "*", principal="ecs-tasks.amazonaws.com")) == "nothing"
 
@@ -666,7 +666,7 @@ def test_it_can_be_switched_on_and_off_later_without_new_buckets_or_tasks(module
     plan = module.terraform("plan", "-no-color", "-input=false", *given, "-var=orchestration={}")
     destroyed = set(re.findall(r"# (\S+) will be destroyed", plan))
     assert destroyed == {
-        *("aws_iam_role.schedule[0]", "aws_iam_role_policy.schedule[0]"),
+        *('aws_iam_role.role["schedule"]', 'aws_iam_role_policy.role["schedule"]'),
         'aws_cloudwatch_event_target.task["backup"]',
     }
     assert "must be replaced" not in plan

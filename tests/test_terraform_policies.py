@@ -479,7 +479,7 @@ def test_a_role_is_assumed_by_its_service_for_this_account_only(whole: Applied, 
 
 def test_s3_assumes_the_replication_role_whatever_it_sends(whole: Applied) -> None:
     """AWS's own trust policy for replication has no condition, and no page says which keys S3 would send."""
-    trust = json.loads(whole["aws_iam_role.replication"]["assume_role_policy"])
+    trust = json.loads(whole['aws_iam_role.role["replication"]']["assume_role_policy"])
     assume = Call("sts:AssumeRole", "*", principal="s3.amazonaws.com")
     assert decide(trust, assume) == "allow"
     assert decide(trust, replace(assume, context={"aws:SourceAccount": ACCOUNT})) == "allow"

@@ -68,8 +68,8 @@ READS = ("GetObject", "GetObjectVersion")
 
 
 def test_the_vaults_role_is_the_backups(vault: Applied) -> None:
-    assert vault["module.github_backup.aws_iam_role.replication"]["arn"] == REPLICATION
-    assert vault["module.github_backup.aws_iam_role.drill[0]"]["arn"] == DRILL
+    assert vault['module.github_backup.aws_iam_role.role["replication"]']["arn"] == REPLICATION
+    assert vault['module.github_backup.aws_iam_role.role["drill"]']["arn"] == DRILL
 
 
 @pytest.mark.parametrize("action", REPLICATES)
@@ -171,7 +171,7 @@ def test_replication_begins_when_the_vault_is_ready(standin: dict[str, str], tmp
         POLICY,
         "module.vault.module.bucket.aws_s3_bucket_versioning.backup",
         "module.vault.module.bucket.aws_s3_bucket_object_lock_configuration.backup[0]",
-        "module.github_backup.aws_iam_role_policy.replication",
+        'module.github_backup.aws_iam_role_policy.role["replication"]',
     } <= needed
 
 
@@ -220,7 +220,7 @@ def test_both_sides_use_the_vaults_key(encrypted: Applied) -> None:
     assert rule["destination"][0]["encryption_configuration"] == [{"replica_kms_key_id": key}]
     encryption = encrypted["module.vault.module.bucket.aws_s3_bucket_server_side_encryption_configuration.backup"]
     assert encryption["rule"][0]["apply_server_side_encryption_by_default"][0]["kms_master_key_id"] == key
-    role = encrypted["module.github_backup.aws_iam_role_policy.replication"]
+    role = encrypted['module.github_backup.aws_iam_role_policy.role["replication"]']
     assert (
         decide(
             json.loads(role["policy"]),
@@ -243,11 +243,11 @@ def test_the_modules_own_replica_lets_its_replication_role_write_and_nobody_else
     made = module.apply(**inputs)
     policy = json.loads(made["module.replica[0].module.bucket.aws_s3_bucket_policy.backup"]["policy"])
     key = f"{made.outputs['replica_bucket_arn']}/github-backup/2026-11-23/acme/api.bundle"
-    role = made["aws_iam_role.replication"]["arn"]
+    role = made['aws_iam_role.role["replication"]']["arn"]
     assert role == f"arn:aws:iam::{ACCOUNT}:role{path}{service}-replication-{REGION}"
     for action in REPLICATES:
         assert decide(policy, call(action, role, key)) == "allow"
-        assert decide(policy, call(action, made["aws_iam_role.task"]["arn"], key)) == "deny"
+        assert decide(policy, call(action, made['aws_iam_role.role["task"]']["arn"], key)) == "deny"
     for action in DELETES:
         assert decide(policy, call(action, role, key)) == decide(policy, call(action, VAULT_ADMIN, key)) == "deny"
     assert not any("Drill" in statement["Sid"] for statement in policy["Statement"])

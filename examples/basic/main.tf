@@ -17,7 +17,8 @@ module "github_backup" {
 output "next_steps" {
   description = "What is left to do by hand after the first apply."
   value       = <<-EOT
-    aws secretsmanager put-secret-value --secret-id ${module.github_backup.github_app_key_secret_arn} --secret-string file://KEY.pem
+    aws secretsmanager put-secret-value --secret-string file://KEY.pem --secret-id \
+      ${module.github_backup.github_app_key_secret_arn}
     ${module.github_backup.run_task_command}
   EOT
 }

@@ -6,8 +6,10 @@ provider "aws" {
 
 locals {
   account = "123456789012"
+  digest  = "0000000000000000000000000000000000000000000000000000000000000000"
   # Keys whose policies let S3, Secrets Manager, CloudWatch Logs and SNS use them.
-  key = { for name, region in { primary = "eu-central-1", replica = "eu-west-1", other = "eu-central-1" } : name => "arn:aws:kms:${region}:${local.account}:key/${name}" }
+  keys = { primary = "eu-central-1", replica = "eu-west-1", other = "eu-central-1" }
+  key  = { for name, region in local.keys : name => "arn:aws:kms:${region}:${local.account}:key/${name}" }
 }
 
 module "github_backup" {
@@ -47,11 +49,14 @@ module "github_backup" {
   network = {
     security_group_ids = ["sg-0123456789abcdef0"]
     https_cidrs        = ["10.0.0.0/8"]
-    egress             = { proxy = { port = 3128, to = "10.0.0.0/24" }, resolver = { port = 53, protocol = "udp", to = "10.0.0.2/32" } }
+    egress = {
+      proxy    = { port = 3128, to = "10.0.0.0/24" }
+      resolver = { port = 53, protocol = "udp", to = "10.0.0.2/32" }
+    }
   }
   extra_environment = { HTTPS_PROXY = "http://10.0.0.10:3128", NO_PROXY = "169.254.170.2,github.example.com" }
 
-  image_uri                 = "${local.account}.dkr.ecr.eu-central-1.amazonaws.com/github-backup@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+  image_uri                 = "${local.account}.dkr.ecr.eu-central-1.amazonaws.com/github-backup@sha256:${local.digest}"
   cpu_architecture          = "X86_64"
   task_cpu                  = 4096
   task_memory               = 16384

@@ -1,5 +1,5 @@
-# Bucket and secret are made elsewhere, for instance by infrahouse/s3-bucket/aws and infrahouse/secret/aws; cluster and topic
-# are shared. The module makes the task, its roles, the schedule, the replica, the replication and the alarms.
+# Bucket and secret are made elsewhere, for instance by infrahouse/s3-bucket/aws and infrahouse/secret/aws; cluster and
+# topic are shared. The module makes the task, its roles, the schedule, the replica, the replication and the alarms.
 
 provider "aws" {
   region = "eu-central-1"
@@ -24,9 +24,9 @@ resource "aws_s3_bucket_policy" "backups" {
   policy = module.github_backup.s3_bucket_policy
 }
 
-# As long as the module keeps objects in a bucket of its own: backup_retention_days, and 91 more days for bundles, manifests
-# and reports of drills, 366 more days for LFS objects and files of releases. A rule for all objects must not expire them
-# earlier.
+# As long as the module keeps objects in a bucket of its own: backup_retention_days, and 91 more days for bundles,
+# manifests and reports of drills, 366 more days for LFS objects and files of releases. A rule for all objects must not
+# expire them earlier.
 resource "aws_s3_bucket_lifecycle_configuration" "backups" {
   bucket = aws_s3_bucket_versioning.backups.bucket
 

@@ -1,5 +1,5 @@
-# A large organization: a state machine runs 32 tasks at once instead of one. Fargate's quota of vCPUs must allow
-# them all (here 64), those beyond it wait: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html
+# A large organization: a state machine runs 32 tasks at once instead of one. Fargate's quota of vCPUs must allow them
+# all (here 64), those beyond it wait: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html
 
 provider "aws" {
   region = "eu-central-1"

@@ -1,5 +1,6 @@
-# The replica in a second account, locked: whoever takes over the first account can't delete it. One apply makes both: the
-# vault names the replication role by its ARN before the role exists, and replication begins when the vault is ready.
+# The replica in a second account, locked: whoever takes over the first account can't delete it. One apply makes both:
+# the vault names the replication role by its ARN before the role exists, and replication begins when the vault is
+# ready.
 
 provider "aws" {
   region = "eu-central-1"

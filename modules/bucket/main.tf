@@ -15,14 +15,21 @@ data "aws_partition" "current" {}
 
 locals {
   # From warm to cold. S3 moves nothing between classes of the same rank, nor back.
-  storage_ranks = { STANDARD_IA = 1, INTELLIGENT_TIERING = 2, ONEZONE_IA = 3, GLACIER_IR = 3, GLACIER = 4, DEEP_ARCHIVE = 5 }
+  storage_ranks = {
+    STANDARD_IA         = 1
+    INTELLIGENT_TIERING = 2
+    ONEZONE_IA          = 3
+    GLACIER_IR          = 3
+    GLACIER             = 4
+    DEEP_ARCHIVE        = 5
+  }
 
   arn = "arn:${data.aws_partition.current.partition}:s3:::${var.name}"
 }
 
 resource "aws_s3_bucket" "backup" {
   #checkov:skip=CKV2_AWS_62:nobody waits for a bundle; what goes wrong raises an alarm
-  #checkov:skip=CKV_AWS_18:access logs need a bucket of their own; CloudTrail data events show the same to those who want it
+  #checkov:skip=CKV_AWS_18:access logs need a bucket of their own; CloudTrail data events show the same
   #checkov:skip=CKV_AWS_144:the module that calls this one replicates the primary bucket
 
   region        = var.region
@@ -152,9 +159,9 @@ locals {
 
   # Days after which objects expire; null: never. Every object that a manifest within the retention names is younger
   # than this. full_backup_days is not part of it: lowering it would expire what older manifests name.
-  expiration_days = var.backup_retention_days == 0 ? null : var.backup_retention_days + local.max_full_backup_days + 1
-
-  content_expiration_days = var.backup_retention_days == 0 ? null : var.backup_retention_days + local.max_content_days + 1
+  keeps_forever           = var.backup_retention_days == 0
+  expiration_days         = local.keeps_forever ? null : var.backup_retention_days + local.max_full_backup_days + 1
+  content_expiration_days = local.keeps_forever ? null : var.backup_retention_days + local.max_content_days + 1
 
   # By prefix.
   expirations = var.backup_retention_days == 0 ? {} : merge(
@@ -202,8 +209,8 @@ resource "aws_s3_bucket_lifecycle_configuration" "backup" {
     }
   }
 
-  # An expiration only hides a version. This deletes it, and then the marker that hid it. S3 takes the latter only apart from
-  # an expiration by days.
+  # An expiration only hides a version. This deletes it, and then the marker that hid it. S3 takes the latter only apart
+  # from an expiration by days.
   dynamic "rule" {
     for_each = length(local.expirations) > 0 ? [true] : []
 
@@ -243,8 +250,15 @@ resource "aws_s3_bucket_lifecycle_configuration" "backup" {
 
   lifecycle {
     precondition {
-      condition     = local.expiration_days == null ? true : alltrue([for transition in var.storage_transitions : transition.days < local.expiration_days])
-      error_message = "storage_transitions must come before day ${coalesce(local.expiration_days, 0)}, when objects expire (backup_retention_days and ${local.max_full_backup_days + 1} more). Got: ${jsonencode(var.storage_transitions)}."
+      condition = (
+        local.expiration_days == null ? true :
+        alltrue([for transition in var.storage_transitions : transition.days < local.expiration_days])
+      )
+      error_message = join(" ", [
+        "storage_transitions must come before day ${coalesce(local.expiration_days, 0)}, when objects expire",
+        "(backup_retention_days and ${local.max_full_backup_days + 1} more). Got:",
+        "${jsonencode(var.storage_transitions)}.",
+      ])
     }
   }
 }

@@ -19,7 +19,10 @@ variable "policy" {
 }
 
 variable "prefixes" {
-  description = "What the keys begin with, before a slash. content: LFS objects and files of releases, which manifests name for longest. backups: all else. Other objects never expire."
+  description = <<-EOT
+    What the keys begin with, before a slash. content: LFS objects and files of releases, which manifests name for
+    longest. backups: all else. Other objects never expire.
+  EOT
   type        = object({ backups = list(string), content = list(string) })
   nullable    = false
 }
@@ -63,11 +66,16 @@ variable "storage_transitions" {
     condition = alltrue(flatten([
       for index, from in var.storage_transitions : [
         for other, to in var.storage_transitions :
-        try(local.storage_ranks[from.storage_class] < local.storage_ranks[to.storage_class], true) && to.days >= from.days + (endswith(from.storage_class, "_IA") ? 30 : 1)
+        try(local.storage_ranks[from.storage_class] < local.storage_ranks[to.storage_class], true) &&
+        to.days >= from.days + (endswith(from.storage_class, "_IA") ? 30 : 1)
         if index != other && (from.days < to.days || from.days == to.days && index < other)
       ]
     ]))
-    error_message = "storage_transitions must get colder with time (STANDARD_IA, INTELLIGENT_TIERING, ONEZONE_IA or GLACIER_IR, GLACIER, DEEP_ARCHIVE), on different days, and at least 30 days after STANDARD_IA or ONEZONE_IA. Got: ${jsonencode(var.storage_transitions)}."
+    error_message = join(" ", [
+      "storage_transitions must get colder with time (STANDARD_IA, INTELLIGENT_TIERING, ONEZONE_IA or GLACIER_IR,",
+      "GLACIER, DEEP_ARCHIVE), on different days, and at least 30 days after STANDARD_IA or ONEZONE_IA. Got:",
+      "${jsonencode(var.storage_transitions)}.",
+    ])
   }
 }
 

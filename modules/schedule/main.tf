@@ -18,15 +18,15 @@ locals {
 
   # -- cron(): the values of each field --
 
-  months   = { JAN = 1, FEB = 2, MAR = 3, APR = 4, MAY = 5, JUN = 6, JUL = 7, AUG = 8, SEP = 9, OCT = 10, NOV = 11, DEC = 12 }
-  weekdays = { SUN = 1, MON = 2, TUE = 3, WED = 4, THU = 5, FRI = 6, SAT = 7 }
+  month_names   = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+  weekday_names = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
 
   fields = {
     minute  = { low = 0, high = 59, words = {} }
     hour    = { low = 0, high = 23, words = {} }
     day     = { low = 1, high = 31, words = {} }
-    month   = { low = 1, high = 12, words = local.months }
-    weekday = { low = 1, high = 7, words = local.weekdays }
+    month   = { low = 1, high = 12, words = { for index, name in local.month_names : name => index + 1 } }
+    weekday = { low = 1, high = 7, words = { for index, name in local.weekday_names : name => index + 1 } }
   }
 
   texts = zipmap(
@@ -34,7 +34,8 @@ locals {
     local.is_cron ? split(" ", regex("^cron\\((.*)\\)$", var.expression)[0]) : ["", "", "", "", "", ""],
   )
 
-  # Each comma-separated part of a field: *, 5, MON-FRI, 0/6 or 8-18/2. A field that can't be read (?, L, 15W, 6#1) has none.
+  # Each comma-separated part of a field: *, 5, MON-FRI, 0/6 or 8-18/2. A field that can't be read (?, L, 15W, 6#1) has
+  # none.
   word = "[0-9]+|[A-Z]{3}"
   parts = {
     for field, _ in local.fields : field => try([
@@ -67,8 +68,8 @@ locals {
   times  = [for pair in setproduct(local.values.hour, local.values.minute) : format("%04d", pair[0] * 60 + pair[1])]
   starts = local.is_cron ? [for minute in sort(local.times) : tonumber(minute)] : null
 
-  # The days on which it starts, counted through a week, or through a year with and without February 29. What differs from
-  # year to year in another way can't be told from the expression.
+  # The days on which it starts, counted through a week, or through a year with and without February 29. What differs
+  # from year to year in another way can't be told from the expression.
   month_lengths = [for february in [28, 29] : [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]]
   weeks         = length(local.values.month) == 12 ? [{ length = 7, days = local.values.weekday }] : []
   years = [for lengths in local.month_lengths : {
@@ -80,7 +81,8 @@ locals {
       ]
     ])
   }]
-  cycles = local.texts.year != "*" || length(local.values.month) == 0 ? [] : local.texts.day == "?" ? local.weeks : local.years
+  told   = local.texts.year == "*" && length(local.values.month) > 0
+  cycles = !local.told ? [] : local.texts.day == "?" ? local.weeks : local.years
 
   # The longest way from one such day to the next, in days; null where there is no next one.
   day_gap = try(max([

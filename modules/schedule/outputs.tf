@@ -14,6 +14,8 @@ output "rate_hours" {
 }
 
 output "starts" {
-  description = "Minutes of the day at which a cron() starts, in order; empty where they can't be read. null for a rate()."
+  description = <<-EOT
+    Minutes of the day at which a cron() starts, in order; empty where they can't be read. null for a rate().
+  EOT
   value       = local.starts
 }

@@ -1,5 +1,5 @@
-# The replica bucket: replication adds to it, the restore drill reads it, and nobody deletes from it. In another account and
-# with Object Lock it is a vault: it survives whoever takes over the account of the backup.
+# The replica bucket: replication adds to it, the restore drill reads it, and nobody deletes from it. In another account
+# and with Object Lock it is a vault: it survives whoever takes over the account of the backup.
 
 terraform {
   required_version = ">= 1.9"
@@ -21,15 +21,21 @@ locals {
   region    = coalesce(var.region, data.aws_region.current.region)
   arn       = "arn:${local.partition}:s3:::${var.name}"
 
-  # The account is named and not the role: a policy can't name a role that does not exist yet. The role is in the condition.
+  # The account is named and not the role: a policy can't name a role that does not exist yet. The role is in the
+  # condition.
   backup_account = "arn:${local.partition}:iam::${var.backup.account_id}:root"
-  roles          = "arn:${local.partition}:iam::${var.backup.account_id}:role${var.backup.iam_path}${var.backup.service_name}"
-  replication    = "${local.roles}-replication-${var.backup.region}"
-  drill          = "${local.roles}-drill-${var.backup.region}"
+  roles = join(" ", [
+    "arn:${local.partition}:iam::${var.backup.account_id}:role${var.backup.iam_path}${var.backup.service_name}",
+  ])
+  replication = "${local.roles}-replication-${var.backup.region}"
+  drill       = "${local.roles}-drill-${var.backup.region}"
 
   # What the backup's keys begin with, as in its main.tf and drill.tf; a test compares them.
-  prefix   = "github-backup"
-  prefixes = { backups = [local.prefix, "${local.prefix}-drills"], content = ["${local.prefix}-lfs", "${local.prefix}-releases"] }
+  prefix = "github-backup"
+  prefixes = {
+    backups = [local.prefix, "${local.prefix}-drills"]
+    content = ["${local.prefix}-lfs", "${local.prefix}-releases"]
+  }
 }
 
 module "bucket" {
