@@ -25,7 +25,7 @@ def on_config(config: Any, **_: Any) -> Any:
 
 
 def on_page_markdown(_markdown: str, page: Any, **_: Any) -> None:
-    """Hide the table of contents beside the tables of terraform-docs, and edit a page where its text is."""
+    """Hide the table of contents beside the tables of inputs and outputs, and edit a page where its text is."""
     if page.file.src_uri == "configuration.md":
         page.meta["hide"] = ["toc"]
     if source := SOURCES.get(page.file.src_uri):

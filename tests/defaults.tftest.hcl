@@ -91,7 +91,7 @@ run "alarms_follow_the_newest_run" {
 run "no_restore_drill_and_no_check_are_created" {
   assert {
     condition = alltrue([for set in [aws_ecs_task_definition.task, aws_cloudwatch_event_rule.task, aws_cloudwatch_event_target.task] : join(",", keys(set)) == "backup"]) && (
-      length(aws_iam_role.drill) + length(aws_iam_role_policy.drill) + length(aws_iam_role.check) + length(aws_iam_role_policy.check) == 0
+      join(" ", keys(aws_iam_role.role)) == "execution replication schedule task"
     )
     error_message = "Something of the restore drill or the age check is created."
   }

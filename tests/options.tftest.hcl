@@ -272,7 +272,7 @@ run "names_boundary_and_extra_actions" {
   }
 
   assert {
-    condition     = alltrue([for role in [aws_iam_role.role["task"], aws_iam_role.role["execution"], aws_iam_role.role["schedule"], aws_iam_role.role["replication"], aws_iam_role.role["drill"], aws_iam_role.role["start"], aws_iam_role.role["state-machine"], aws_iam_role.role["volumes"]] : role.path == "/backup/" && role.permissions_boundary == var.iam.permissions_boundary_arn])
+    condition     = length(aws_iam_role.role) == 8 && alltrue([for role in aws_iam_role.role : role.path == "/backup/" && role.permissions_boundary == var.iam.permissions_boundary_arn])
     error_message = "A role lacks the path or the boundary."
   }
 

@@ -15,7 +15,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[1]
 # The one source of the version; everything else is written from it.
 VERSION = "container/github_s3_backup/version.py"
-MODULE = "main.tf"
+MODULE = "versions.tf"
 CHANGELOG = "CHANGELOG.md"
 UNRELEASED = "## Unreleased"
 

@@ -2,8 +2,6 @@
 
 make docs      # write them
 tests/test_docs_site.py compares them
-
-The tables of inputs and outputs have the format of terraform-docs, as .terraform-docs.yml configures it.
 """
 
 import argparse
@@ -40,6 +38,8 @@ def cell(text: str) -> str:
     """Return a description, in quotes or from a heredoc, as a table's cell."""
     if text.startswith('"'):
         text = json.loads(text)
+    # A line ends where the file's width does, and an item of a list where the next one begins.
+    text = re.sub(r"\n(?!- |\n) *", " ", text)
     return text.replace("|", "\\|").replace("\n", "<br/>")
 
 
@@ -49,7 +49,7 @@ def code(value: str) -> str:
 
 
 def as_json(value: str) -> str:
-    """Return a default as terraform-docs shows it."""
+    """Return a default as JSON, its keys sorted."""
     return json.dumps(json.loads(re.sub(r"(\w+) = ", r'"\1": ', value)), indent=2, sort_keys=True)
 
 
@@ -74,7 +74,7 @@ def outputs(folder: str = "", anchor: str = "output") -> str:
 
 
 def module() -> str:
-    """Return what terraform-docs writes between its marks."""
+    """Return the tables of the module's inputs and outputs."""
     return f"## Inputs\n\n{inputs()}\n\n## Outputs\n\n{outputs()}"
 
 

@@ -187,7 +187,7 @@ def test_the_program_keeps_to_the_ages_that_the_rules_allow_for() -> None:
 
 
 def test_the_rules_are_for_the_keys_that_the_program_writes() -> None:
-    (prefixes,) = re.findall(r"^  content_prefixes += (.+)$", (PROJECT / "main.tf").read_text(), re.MULTILINE)
+    (prefixes,) = re.findall(r"^  content_prefixes += (.+)$", (PROJECT / "names.tf").read_text(), re.MULTILINE)
     assert json.loads(prefixes) == [lfs_root("${local.prefix}"), releases_root("${local.prefix}")]
 
 

@@ -112,7 +112,7 @@ def shown(applied: Applied) -> set[str]:
 
 def metric_names() -> dict[str, str]:
     """Return what the module calls each metric, by its key in local.metrics."""
-    block = re.search(r"^  metrics = \{\n(.*?)^  \}", SOURCES["main.tf"], re.MULTILINE | re.DOTALL)
+    block = re.search(r"^  metrics = \{\n(.*?)^  \}", SOURCES["names.tf"], re.MULTILINE | re.DOTALL)
     assert block
     return dict(re.findall(r'^    (\w+) += "(\w+)"$', block[1], re.MULTILINE))
 
@@ -528,8 +528,13 @@ def test_init_accepts_the_newest_provider_under_the_modules_constraint(tmp_path:
     assert f"Installing hashicorp/aws v{NEWEST}" in output
 
 
+def test_no_line_of_the_modules_is_longer_than_the_editor_is_wide() -> None:
+    for path in sorted(PROJECT.rglob("*.tf")):
+        assert max(map(len, path.read_text().splitlines())) <= 120, path
+
+
 def test_each_statement_has_a_sid_and_each_variable_a_description() -> None:
-    policies = "".join(SOURCES[name] for name in ("iam.tf", "drill.tf", "check.tf", "orchestration.tf"))
+    policies = "".join(SOURCES.values())
     statements = re.findall(r"^( *)(?:statement|content) \{\n(.*?)^\1\}", policies, re.MULTILINE | re.DOTALL)
     bodies = [body for _, body in statements if "actions" in body]
     assert bodies
@@ -537,8 +542,8 @@ def test_each_statement_has_a_sid_and_each_variable_a_description() -> None:
     variables = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', SOURCES["variables.tf"], re.MULTILINE | re.DOTALL)
     assert all(re.search(r"^  description = ", body, re.MULTILINE) for _, body in variables)
     names = [name for name, _ in variables]
-    optional = names.index("alarm_actions")
-    assert names == sorted(names[:optional]) + sorted(names[optional:])
+    required = [name for name, body in variables if "\n  default" not in body]
+    assert names[: len(required)] == required
 
 
 def test_object_lock_can_be_switched_on_later_without_new_buckets(module: Module) -> None:

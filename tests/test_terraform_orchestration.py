@@ -88,7 +88,8 @@ def test_with_it_everything_else_stays_as_it_was(applied: Applied, orchestrated:
         'aws_iam_role_policy.role["schedule"]',
         'aws_cloudwatch_event_target.task["backup"]',
     )
-    assert gone == {*schedule, "data.aws_iam_policy_document.schedule[0]"}
+    documents = ('start_tasks["schedule"]', 'trust["rules"]')
+    assert gone == {*schedule, *(f"data.aws_iam_policy_document.{name}" for name in documents)}
     assert orchestrated.container()["command"] == ["backup"]
     assert orchestrated.outputs["task_definition_arn"] == applied.outputs["task_definition_arn"]
     assert orchestrated.outputs["run_task_command"].endswith(" --task-definition github-backup")
@@ -374,7 +375,7 @@ def test_a_run_by_hand_is_one_command(orchestrated: Applied) -> None:
 def test_the_drill_and_the_check_keep_their_own_schedules(whole: Applied) -> None:
     for name in ("drill", "check"):
         assert whole[f'aws_cloudwatch_event_target.task["{name}"]']["arn"] == whole.outputs["ecs_cluster_arn"]
-    for statement in whole.policy("schedule[0]")["Statement"]:
+    for statement in whole.policy('start_tasks["schedule"]')["Statement"]:
         for backup in ("task-definition/github-backup:", "role/github-backup-task-"):
             assert backup not in json.dumps(statement["Resource"]), "the rule no longer starts a backup's task"
 
@@ -513,8 +514,9 @@ def test_the_state_machine_starts_its_own_tasks_only(whole: Applied) -> None:
         definition = whole[f'aws_ecs_task_definition.task["{name}"]']["arn"]
         assert decide(policy, Call("ecs:RunTask", definition, cluster)) == "nothing"
     to_tasks, to_ecs = ({"iam:PassedToService": f"{service}.amazonaws.com"} for service in ("ecs-tasks", "ecs"))
-    for role, service in {"task": to_ecs, "execution": to_ecs, "volumes[0]": to_tasks, "drill[0]": to_tasks}.items():
-        assert decide(policy, Call("iam:PassRole", whole[f"aws_iam_role.{role}"]["arn"], service)) == "nothing"
+    for role, service in {"task": to_ecs, "execution": to_ecs, "volumes": to_tasks, "drill": to_tasks}.items():
+        arn = whole[f'aws_iam_role.role["{role}"]']["arn"]
+        assert decide(policy, Call("iam:PassRole", arn, service)) == "nothing"
 
 
 def test_volumes_of_others_are_out_of_reach(whole: Applied) -> None:
@@ -533,13 +535,13 @@ def test_every_task_writes_its_own_log_streams(whole: Applied) -> None:
         assert decide(whole.policy("execution"), call) == "allow"
 
 
-@pytest.mark.parametrize("role", ["start", "state_machine"])
+@pytest.mark.parametrize("role", ["start", "state-machine"])
 def test_a_role_is_assumed_by_its_service_for_its_own_rule_or_machine(whole: Applied, role: str) -> None:
     service, source = {
         "start": ("events.amazonaws.com", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/github-backup"),
-        "state_machine": ("states.amazonaws.com", MACHINE),
+        "state-machine": ("states.amazonaws.com", MACHINE),
     }[role]
-    trust = json.loads(whole[f"aws_iam_role.{role}[0]"]["assume_role_policy"])
+    trust = json.loads(whole[f'aws_iam_role.role["{role}"]']["assume_role_policy"])
     context = {"aws:SourceAccount": ACCOUNT, "aws:SourceArn": source}
     good = Call("sts:AssumeRole", "*", context, principal=service)
     assert decide(trust, good) == "allow"

@@ -167,7 +167,7 @@ def test_every_call_of_a_real_drill_is_allowed_and_no_statement_is_for_nothing(
         assert any(f"/{root}/" in resource for resource in read)
     for statement in policy["Statement"]:
         used = any(applies(statement, call) for call in recorded_drill)
-        assert used or statement["Sid"] in ("DecryptReplicas", "EncryptReports"), statement["Sid"]
+        assert used or statement["Sid"] in ("DecryptReplica", "EncryptPrimary"), statement["Sid"]
 
 
 @pytest.fixture
@@ -238,10 +238,10 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
             "AbortUploads": [Call("s3:AbortMultipartUpload", key) for key in stored],
             "SeeWhetherTheBucketIsThere": [Call("s3:ListBucket", bucket)],
             "PublishMetrics": [Call("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "GitHubBackup"})],
-            "EncryptBundles": [
+            "EncryptPrimary": [
                 Call(f"kms:{name}", KEYS["primary"], s3_here) for name in ("GenerateDataKey", "Decrypt")
             ],
-            "DecryptTheAppsKey": [Call("kms:Decrypt", KEYS["secret"], secret)],
+            "DecryptSecret": [Call("kms:Decrypt", KEYS["secret"], secret)],
         },
         "execution": {
             "WriteLogs": [
@@ -250,13 +250,13 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
             "SignInToTheRegistry": [Call("ecr:GetAuthorizationToken", "*")],
             "PullTheImage": [Call(f"ecr:{name}", repository) for name in ("BatchGetImage", "GetDownloadUrlForLayer")],
         },
-        "schedule[0]": {
-            "StartTheTask": [Call("ecs:RunTask", task, cluster) for task in tasks],
+        'start_tasks["schedule"]': {
+            "StartTasks": [Call("ecs:RunTask", task, cluster) for task in tasks],
             "HandOverTheRoles": [
-                Call("iam:PassRole", whole[f"aws_iam_role.{role}"]["arn"], to_tasks)
-                for role in ("task", "execution", "drill[0]", "check[0]")
+                Call("iam:PassRole", whole[f'aws_iam_role.role["{role}"]']["arn"], to_tasks)
+                for role in ("task", "execution", "drill", "check")
             ],
-            "TagTheTask": [Call("ecs:TagResource", started, {"ecs:CreateAction": "RunTask"})],
+            "TagTasks": [Call("ecs:TagResource", started, {"ecs:CreateAction": "RunTask"})],
         },
         "drill[0]": {
             # With a prefix: which dates there are. Without: whether the object that GetObject did not find is gone.
@@ -269,8 +269,8 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
             "FindReports": [Call("s3:ListBucket", bucket, {"s3:prefix": "github-backup-drills/"})],
             "ReadAndPutReports": [Call("s3:GetObject", report), Call("s3:PutObject", report)],
             "PublishMetrics": [Call("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "GitHubBackup"})],
-            "DecryptReplicas": [Call("kms:Decrypt", KEYS["replica"], s3_there)],
-            "EncryptReports": [
+            "DecryptReplica": [Call("kms:Decrypt", KEYS["replica"], s3_there)],
+            "EncryptPrimary": [
                 Call(f"kms:{name}", KEYS["primary"], s3_here) for name in ("GenerateDataKey", "Decrypt")
             ],
         },
@@ -281,14 +281,14 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
             ],
             "ListVersionsOfManifests": [versions],
             "PublishMetrics": [Call("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "GitHubBackup"})],
-            "DecryptManifests": [Call("kms:Decrypt", KEYS["primary"], s3_here)],
+            "DecryptPrimary": [Call("kms:Decrypt", KEYS["primary"], s3_here)],
         },
         "replication": {
             "SeeWhatToReplicate": [Call("s3:GetReplicationConfiguration", bucket), Call("s3:ListBucket", bucket)],
             "ReadVersions": [Call(f"s3:GetObject{what}", key) for what in reads for key in stored],
             "WriteReplicas": [Call(action, key) for action in writes for key in copies],
-            "DecryptTheOriginal": [Call("kms:Decrypt", KEYS["primary"], s3_here)],
-            "EncryptTheReplica": [
+            "DecryptPrimary": [Call("kms:Decrypt", KEYS["primary"], s3_here)],
+            "EncryptReplica": [
                 Call(f"kms:{name}", KEYS["replica"], s3_there) for name in ("Encrypt", "GenerateDataKey")
             ],
         },
@@ -296,7 +296,8 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
 
 
 TASKS = ("backup", "drill", "check")
-ROLES = ("task", "execution", "schedule[0]", "drill[0]", "check[0]", "replication")
+SCHEDULE = 'start_tasks["schedule"]'
+ROLES = ("task", "execution", SCHEDULE, "drill[0]", "check[0]", "replication")
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -436,7 +437,7 @@ def test_a_backup_may_ask_what_is_replicated(whole: Applied) -> None:
 
 
 def test_the_schedule_tags_tasks_only_while_it_starts_them(whole: Applied) -> None:
-    policy, task = whole.policy("schedule[0]"), f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/github-backup/0123"
+    policy, task = whole.policy(SCHEDULE), f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/github-backup/0123"
     assert decide(policy, Call("ecs:TagResource", task, {"ecs:CreateAction": "RunTask"})) == "allow"
     assert decide(policy, Call("ecs:TagResource", task)) == "nothing"
     assert decide(policy, Call("ecs:TagResource", task, {"ecs:CreateAction": "CreateService"})) == "nothing"
@@ -445,7 +446,7 @@ def test_the_schedule_tags_tasks_only_while_it_starts_them(whole: Applied) -> No
 
 
 def test_no_role_may_do_anything_for_a_task_that_is_not_there(applied: Applied, whole: Applied) -> None:
-    for role in ("execution", "schedule[0]"):
+    for role in ("execution", SCHEDULE):
         for call in (call for calls in role_calls(whole)[role].values() for call in calls):
             if "drill" in call.resource or "check" in call.resource:
                 assert decide(whole.policy(role), call) == "allow"
@@ -462,7 +463,7 @@ def test_starts_that_failed_reach_the_queue_from_every_rule(applied: Applied, wh
         assert decide(applied.policy("dead_letters"), call) == ("allow" if there else "nothing")
 
 
-@pytest.mark.parametrize("role", ["task", "execution", "schedule"])
+@pytest.mark.parametrize("role", ["tasks", "rules"])
 def test_a_role_is_assumed_by_its_service_for_this_account_only(whole: Applied, role: str) -> None:
     trust = whole.policy(f'trust["{role}"]')
     (statement,) = trust["Statement"]
@@ -491,7 +492,7 @@ def test_the_schedules_role_is_assumed_for_its_rules_and_no_other(whole: Applied
         source = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{rule}"
         context = {"aws:SourceAccount": ACCOUNT, "aws:SourceArn": source}
         return decide(
-            made.policy('trust["schedule"]'), Call("sts:AssumeRole", "*", context, principal="events.amazonaws.com")
+            made.policy('trust["rules"]'), Call("sts:AssumeRole", "*", context, principal="events.amazonaws.com")
         )
 
     for rule in ("github-backup", "github-backup-drill", "github-backup-check"):
@@ -501,8 +502,9 @@ def test_the_schedules_role_is_assumed_for_its_rules_and_no_other(whole: Applied
 
 
 def test_every_task_is_trusted_alike(whole: Applied) -> None:
-    for role in ("task", "drill[0]", "check[0]"):
-        assert json.loads(whole[f"aws_iam_role.{role}"]["assume_role_policy"]) == whole.policy('trust["task"]')
+    for role in ("task", "drill", "check"):
+        trust = whole[f'aws_iam_role.role["{role}"]']["assume_role_policy"]
+        assert json.loads(trust) == whole.policy('trust["tasks"]')
 
 
 def test_only_the_task_reads_the_key_and_only_the_writers_store_it(applied: Applied) -> None:

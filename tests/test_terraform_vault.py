@@ -156,7 +156,7 @@ def test_the_vault_and_the_backup_have_the_same_prefix() -> None:
     """Alone in its account, the vault has nothing to compare its own with."""
     prefixes = [
         re.findall(r'^  prefix += "([^"]+)"$', (PROJECT / file).read_text(), re.MULTILINE)
-        for file in ("main.tf", "modules/vault/main.tf")
+        for file in ("names.tf", "modules/vault/main.tf")
     ]
     assert prefixes == [[DEFAULT_PREFIX], [DEFAULT_PREFIX]]
 

@@ -66,7 +66,7 @@ def test_what_publishes_does_nothing_in_a_fork(name: str) -> None:
 
 def test_the_tests_cover_the_versions_that_are_supported() -> None:
     jobs = WORKFLOWS["test"]["jobs"]
-    module = (PROJECT / "main.tf").read_text()
+    module = (PROJECT / "versions.tf").read_text()
     program = (PROJECT / "container" / "pyproject.toml").read_text()
     oldest = jobs["terraform"]["strategy"]["matrix"]
     assert f'required_version = ">= {oldest["terraform"][0].removesuffix(".0")}"' in module
@@ -76,7 +76,7 @@ def test_the_tests_cover_the_versions_that_are_supported() -> None:
 
 
 def test_the_published_image_is_the_modules() -> None:
-    module = (PROJECT / "main.tf").read_text()
+    module = (PROJECT / "versions.tf").read_text()
     for name in ("image", "release"):
         assert f'"{WORKFLOWS[name]["env"]["IMAGE"]}"' in module
     platforms = re.search(r"platforms: (linux.*)", TEXTS["image"])

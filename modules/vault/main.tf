@@ -30,7 +30,7 @@ locals {
   replication = "${local.roles}-replication-${var.backup.region}"
   drill       = "${local.roles}-drill-${var.backup.region}"
 
-  # What the backup's keys begin with, as in its main.tf and drill.tf; a test compares them.
+  # What the backup's keys begin with, as in its names.tf and drill.tf; a test compares them.
   prefix = "github-backup"
   prefixes = {
     backups = [local.prefix, "${local.prefix}-drills"]

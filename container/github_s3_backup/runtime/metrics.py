@@ -1,4 +1,4 @@
-"""CloudWatch metrics of a run and of a restore drill. Their names stand here and in main.tf, nowhere else."""
+"""CloudWatch metrics of a run and of a restore drill. Their names stand here and in names.tf, nowhere else."""
 
 import boto3
 from botocore.config import Config
