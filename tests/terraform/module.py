@@ -139,8 +139,13 @@ def _applied(state: Path) -> Applied:
         address = ".".join(filter(None, (*places, resource["type"], resource["name"])))
         for instance in resource["instances"]:
             index = f"[{json.dumps(instance['index_key'])}]" if "index_key" in instance else ""
-            resources[address + index] = instance["attributes"]
+            resources[address + index] = {name: _plain(value) for name, value in instance["attributes"].items()}
     return Applied({name: item["value"] for name, item in document["outputs"].items()}, resources)
+
+
+def _plain(value: Any) -> Any:
+    """Return the value of an attribute that a state holds together with its type, as those of terraform_data."""
+    return value["value"] if isinstance(value, dict) and value.keys() == {"value", "type"} else value
 
 
 def _resources(module: dict[str, Any]) -> dict[str, dict[str, Any]]:
