@@ -39,7 +39,7 @@ MAX_FULL_BACKUP_DAYS = int(lifecycle_local("max_full_backup_days"))
 
 def sum_of(name: str, retention: int) -> int:
     """Return the days that a local of the module adds up to."""
-    terms = lifecycle_local(name).removeprefix("var.backup_retention_days == 0 ? null : ").split(" + ")
+    terms = lifecycle_local(name).removeprefix("local.keeps_forever ? null : ").split(" + ")
     values = {"var.backup_retention_days": retention}
     return sum(values[term] if term in values else number_of(term) for term in terms)
 

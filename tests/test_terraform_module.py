@@ -75,14 +75,14 @@ def test_the_environment_is_one_that_the_program_takes(applied: Applied) -> None
     assert read.concurrency == configuration.WORKERS_PER_CPU
 
 
-@pytest.mark.parametrize(("cpu", "memory", "vcpus"), one_in(2, [(256, 1024, 1), (4096, 8192, 4), (16384, 32768, 16)]))
+@pytest.mark.parametrize(("cpu", "mib", "vcpus"), one_in(2, [(256, 1024, 1), (4096, 8192, 4), (16384, 32768, 16)]))
 def test_the_repositories_in_flight_follow_the_cpus_that_are_paid_for(
-    module: Module, cpu: int, memory: int, vcpus: int
+    module: Module, cpu: int, mib: int, vcpus: int
 ) -> None:
-    applied = module.apply(task_cpu=cpu, task_memory=memory)
+    applied = module.apply(task_cpu=cpu, task_memory=mib)
     expected = min(configuration.MAX_DEFAULT_WORKERS, configuration.WORKERS_PER_CPU * vcpus)
     assert applied.environment()["BACKUP_CONCURRENCY"] == str(expected)
-    assert applied.container()["memory"] == memory
+    assert applied.container()["memory"] == mib
 
 
 def test_an_option_that_is_set_reaches_the_program(module: Module) -> None:

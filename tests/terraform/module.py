@@ -148,13 +148,6 @@ def _plain(value: Any) -> Any:
     return value["value"] if isinstance(value, dict) and value.keys() == {"value", "type"} else value
 
 
-def _resources(module: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    found = {resource["address"]: resource["values"] for resource in module.get("resources", [])}
-    for child in module.get("child_modules", []):
-        found |= _resources(child)
-    return found
-
-
 def copy_module(folder: Path) -> Path:
     """Copy the module's code, without whatever terraform left beside it, and return the copy's folder."""
     for source in PROJECT.glob("*.tf"):
