@@ -24,7 +24,7 @@ from world import Run, World
 
 REPOSITORY = Repository(1, "acme", "api", True, False, False, "main", 1, 1)
 DAY = f"github-backup/{MOMENT:%Y-%m-%d}"
-KEY, TIMED_KEY = f"{DAY}/acme/api.bundle", f"{DAY}/acme/api.235959Z.bundle"
+KEY, TIMED_KEY = f"{DAY}/acme/api.bundle", f"{DAY}/acme/api@235959Z.bundle"
 SMALL, IN_PARTS = 1000, PART_SIZE + 5
 
 
@@ -86,7 +86,7 @@ def test_a_day_of_runs_writes_what_changed_and_never_over_anything(world: World,
     later = world.run()
     assert later.manifest is not None
     time = later.manifest["started_at"][11:19].replace(":", "") + "Z"
-    timed = world.key(f"acme/api.{time}.bundle")
+    timed = world.key(f"acme/api@{time}.bundle")
     assert versions(world) - before == Counter({world.key("manifest.json"): 1, run_key(world, later): 1, timed: 1})
     assert later.repos["acme/api"]["s3_key"] == timed
     assert later.repos["acme/in-parts"]["s3_key"] == world.key("acme/in-parts.bundle")

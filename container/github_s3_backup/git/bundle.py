@@ -144,20 +144,27 @@ def _split_header(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
     raise BundleError("the bundle ends inside its header")
 
 
-def read_header(file: IO[bytes]) -> Header:
-    """Return the header of the bundle that the file begins with. Raises BundleError."""
+def read_header(file: IO[bytes], stands_alone: bool = True) -> Header:
+    """Return the header of the bundle that the file begins with. Raises BundleError.
+
+    `stands_alone`: it is to be a full bundle, otherwise one of changes.
+    """
     if file.readline(len(SIGNATURES[0])) not in SIGNATURES:
         raise BundleError("the file does not start like a git bundle")
-    object_format, lines = "sha1", []
+    object_format, lines, prerequisites = "sha1", [], 0
     for line in iter(lambda: file.readline(MAX_LINE), b"\n"):
         if not line.endswith(b"\n"):
             raise BundleError("the file ends inside the header, or a line of the header is too long")
         if line.startswith(b"-"):
-            raise BundleError("the bundle needs objects that are not in it")
-        if line.startswith(b"@object-format="):
+            prerequisites += 1
+        elif line.startswith(b"@object-format="):
             object_format = line.decode(errors="replace").strip().removeprefix("@object-format=")
         elif not line.startswith(b"@"):
             lines.append(line)
+    if stands_alone and prerequisites:
+        raise BundleError("the bundle needs objects that are not in it")
+    if not stands_alone and not prerequisites:
+        raise BundleError("the bundle is not one of changes: it stands on no other")
     try:
         return Header(object_format, parse_refs(b"".join(lines)), file.tell())
     except ValueError:

@@ -52,6 +52,31 @@ class RefSummary(msgspec.Struct, frozen=True, kw_only=True):
     sha: str | None
 
 
+class Base(msgspec.Struct, frozen=True, kw_only=True):
+    """The full bundle that a bundle of changes stands on."""
+
+    s3_key: Text
+    version_id: Annotated[Text | None, Meta(description="Null where the bucket is not versioned")]
+    size_bytes: Annotated[int, Meta(ge=1)]
+    sha256: Annotated[Sha256, Meta(description="SHA-256 of the bundle")]
+    backed_up_at: Annotated[Moment, Meta(description="When the full bundle was made")]
+    s3_checksum_sha256: Annotated[str | None, Meta(description="As in an entry")] = None
+
+    def __post_init__(self) -> None:
+        parse_moment(self.backed_up_at)
+
+    @property
+    def object(self) -> StoredObject:
+        """The full bundle in S3."""
+        return StoredObject(
+            key=self.s3_key,
+            version_id=self.version_id,
+            size_bytes=self.size_bytes,
+            sha256=self.sha256,
+            checksum=self.s3_checksum_sha256,
+        )
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """A repository that is stored, empty, or gone."""
 
@@ -83,6 +108,17 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             "checksums, a dash, and their number"
         ),
     ] = None
+    base: Annotated[
+        Base | None,
+        Meta(
+            description="Null where s3_key is a full bundle. Else s3_key is a bundle of changes, and this is the full "
+            "bundle that it stands on: the refs are those that both together restore"
+        ),
+    ] = None
+    objects: Annotated[
+        StoredObject | None,
+        Meta(description="The list of the full bundle's objects; null: no bundle of changes can stand on it"),
+    ] = None
     wiki: Annotated[
         "Entry | None",
         Meta(description="The wiki, with an entry of its own; null where there is none, or it is not read"),
@@ -98,6 +134,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"{self.full_name!r} is not a plain owner/name")
         if self.status in STORED and not (self.s3_key and self.sha256 and self.refs_sha256 and self.size_bytes):
             raise ValueError(f"{self.full_name} is {self.status} and has no object")
+        _check_base(self)
         _check_wiki(self)
         parse_moment(self.backed_up_at)
 
@@ -105,6 +142,30 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     def object(self) -> StoredObject | None:
         """The repository's bundle in S3, None where it has none."""
         return _object(self)
+
+    @property
+    def bundles(self) -> tuple[StoredObject, ...]:
+        """The bundles in S3 that restore the repository: the full one, then that of changes."""
+        return _bundles(self)
+
+    @property
+    def full(self) -> Base | None:
+        """The full bundle, None where the repository has none."""
+        if self.base or self.s3_key is None or self.sha256 is None:
+            return self.base
+        return Base(
+            s3_key=self.s3_key,
+            version_id=self.version_id,
+            size_bytes=self.size_bytes,
+            sha256=self.sha256,
+            backed_up_at=self.backed_up_at,
+            s3_checksum_sha256=self.s3_checksum_sha256,
+        )
+
+    @property
+    def restore_bytes(self) -> int:
+        """The bytes of all bundles that restore the repository."""
+        return sum(stored.size_bytes for stored in self.bundles)
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +196,7 @@ class Vanished(msgspec.Struct, frozen=True, kw_only=True):
     ref_count: Count = 0
     refs_sha256: Sha256 | None = None
     s3_checksum_sha256: str | None = None
+    base: Base | None = None
     wiki: Entry | None = None
     lfs: LfsSummary | None = None
     releases: ReleasesSummary | None = None
@@ -146,6 +208,7 @@ class Vanished(msgspec.Struct, frozen=True, kw_only=True):
         owner, _, name = self.full_name.partition("/")
         if not is_safe_name(owner, name):
             raise ValueError(f"{self.full_name!r} is not a plain owner/name")
+        _check_base(self)
         _check_wiki(self)
 
     @property
@@ -153,11 +216,26 @@ class Vanished(msgspec.Struct, frozen=True, kw_only=True):
         """The repository's last bundle in S3, None where it was empty."""
         return _object(self)
 
+    @property
+    def bundles(self) -> tuple[StoredObject, ...]:
+        """The bundles in S3 that restore the repository: the full one, then that of changes."""
+        return _bundles(self)
+
 
 def _check_wiki(record: Entry | Vanished) -> None:
     """Raise ValueError where a wiki is not that of its repository."""
     if record.wiki and record.wiki.full_name != f"{record.full_name}{WIKI_SUFFIX}":
         raise ValueError(f"{record.full_name} has a wiki that is called {record.wiki.full_name}")
+
+
+def _check_base(record: Entry | Vanished) -> None:
+    """Raise ValueError where a full bundle is named without what stands on it."""
+    if record.base and (record.s3_key is None or record.s3_key == record.base.s3_key):
+        raise ValueError(f"{record.full_name} has a full bundle, and no bundle of changes that stands on it")
+
+
+def _bundles(record: Entry | Vanished) -> tuple[StoredObject, ...]:
+    return tuple(stored for stored in (record.base and record.base.object, _object(record)) if stored)
 
 
 def _object(record: Entry | Vanished) -> StoredObject | None:
@@ -373,6 +451,8 @@ def json_schema() -> dict[str, Any]:
                 "ref_count": {"minimum": 1},
             }
         },
-        "else": {"properties": {key: {"type": "null"} for key in ("s3_key", "version_id", "sha256")}},
+        "else": {
+            "properties": {key: {"type": "null"} for key in ("s3_key", "version_id", "sha256", "base", "objects")}
+        },
     }
     return schema

@@ -14,7 +14,7 @@ from github_s3_backup.restore.latest import manifest_of
 from github_s3_backup.restore.selected import Selected
 from github_s3_backup.restore.session import Session, finish
 from github_s3_backup.restore.terminal import show
-from github_s3_backup.restore.unbundle import make_mirror
+from github_s3_backup.restore.unbundle import download_bundles, make_mirror
 from github_s3_backup.restore.workers import for_each
 from github_s3_backup.runtime.capacity import machine_capacity, restore_reservation
 from github_s3_backup.s3.download import BucketReader, OnBytes
@@ -57,9 +57,9 @@ def run(session: Session) -> int:
 
     def compare(repository: Selected, on_bytes: OnBytes) -> list[Difference]:
         before, after = pairs[repository.entry.id]
-        with capacity.reserve(restore_reservation(0 if options.quick else after.size_bytes)):
+        with capacity.reserve(restore_reservation(0 if options.quick else after.restore_bytes)):
             differences = list(compare_repository(before, after, session.reader, git, session.scratch))
-        on_bytes(after.size_bytes)
+        on_bytes(after.restore_bytes)
         return differences
 
     compared, failures = for_each(changed, compare, "comparing", options.concurrency, session.stop, session.log)
@@ -109,8 +109,9 @@ def compare_repository(
     Raises DownloadError, UnbundleError and GitError.
     """
     name = new.full_name
-    if new.size_bytes < old.size_bytes * SHRUNK:
-        yield Difference(name, "shrank", f"from {old.size_bytes} to {new.size_bytes} bytes")
+    before, after = _full_size(old), _full_size(new)
+    if after < before * SHRUNK:
+        yield Difference(name, "shrank", f"from {before} to {after} bytes")
     if old.default_branch != new.default_branch:
         yield Difference(name, "default branch renamed", f"from {old.default_branch} to {new.default_branch}")
     deleted = sorted(ref for ref in _refs(old, reader).keys() - _refs(new, reader).keys() if ref.startswith(COUNTED))
@@ -129,6 +130,11 @@ def _by_id(manifest: Manifest) -> dict[int, Entry]:
     return {entry.id: entry for entry in (*manifest.entries, *in_part) if entry.status != "gone"}
 
 
+def _full_size(entry: Entry) -> int:
+    """Return the bytes of the full bundle. The changes on top of it say nothing of what became smaller."""
+    return entry.full.size_bytes if entry.full else 0
+
+
 def _refs(entry: Entry, reader: BucketReader) -> Refs:
     return reader.header(entry).refs if entry.s3_key else {}
 
@@ -137,7 +143,7 @@ def _contains(sha: str, new: Entry, reader: BucketReader, git: Git, scratch: Pat
     """Return whether the commit is in the history of the newer default branch."""
     with tempfile.TemporaryDirectory(dir=scratch) as name:
         bundle, mirror = Path(name) / "bundle", Path(name) / "mirror.git"
-        reader.download(new, bundle, lambda _: None)
+        download_bundles(reader, new, bundle, lambda _: None)
         make_mirror(git, bundle, new, mirror)
         git_dir = f"--git-dir={mirror}"
         try:

@@ -76,7 +76,7 @@ def _row(repository: Selected) -> dict[str, Any]:
         "repository": entry.full_name,
         "date": repository.date,
         "status": status,
-        "size_bytes": entry.size_bytes,
+        "size_bytes": entry.restore_bytes,
         "refs": entry.ref_count,
         "default_branch": entry.default_branch,
         "backed_up_at": entry.backed_up_at,
@@ -116,6 +116,6 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
         "repositories": manifest.success_count,
         "failed": manifest.failure_count,
         "vanished": len(manifest.vanished),
-        "size_bytes": sum(entry.size_bytes for entry in manifest.entries),
+        "size_bytes": sum(entry.restore_bytes for entry in manifest.entries),
         "finished_at": manifest.finished_at,
     }

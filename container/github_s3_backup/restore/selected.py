@@ -35,9 +35,9 @@ class Selected:
 
 def sizes(entry: Entry) -> dict[Kind | Literal["git"], int]:
     """Return the size of each part that is stored of a repository."""
-    found: dict[Kind | Literal["git"], int] = {"git": entry.size_bytes}
+    found: dict[Kind | Literal["git"], int] = {"git": entry.restore_bytes}
     if entry.wiki and entry.wiki.status != "gone":
-        found["wiki"] = entry.wiki.size_bytes
+        found["wiki"] = entry.wiki.restore_bytes
     if entry.lfs:
         found["lfs"] = entry.lfs.size_bytes
     if entry.releases:
@@ -120,6 +120,7 @@ def _last_backup(record: Vanished) -> Selected:
         refs_sha256=record.refs_sha256,
         backed_up_at=f"{date}T00:00:00Z",
         duration_seconds=0.0,
+        base=record.base,
         wiki=record.wiki,
         lfs=record.lfs,
         releases=record.releases,

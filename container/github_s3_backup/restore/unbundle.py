@@ -1,4 +1,4 @@
-"""Turn a bundle back into a repository, with git alone, and compare every ref with the manifest."""
+"""Turn bundles back into a repository, with git alone, and compare every ref with the manifest."""
 
 import re
 import shutil
@@ -10,9 +10,12 @@ from github_s3_backup.git.mirror import local_refs
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import Refs, refs_sha256
 from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.restore.errors import UnbundleError
 from github_s3_backup.s3.download import BucketReader, OnBytes
+from github_s3_backup.s3.keys import BUNDLE, CHANGES
 
+ALL_REFS = "+refs/*:refs/*"
 # What `git fsck` reports about an object that is intact but badly formatted: GitHub serves many of these.
 BADLY_FORMATTED = re.compile(r"(error|warning) in (commit|tree|tag|blob) [0-9a-f]+: .*")
 # What it reports about refs, which are as they were on GitHub: a default branch without commits, no branch at all.
@@ -21,11 +24,38 @@ NOTICE = "notice: "
 REMARKS_ONLY = (1, 4, 5)
 
 
+def bundles_at(entry: Entry, bundle: Path) -> list[tuple[StoredObject, Path]]:
+    """Return what restores the repository, and where it is on the disk: the full bundle at `bundle`."""
+    return list(zip(entry.bundles, (bundle, changes_beside(bundle)), strict=False))
+
+
+def changes_beside(bundle: Path) -> Path:
+    """Return the path of the bundle of changes that stands on a full bundle."""
+    return bundle.with_name(f"{bundle.name.removesuffix(BUNDLE)}{CHANGES}")
+
+
+def download_bundles(reader: BucketReader, entry: Entry, bundle: Path, on_bytes: OnBytes) -> None:
+    """Download what restores the repository. Raises DownloadError and OSError. An interrupted download is continued."""
+    for stored, path in bundles_at(entry, bundle):
+        reader.download(stored, path, on_bytes)
+
+
+def remove_bundles(bundle: Path) -> None:
+    """Remove a full bundle and the changes beside it, and what an interrupted download left of them."""
+    for path in (bundle, changes_beside(bundle)):
+        path.unlink(missing_ok=True)
+        path.with_name(f"{path.name}.part").unlink(missing_ok=True)
+
+
 def read_refs(bundle: Path, entry: Entry) -> Refs:
-    """Return the refs in the bundle, HEAD included. Raises UnbundleError unless they are those of the manifest."""
+    """Return the refs that the bundles restore, HEAD included.
+
+    Raises UnbundleError unless they are those of the manifest.
+    """
+    _, newest = bundles_at(entry, bundle)[-1]
     try:
-        with bundle.open("rb") as file:
-            header = read_header(file)
+        with newest.open("rb") as file:
+            header = read_header(file, stands_alone=entry.base is None)
     except BundleError as error:
         raise UnbundleError(str(error)) from None
     if refs_sha256(header.refs) != entry.refs_sha256:
@@ -50,26 +80,34 @@ class MirrorSource:
             make_empty(self.git, entry, path)
             return
         bundle = path.with_suffix(".bundle")
-        self.reader.download(entry, bundle, on_bytes)
+        download_bundles(self.reader, entry, bundle, on_bytes)
         make_mirror(self.git, bundle, entry, path)
-        bundle.unlink()
+        remove_bundles(bundle)
 
 
 def make_mirror(git: Git, bundle: Path, entry: Entry, path: Path) -> None:
     """Clone the bundle into the new bare repository `path`, with HEAD at the default branch.
 
-    git checks the hash of every object. Raises UnbundleError and GitError.
+    Where the repository has a bundle of changes, that is fetched into it. git checks the hash of every object. Raises
+    UnbundleError and GitError.
     """
     refs = read_refs(bundle, entry)
     shutil.rmtree(path, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     git.run("clone", "--mirror", "--quiet", "--template=", "--", str(bundle), str(path))
-    cloned = local_refs(git, path)
-    wrong = sorted(name for name in refs if name != b"HEAD" and cloned.get(name) != refs[name])
+    if entry.base:
+        changes = str(changes_beside(bundle))
+        git.run(f"--git-dir={path}", "fetch", "--quiet", "--prune", "--no-write-fetch-head", "--", changes, ALL_REFS)
+    _check_refs(local_refs(git, path), refs)
+    _point_head(git, path, entry)
+
+
+def _check_refs(restored: Refs, refs: Refs) -> None:
+    """Raise UnbundleError unless the restored refs are those of the bundles."""
+    wrong = sorted(name for name in {*refs, *restored} - {b"HEAD"} if restored.get(name) != refs.get(name))
     if wrong:
         names = ", ".join(name.decode(errors="replace") for name in wrong[:5])
-        raise UnbundleError(f"{len(wrong)} refs are missing after cloning the bundle: {names}")
-    _point_head(git, path, entry)
+        raise UnbundleError(f"{len(wrong)} refs differ from those of the bundle once it is restored: {names}")
 
 
 def make_empty(git: Git, entry: Entry, path: Path) -> None:

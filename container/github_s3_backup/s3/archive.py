@@ -4,7 +4,7 @@ An object is written once, and later runs refer to it. Only `manifest.json` is e
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from github_s3_backup.records.manifest import Manifest, ManifestError, parse_manifest
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.s3.errors import AbsentError, DamagedError, S3Error
-from github_s3_backup.s3.keys import BUNDLE, day_manifest_key, repository_key, run_key
+from github_s3_backup.s3.keys import BUNDLE, CHANGES, day_manifest_key, object_list_key, repository_key, run_key
 from github_s3_backup.s3.objects import Objects, to_base64
 from github_s3_backup.s3.upload import BytesSource, KeyTakenError, Source, Uploader
 
@@ -57,6 +57,14 @@ class Archive:
         """Upload a bundle. Raises UploadError with S3's own words, and what reading the source raises."""
         return self._put(full_name, BUNDLE, open_source)
 
+    def put_changes(self, full_name: str, open_source: OpenSource) -> StoredObject:
+        """Upload a bundle of changes, under a key with the run's time. Raises as `put_bundle`."""
+        return self._put_first(full_name, CHANGES, open_source, tuple(self._times))
+
+    def put_object_list(self, bundle: StoredObject, body: bytes) -> StoredObject:
+        """Upload the list of a full bundle's objects beside it. Raises UploadError."""
+        return self._uploader.put(object_list_key(bundle.key), BytesSource(body))
+
     def put_list(self, full_name: str, suffix: str, body: bytes) -> StoredObject:
         """Upload a list that belongs to a bundle. Raises UploadError."""
         return self._put(full_name, suffix, lambda: contextlib.nullcontext(BytesSource(body)))
@@ -66,8 +74,14 @@ class Archive:
 
         That is taken too where a task of this run died after it had uploaded, and is started again.
         """
+        return self._put_first(full_name, suffix, open_source, (None, *self._times))
+
+    def _put_first(
+        self, full_name: str, suffix: str, open_source: OpenSource, times: Iterable[str | None]
+    ) -> StoredObject:
+        """Upload to the first key that is not taken. Raises UploadError, and what reading the source raises."""
         error: KeyTakenError | None = None
-        for time in (None, *self._times):
+        for time in times:
             key = repository_key(self._prefix, self._date, full_name, suffix, time)
             if self._uploader.is_taken(key):
                 continue

@@ -16,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.git.bundle import SIGNATURES, BundleError, Header, read_header
 from github_s3_backup.git.process import BLOCK_SIZE
 from github_s3_backup.git.refs import refs_sha256
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.manifest import Base, Entry
 from github_s3_backup.runtime.retry import RetryableError, retrying
 from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.runtime.units import format_bytes
@@ -119,8 +119,19 @@ class BucketReader:
         return self._from_any_version(stored, send_version)
 
     def header(self, entry: Entry) -> Header:
-        """Return the header of the entry's bundle, read without the rest. Raises DownloadError."""
-        return self._from_any_version(entry, lambda version_id: self._header(entry, version_id))
+        """Return the header of the entry's bundle, which has all refs, read without the rest. Raises DownloadError."""
+
+        def read(version_id: str | None) -> Header:
+            header = self._header(entry, version_id, stands_alone=entry.base is None)
+            if refs_sha256(header.refs) != entry.refs_sha256:
+                raise DownloadError("checksum", f"{self._url(entry)}: its refs do not match the manifest")
+            return header
+
+        return self._from_any_version(entry, read)
+
+    def full_header(self, base: Base) -> Header:
+        """Return the header of the full bundle that a bundle of changes stands on. Raises DownloadError."""
+        return self._from_any_version(base, lambda version_id: self._header(base, version_id, stands_alone=True))
 
     # -- versions --------------------------------------------------------------------------------
 
@@ -151,24 +162,21 @@ class BucketReader:
 
     # -- a single version ------------------------------------------------------------------------
 
-    def _header(self, entry: Entry, version_id: str | None) -> Header:
+    def _header(self, stored: Stored, version_id: str | None, stands_alone: bool) -> Header:
         try:
-            header = read_header(io.BytesIO(self._begin(entry, version_id)))
+            return read_header(io.BytesIO(self._begin(stored, version_id)), stands_alone)
         except BundleError as error:
-            raise DownloadError("checksum", f"{self._url(entry)}: {error}") from None
+            raise DownloadError("checksum", f"{self._url(stored)}: {error}") from None
         except (ClientError, BotoCoreError) as error:
-            raise DownloadError("download", explain(error, self._url(entry))) from None
-        if refs_sha256(header.refs) != entry.refs_sha256:
-            raise DownloadError("checksum", f"{self._url(entry)}: its refs do not match the manifest")
-        return header
+            raise DownloadError("download", explain(error, self._url(stored))) from None
 
-    def _begin(self, entry: Entry, version_id: str | None) -> bytes:
+    def _begin(self, stored: Stored, version_id: str | None) -> bytes:
         """Return the beginning of the bundle: its whole header, or as much as shows that it has none."""
         data, size = b"", FIRST_HEADER_SIZE
-        limit = min(entry.size_bytes, LARGEST_HEADER)
+        limit = min(stored.size_bytes, LARGEST_HEADER)
         while True:
             size = min(size, limit)
-            body: bytes = self._get(entry, version_id, f"bytes={len(data)}-{size - 1}")["Body"].read()
+            body: bytes = self._get(stored, version_id, f"bytes={len(data)}-{size - 1}")["Body"].read()
             data += body
             if size == limit or b"\n\n" in data or not data.startswith(SIGNATURES):
                 return data

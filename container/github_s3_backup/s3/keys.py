@@ -3,6 +3,7 @@
 import datetime
 
 BUNDLE, LFS_LIST, RELEASE_LIST = ".bundle", ".lfs.json", ".releases.json"
+CHANGES, OBJECT_LIST = ".changes.bundle", ".objects"
 
 
 def run_key(prefix: str, date: str, run_id: str) -> str:
@@ -26,13 +27,21 @@ def day_manifest_key(prefix: str, date: str) -> str:
 
 
 def repository_key(prefix: str, date: str, full_name: str, suffix: str, time: str | None = None) -> str:
-    """Return the key of a repository's bundle or list; with `time` (HHMMSSZ) that of a later run on the same day."""
-    return f"{prefix}/{date}/{full_name}{f'.{time}' if time else ''}{suffix}"
+    """Return the key of a repository's bundle or list; with `time` (HHMMSSZ) that of a later run on the same day.
+
+    No repository has an `@` in its name: the key of one is never that of another.
+    """
+    return f"{prefix}/{date}/{full_name}{f'@{time}' if time else ''}{suffix}"
 
 
 def bundle_key(prefix: str, date: str, full_name: str, time: str | None = None) -> str:
     """Return the key of a bundle."""
     return repository_key(prefix, date, full_name, BUNDLE, time)
+
+
+def object_list_key(bundle: str) -> str:
+    """Return the key of the list of a full bundle's objects, by the bundle's key."""
+    return f"{bundle.removesuffix(BUNDLE)}{OBJECT_LIST}"
 
 
 def day_of(key: str) -> datetime.date:

@@ -46,8 +46,8 @@ class LastBackup:
         return failure is not None and failure.partial is entry and kind in failure.not_stored
 
     def must_be_cloned(self, entry: Entry) -> bool:
-        """Return whether the repository is due to be cloned even if it did not change."""
-        return entry.s3_key is not None and self.is_due(entry.backed_up_at, entry.id)
+        """Return whether the repository is due to be cloned even if it did not change: its full bundle is old."""
+        return entry.full is not None and self.is_due(entry.full.backed_up_at, entry.id)
 
     def is_due(self, made_at: str, repository_id: int) -> bool:
         """Return whether what was made then of a repository is due to be made afresh."""

@@ -100,7 +100,7 @@ def _shard(number: str, repositories: Sequence[Repository], workers: int, last: 
 def expected_size(repository: Repository, last: LastBackup) -> int:
     """Return the bytes that a clone is expected to have: GitHub's number, or the last bundle's if that is larger."""
     known = last.stored(repository.id)
-    return max(repository.size_kb * 1024, known.size_bytes if known else 0)
+    return max(repository.size_kb * 1024, known.restore_bytes if known else 0)
 
 
 def _cost(repositories: Iterable[Repository], last: LastBackup) -> int:

@@ -143,21 +143,27 @@ def still_held(records: Iterable[Vanished], archive: Archive) -> list[Vanished]:
 
 
 def _without_expired(record: Vanished, archive: Archive) -> Vanished | None:
-    main = record.object or (record.wiki.object if record.wiki else None)
-    if main is None or _has_expired(main, archive):
+    wiki = record.wiki.bundles if record.wiki else ()
+    main = record.bundles or wiki
+    if not main or any(_has_expired(stored, archive) for stored in main):
         return None
     parts = {
-        "wiki": record.wiki and record.wiki.object,
-        "lfs": record.lfs and record.lfs.list,
-        "releases": record.releases and record.releases.list,
+        "wiki": wiki,
+        "lfs": (record.lfs and record.lfs.list,),
+        "releases": (record.releases and record.releases.list,),
     }
-    expired = {name: None for name, stored in parts.items() if stored and _has_expired(stored, archive)}
+    expired = {
+        name: None
+        for name, objects in parts.items()
+        if any(_has_expired(stored, archive) for stored in objects if stored)
+    }
     return msgspec.structs.replace(record, confirmed=True, **expired)
 
 
 def _as_held(record: Vanished, archive: Archive) -> Vanished:
     """Return the record, without what it names where that has expired in S3."""
-    nothing = {"s3_key": None, "version_id": None, "size_bytes": 0, "sha256": None, "s3_checksum_sha256": None}
+    nothing = {"s3_key": None, "version_id": None, "size_bytes": 0, "sha256": None}
+    nothing |= {"s3_checksum_sha256": None, "base": None}
     parts = {"wiki": None, "lfs": None, "releases": None}
     return _without_expired(record, archive) or msgspec.structs.replace(record, confirmed=True, **nothing, **parts)
 

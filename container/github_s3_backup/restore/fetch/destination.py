@@ -48,7 +48,7 @@ class Destination:
 
     def remove_partial_git(self, entry: Entry) -> None:
         """Remove what is unfinished of a repository's git data."""
-        for suffix in (".bundle", ".bundle.part", ".git", ".clone"):
+        for suffix in (".bundle", ".bundle.part", ".changes.bundle", ".changes.bundle.part", ".git", ".clone"):
             _remove(self.partial(entry, suffix))
 
     def remove_partial(self, entry: Entry) -> None:

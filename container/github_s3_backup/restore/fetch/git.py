@@ -10,7 +10,14 @@ from github_s3_backup.git.refs import Refs
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import FetchError, UnbundleError
 from github_s3_backup.restore.fetch.destination import Destination, Form
-from github_s3_backup.restore.unbundle import make_empty, make_mirror, read_refs
+from github_s3_backup.restore.unbundle import (
+    bundles_at,
+    download_bundles,
+    make_empty,
+    make_mirror,
+    read_refs,
+    remove_bundles,
+)
 from github_s3_backup.s3.download import BucketReader, OnBytes, is_copy_of
 
 # The refs that a clone does not fetch by itself; refs/remotes is its own.
@@ -31,7 +38,7 @@ def fetch_git(
         return "empty: no bundle"
     if destination.path(entry).exists():
         _check_existing(entry, destination, reader, git)
-        on_bytes(entry.size_bytes)
+        on_bytes(entry.restore_bytes)
         return "already there"
     try:
         _build(entry, destination, reader, git, on_bytes, complete)
@@ -51,13 +58,14 @@ def _build(
     if entry.status == "empty":
         make_empty(git, entry, mirror)
     else:
-        reader.download(entry, bundle, on_bytes)
+        download_bundles(reader, entry, bundle, on_bytes)
         read_refs(bundle, entry)
         if destination.form != "bundles":
             make_mirror(git, bundle, entry, mirror)
     path.parent.mkdir(parents=True, exist_ok=True)
     if destination.form == "bundles":
-        bundle.rename(path)
+        for (_, partial), (_, final) in zip(bundles_at(entry, bundle), bundles_at(entry, path), strict=True):
+            partial.rename(final)
     elif destination.form == "mirrors":
         complete(mirror)
         mirror.rename(path)
@@ -67,7 +75,7 @@ def _build(
         complete(clone)
         clone.rename(path)
         shutil.rmtree(mirror)
-    bundle.unlink(missing_ok=True)
+    remove_bundles(bundle)
 
 
 def _clone(entry: Entry, mirror: Path, clone: Path, server_url: str, git: Git) -> None:
@@ -82,8 +90,9 @@ def _check_existing(entry: Entry, destination: Destination, reader: BucketReader
     """Raise FetchError unless what is at the path is what would be fetched."""
     path = destination.path(entry)
     if destination.form == "bundles":
-        if not is_copy_of(entry, path):
-            raise FetchError(f"{path} already exists and is not the bundle of this backup: move it away")
+        for stored, there in bundles_at(entry, path):
+            if not is_copy_of(stored, there):
+                raise FetchError(f"{there} already exists and is not the bundle of this backup: move it away")
         read_refs(path, entry)
         return
     expected = _expected_refs(entry, destination.form, reader)

@@ -4,14 +4,15 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.git.process import Git
+from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.records.manifest import Entry
-from github_s3_backup.restore.errors import EXPECTED_ERRORS, Parts, is_disk_full
+from github_s3_backup.restore.errors import EXPECTED_ERRORS, Parts, UnbundleError, is_disk_full
 from github_s3_backup.restore.fetch.content import Staging, check_out_lfs_files, fetch_releases, stage_lfs_objects
 from github_s3_backup.restore.fetch.destination import Destination, lfs_objects_in
+from github_s3_backup.restore.fetch.full import ChangesLostError, without_changes
 from github_s3_backup.restore.fetch.git import Complete, fetch_git
 from github_s3_backup.restore.workers import Pool
-from github_s3_backup.s3.download import BucketReader, OnBytes
+from github_s3_backup.s3.download import BucketReader, DownloadError, OnBytes
 
 
 class Fetcher:
@@ -79,4 +80,13 @@ class Fetcher:
             check_out_lfs_files(self._git, git_dir.parent, self._destination.path(entry), self._log)
 
     def _fetch_git(self, entry: Entry, on_bytes: OnBytes, complete: Complete) -> str:
-        return fetch_git(entry, self._destination, self._reader, self._git, on_bytes, complete)
+        def fetch(entry: Entry) -> str:
+            return fetch_git(entry, self._destination, self._reader, self._git, on_bytes, complete)
+
+        try:
+            return fetch(entry)
+        except (DownloadError, UnbundleError, GitError) as error:
+            if entry.base is None or is_disk_full(error):
+                raise
+            fetch(without_changes(entry, entry.base, self._reader))
+            raise ChangesLostError(entry, str(error)) from None

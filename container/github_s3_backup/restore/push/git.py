@@ -124,11 +124,11 @@ class GitPusher:
         says = tuple(f"{line}{of_what}" for line in self._describe(push))
         if not says:
             return []
-        size = push.entry.size_bytes if push.missing else 0
+        size = push.entry.restore_bytes if push.missing else 0
         return [Action(says, lambda on_bytes: self._push(push, on_bytes), size)]
 
     def _describe(self, push: Push) -> Iterator[str]:
-        size = push.entry.size_bytes
+        size = push.entry.restore_bytes
         if push.missing:
             steps = -(-size // self.step_size)
             shown = f"{format_bytes(size)} in about {steps} pushes" if steps > 1 else format_bytes(size)
@@ -157,7 +157,7 @@ class GitPusher:
 
     def _push_missing(self, push: Push, on_bytes: OnBytes) -> tuple[int, list[str]]:
         """Return the number of pushes, and the errors of those that were refused."""
-        size, mirror = push.entry.size_bytes, push.folder / "mirror.git"
+        size, mirror = push.entry.restore_bytes, push.folder / "mirror.git"
         with self.room.disk(size):
             with self.room.memory(size):
                 self.source.make(push.entry, mirror, lambda _: None)
@@ -185,7 +185,7 @@ class GitPusher:
         """Return what only the bundle shows, in words. Raises DownloadError, UnbundleError and GitError."""
         if not push.new_branches:
             return []
-        mirror, size = push.folder / "mirror.git", push.entry.size_bytes
+        mirror, size = push.folder / "mirror.git", push.entry.restore_bytes
         with self.room.both(size):
             self.source.make(push.entry, mirror, lambda _: None)
             found = self._new_workflows(push, mirror)

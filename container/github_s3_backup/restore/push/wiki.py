@@ -34,7 +34,9 @@ class WikiPusher:
             return []
         if target.existing is None:
             says = (f"push the wiki, after somebody has done this: {target.how_to_make_wiki()}",)
-            return [Action(says, lambda on_bytes: self._push(wiki, target, folder, on_bytes), wiki.size_bytes, "wiki")]
+            return [
+                Action(says, lambda on_bytes: self._push(wiki, target, folder, on_bytes), wiki.restore_bytes, "wiki")
+            ]
         actions = self.pusher.actions(self._compare(wiki, target, folder), " of the wiki")
         return [dataclasses.replace(action, part="wiki") for action in actions]
 

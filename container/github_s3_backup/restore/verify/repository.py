@@ -13,7 +13,13 @@ from github_s3_backup.git.process import Git
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import EXPECTED_ERRORS, RestoreError
 from github_s3_backup.restore.selected import Selected
-from github_s3_backup.restore.unbundle import check_objects, make_mirror, read_refs
+from github_s3_backup.restore.unbundle import (
+    check_objects,
+    download_bundles,
+    make_mirror,
+    read_refs,
+    remove_bundles,
+)
 from github_s3_backup.restore.verify.content import Proven, verify_lfs_objects, verify_releases
 from github_s3_backup.restore.workers import Pool
 from github_s3_backup.runtime.capacity import Capacity, restore_reservation
@@ -34,8 +40,8 @@ class VerifyError(RestoreError):
 class Verified:
     """The result for one repository. `seconds`: from the first byte to the last.
 
-    `size_bytes` is the bundle's; `content_bytes` are those of the wiki, the LFS objects and the releases' files that
-    were proven.
+    `size_bytes` is that of the bundles; `content_bytes` are those of the wiki, the LFS objects and the releases' files
+    that were proven.
     """
 
     full_name: str
@@ -77,14 +83,14 @@ class Verifier:
         if entry.wiki and entry.wiki.status != "gone":
             with verification.part(), _stage("wiki"), self._reserve(entry.wiki), verification.timed():
                 self._restore(entry.wiki, on_bytes, verification.remarks)
-                proven.add(entry.wiki.size_bytes, wikis=1)
+                proven.add(entry.wiki.restore_bytes, wikis=1)
         return verification.result()
 
     @contextlib.contextmanager
     def _reserve(self, entry: Entry) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             with _stage("download"):
-                stack.enter_context(self._capacity.reserve(restore_reservation(entry.size_bytes)))
+                stack.enter_context(self._capacity.reserve(restore_reservation(entry.restore_bytes)))
             yield
 
     def _restore(self, entry: Entry, on_bytes: OnBytes, remarks: list[str]) -> Set[str] | None:
@@ -95,7 +101,7 @@ class Verifier:
         mirror = bundle.with_suffix(".git")
         try:
             with _stage("download"):
-                self._reader.download(entry, bundle, on_bytes)
+                download_bundles(self._reader, entry, bundle, on_bytes)
             with _stage("refs"):
                 read_refs(bundle, entry)
             with _stage("clone"):
@@ -105,8 +111,7 @@ class Verifier:
             with _stage("lfs"):
                 return find_pointers(self._git, mirror).keys() if entry.lfs else None
         finally:
-            for path in self._scratch.glob(f"{entry.id}.bundle*"):
-                path.unlink()
+            remove_bundles(bundle)
             shutil.rmtree(mirror, ignore_errors=True)
 
 
@@ -144,7 +149,7 @@ class _Verification:
             date=self._selected.date,
             s3_key=entry.s3_key,
             version_id=entry.version_id,
-            size_bytes=entry.size_bytes,
+            size_bytes=entry.restore_bytes,
             ref_count=entry.ref_count,
             wikis=self.proven.wikis,
             lfs_objects=self.proven.lfs_objects,
