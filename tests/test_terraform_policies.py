@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
-import parliament
 import pytest
 
 import content
@@ -535,22 +534,3 @@ def test_buckets_refuse_plain_http_and_old_tls(applied: Applied) -> None:
     assert decided("true", "1.3") == "nothing"
     assert decided("true", "1.1") == "deny"
     assert decided("false", "1.3") == "deny"
-
-
-# What parliament says of policies that hang on a resource, and why it does not matter there.
-NOT_FOR_RESOURCES = {
-    ("alarms_key", "RESOURCE_STAR"),  # a key's policy speaks of its own key
-    ("app_key", "RESOURCE_STAR"),  # a secret's policy speaks of its own secret
-    ("bucket", "MISMATCHED_TYPE"),  # 1.2 is a number for IAM; parliament takes whole ones only
-    ("bucket", "UNKNOWN_CONDITION_FOR_ACTION"),  # s3:* has actions without a TLS version
-}
-
-
-def test_parliament_finds_nothing_to_say_of_the_policies(whole: Applied, applied: Applied) -> None:
-    documents = {**applied.resources, **whole.resources}
-    names = [item for item in documents if item.startswith("data.aws_iam_policy_document.") and "trust" not in item]
-    assert len(names) >= 9
-    for name in names:
-        short = name.removeprefix("data.aws_iam_policy_document.").split("[")[0]
-        found = parliament.analyze_policy_string(documents[name]["json"], ignore_private_auditors=True).findings
-        assert {(short, item.issue) for item in found} <= NOT_FOR_RESOURCES, name

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import parliament
 import pytest
 
 from embedded.stack import PROJECT
@@ -265,9 +264,3 @@ def test_each_statement_of_the_modules_has_a_sid_and_says_what_breaks_without_it
         sids = re.findall(r"^\s+sid\s+=", text, re.MULTILINE)
         assert len(sids) == len(re.findall(r"^\s+actions\s+=", text, re.MULTILINE))
         assert len(sids) == len(re.findall(r"# Without it:", text)), file
-
-
-def test_parliament_finds_nothing_to_say_of_the_vaults_policy(policy: dict[str, Any]) -> None:
-    found = parliament.analyze_policy_string(json.dumps(policy), ignore_private_auditors=True).findings
-    known = {"MISMATCHED_TYPE", "UNKNOWN_CONDITION_FOR_ACTION"}  # 1.2 is a number; s3:* has actions without TLS version
-    assert {finding.issue for finding in found} <= known

@@ -1,9 +1,11 @@
 """Documents in the Amazon States Language: refuses whatever embedded/step_functions.py does not know."""
 
+import json
+import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from embedded.asl import UnsupportedError
+from embedded.asl import FUNCTIONS, UnsupportedError
 
 PAYLOAD = {"Type", "Comment", "InputPath", "OutputPath"}
 RESULT = {"Parameters", "ResultPath", "Next", "End"}
@@ -30,6 +32,8 @@ def check(document: dict[str, Any], fields: set[str], resources: Collection[str]
     only(document, fields, "the document")
     if document.get("QueryLanguage", "JSONPath") != "JSONPath":
         raise UnsupportedError("QueryLanguage")
+    if unknown := set(re.findall(r"States\.\w+(?=\()", json.dumps(document))) - FUNCTIONS.keys():
+        raise UnsupportedError(", ".join(sorted(unknown)))
     names = {document["StartAt"]}
     for name, state in document["States"].items():
         only(state, FIELDS.get(state["Type"], set()), name)

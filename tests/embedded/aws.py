@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from moto.server import ThreadedMotoServer
 
 from embedded.s3 import REGION
 
@@ -82,7 +81,9 @@ def _cloudwatch(url: str) -> "CloudWatchClient":
 
 @contextlib.contextmanager
 def serve_aws() -> Iterator[EmbeddedAws]:
-    """Run moto's server for this block."""
+    """Run moto's server for this block. moto takes a second to import, and not every worker needs it."""
+    from moto.server import ThreadedMotoServer
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
