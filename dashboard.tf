@@ -116,6 +116,10 @@ locals {
       metrics = [local.own_metric.restore_seconds]
     },
     {
+      title   = "Age of the oldest proof that a repository can be restored, seconds", stat = "Maximum"
+      metrics = [local.own_metric.oldest_proof]
+    },
+    {
       title   = "Repositories restored by a drill, failed", stat = "Sum"
       metrics = local.own_metrics["restore_verified"]
     },

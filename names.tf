@@ -26,6 +26,7 @@ locals {
     restore_verified = "RestoreVerified"
     restore_failed   = "RestoreFailed"
     restore_seconds  = "RestoreSeconds"
+    oldest_proof     = "OldestProofAge"
 
     shards        = "Shards"
     shards_failed = "ShardsFailed"

@@ -91,7 +91,6 @@ def test_a_clone_beyond_its_deadline_is_killed_with_its_children(
         clone_mirror(git_client(tmp_path, github), dripping, tmp_path / "mirror.git", "token", timeout=1)
     assert caught.value.permanent
     assert {process for process in descendants() - before if "git-remote" in process.name()} == set()
-    assert not list((tmp_path / "home").glob("askpass-*"))
 
 
 def test_git_that_hangs_is_killed_with_what_it_started(tmp_path: Path, github: FakeGitHub) -> None:

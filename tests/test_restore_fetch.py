@@ -13,12 +13,14 @@ from embedded.ports import wait_until
 from embedded.real_git import bundled_refs, git, served_refs
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
+from github_s3_backup.git.bundle import MAX_HEADER
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import FetchError, UnbundleError
 from github_s3_backup.restore.fetch.destination import PARTIAL_FOLDER, Destination, Form
-from github_s3_backup.restore.fetch.git import fetch_git
+from github_s3_backup.restore.fetch.git import GitFetcher
 from github_s3_backup.restore.options import parse
-from github_s3_backup.s3.download import FIRST_HEADER_SIZE, LARGEST_HEADER, DownloadError
+from github_s3_backup.restore.unbundle import MirrorSource
+from github_s3_backup.s3.download import FIRST_HEADER_SIZE, DownloadError
 from test_disk import UNSHARE, namespaces_work, small_disk
 from vault import FIRST, Vault, entries_of
 
@@ -46,7 +48,8 @@ def head(git_dir: Path) -> str:
 def fetch(vault: Vault, entry: Entry, form: Form) -> str:
     """Fetch one repository with the parts of the program alone."""
     destination = Destination(vault.folder / "out", form, SERVER)
-    return fetch_git(entry, destination, vault.reader(), vault.git(), no_bytes, lambda _: None)
+    source = MirrorSource(vault.reader(), vault.git())
+    return GitFetcher(destination, source, vault.log).fetch(entry, no_bytes, lambda _: None)
 
 
 def no_bytes(_: int) -> None:
@@ -453,8 +456,8 @@ def test_a_header_with_a_wrong_signature_is_read_no_further(vault: Vault) -> Non
 
 
 def test_a_header_without_an_end_is_read_to_a_limit_and_no_byte_twice(vault: Vault) -> None:
-    asked, error = ranges_asked(vault, b"# v2 git bundle\n" + bytes(LARGEST_HEADER + 10_000_000))
-    assert asked[-1][1] == LARGEST_HEADER - 1
+    asked, error = ranges_asked(vault, b"# v2 git bundle\n" + bytes(MAX_HEADER + 10_000_000))
+    assert asked[-1][1] == MAX_HEADER - 1
     assert [first for first, _ in asked[1:]] == [last + 1 for _, last in asked[:-1]]
     assert "a line of the header is too long" in error
 

@@ -14,7 +14,7 @@ from github_s3_backup.restore.fetch.destination import Form
 from vault_content import needs_git_lfs, run_git
 from world import World
 
-OBJECTS = {"bundles": "game.lfs/objects", "mirrors": "game.git/lfs/objects", "clones": "game/.git/lfs/objects"}
+OBJECTS = {"bundles": "game@lfs/objects", "mirrors": "game.git/lfs/objects", "clones": "game/.git/lfs/objects"}
 READ_ONLY = {"AWS_ACCESS_KEY_ID": READER[0], "AWS_SECRET_ACCESS_KEY": READER[1]}
 
 
@@ -42,7 +42,7 @@ def test_what_is_fetched_is_equal_to_the_original(
     assert run.code == 0, run.stderr
     objects = {path.name: path.read_bytes() for path in (into / "acme" / OBJECTS[form]).rglob("*") if path.is_file()}
     assert objects == {oid: lfs.store.path(oid).read_bytes() for oid in lfs.oids}
-    releases = into / "acme" / "game.releases"
+    releases = into / "acme" / "game@releases"
     files = {str(path.relative_to(releases)): path.read_bytes() for path in releases.rglob("*") if path.is_file()}
     listed = json.loads(files.pop("releases.json"))
     assert [item["tag_name"] for item in listed["releases"]] == ["v2/ü", "v1"]
@@ -98,4 +98,4 @@ def test_an_object_that_a_backup_could_not_read_leaves_the_rest_to_be_restored(
     objects = {path.name for path in (into / "acme/game.git/lfs/objects").rglob("*") if path.is_file()}
     assert objects == lfs.oids
     assert (into / "acme/game.wiki.git").exists()
-    assert (into / "acme/game.releases/v1/tool.tar.gz").exists()
+    assert (into / "acme/game@releases/v1/tool.tar.gz").exists()

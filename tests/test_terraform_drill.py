@@ -10,7 +10,7 @@ from embedded.stack import PROJECT
 from exhaustive import one_in
 from terraform.module import ACCOUNT, REGION, REPLICA_REGION, Applied, Module
 
-ALARMS = ("restore-failed", "drill-not-running", "drill-start-failed", "drill-start-lost")
+ALARMS = ("restore-failed", "drill-not-running", "restore-proof-old", "drill-start-failed", "drill-start-lost")
 MADE = {
     'aws_cloudwatch_event_rule.task["drill"]',
     'aws_cloudwatch_event_target.task["drill"]',

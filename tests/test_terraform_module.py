@@ -128,7 +128,7 @@ def test_the_dashboard_shows_every_metric_of_what_runs(
     applied: Applied, drilled: Applied, monthly: Applied, orchestrated: Applied
 ) -> None:
     names = metric_names()
-    of_a_drill = {names[key] for key in ("restore_verified", "restore_failed", "restore_seconds")}
+    of_a_drill = {names[key] for key in ("restore_verified", "restore_failed", "restore_seconds", "oldest_proof")}
     of_a_check = {names["backup_age"]}
     of_shards = {metrics.SHARDS, metrics.SHARDS_FAILED, metrics.RUN_REFUSED}
     of_a_run = set(names.values()) - {names["namespace"], names["dimension"]} - of_a_drill - of_a_check - of_shards

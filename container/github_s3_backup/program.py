@@ -1,9 +1,11 @@
 """How the backup and the restore commands begin and end."""
 
 import contextlib
+import fcntl
 import io
 import os
 import resource
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +21,8 @@ from github_s3_backup.runtime.stop import ignore_signals
 
 # Seconds from a signal until the process exits, whatever still hangs.
 EXIT_DEADLINE = 16.0
+# In a temporary folder: locked as long as the process that made it is alive.
+LOCK = "lock"
 
 
 def prepare_process(encoding: str | None = None) -> None:
@@ -34,8 +38,30 @@ def prepare_process(encoding: str | None = None) -> None:
 @contextlib.contextmanager
 def scratch_folder(prefix: str) -> Iterator[Path]:
     """Yield a temporary folder, removed afterwards whatever happens. Raises OSError where there can be none."""
-    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
+    for stale in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        _remove_stale(stale)
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name, _locked(Path(name)):
         yield Path(name)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a lock in the folder, which ends with this process and is not passed on to its children."""
+    unnamed = folder / "new"
+    with unnamed.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unnamed.rename(folder / LOCK)
+        yield
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove the folder of an earlier process of this user that was killed: nobody holds its lock any more."""
+    with contextlib.suppress(OSError):
+        if folder.is_symlink() or folder.lstat().st_uid != os.getuid():
+            return
+        with (folder / LOCK).open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def aws_session() -> tuple[boto3.session.Session, list[str]]:

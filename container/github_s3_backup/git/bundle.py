@@ -20,6 +20,9 @@ from github_s3_backup.git.refs import Refs, parse_refs
 SIGNATURES = (b"# v2 git bundle\n", b"# v3 git bundle\n")
 # Bytes of a line of the header, a hundred times as long as a ref can be. A damaged file may be one line.
 MAX_LINE = 64 * 1024
+# Bytes of a header: a million refs. A forged file may be nothing else.
+MAX_HEADER = 64 * 1024**2
+OBJECT_FORMATS = ("sha1", "sha256")
 # Marks a clone that lacks objects on purpose. https://git-scm.com/docs/partial-clone
 PARTIAL_CLONE = re.compile(r"partialclone|promisor", re.IGNORECASE)
 
@@ -155,10 +158,14 @@ def read_header(file: IO[bytes], stands_alone: bool = True) -> Header:
     for line in iter(lambda: file.readline(MAX_LINE), b"\n"):
         if not line.endswith(b"\n"):
             raise BundleError("the file ends inside the header, or a line of the header is too long")
+        if file.tell() > MAX_HEADER:
+            raise BundleError("the header is too long")
         if line.startswith(b"-"):
             prerequisites += 1
         elif line.startswith(b"@object-format="):
             object_format = line.decode(errors="replace").strip().removeprefix("@object-format=")
+            if object_format not in OBJECT_FORMATS:
+                raise BundleError(f"git has no object format {object_format!r}")
         elif not line.startswith(b"@"):
             lines.append(line)
     if stands_alone and prerequisites:

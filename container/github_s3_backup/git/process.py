@@ -16,6 +16,8 @@ from requests.structures import CaseInsensitiveDict
 from github_s3_backup.runtime.retry import RetryableError, requested_wait
 from github_s3_backup.runtime.stop import Stop, kill
 
+# The variable that names the file descriptor with the token, which git's children inherit.
+ASKPASS_FD = "ASKPASS_FD"
 ASKPASS = Path(__file__).with_name("askpass.sh")
 # The environment variables that git inherits. It gets no others.
 INHERITED = ("PATH", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
@@ -169,6 +171,7 @@ class Git:
             env=self._environment | environment,
             cwd=self._home,
             start_new_session=True,
+            pass_fds=[int(environment[ASKPASS_FD])] if ASKPASS_FD in environment else (),
         )
         if self._niceness:
             with contextlib.suppress(ProcessLookupError):
@@ -188,21 +191,19 @@ class Git:
         if token is None:
             yield {}
             return
-        fifo = self._home / f"askpass-{os.urandom(8).hex()}"
-        os.mkfifo(fifo, 0o600)
-        # Open for reading too, so that neither side waits for the other. The kernel holds the line.
-        end = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        # The kernel holds the line. With no writer left, nobody who reads can wait for ever.
+        reader, writer = os.pipe()
         try:
-            os.write(end, f"{token}\n".encode())
+            os.write(writer, f"{token}\n".encode())
+            os.close(writer)
             scheme, host = self._server.scheme, self._server.netloc
             yield {
-                "ASKPASS_FIFO": str(fifo),
+                ASKPASS_FD: str(reader),
                 "ASKPASS_SERVER": f"{scheme}://{host}",
                 "ASKPASS_LOGIN": f"{scheme}://x-access-token@{host}",
             }
         finally:
-            os.close(end)
-            fifo.unlink()
+            os.close(reader)
 
 
 def _subcommand(arguments: tuple[str, ...]) -> str:

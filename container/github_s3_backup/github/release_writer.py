@@ -3,6 +3,7 @@
 https://docs.github.com/en/rest/releases/releases and https://docs.github.com/en/rest/releases/assets
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -20,6 +21,8 @@ from github_s3_backup.runtime.stop import Stop
 
 PAGE_SIZE = 100
 UPLOAD_ATTEMPTS = 4
+# What fits in a header. Whoever writes to the bucket may have written the list.
+CONTENT_TYPE = re.compile(r"[!-~]+/[!-~][ -~]*")
 
 T = TypeVar("T")
 WithToken = Callable[[Callable[[str], Any]], Any]
@@ -92,7 +95,8 @@ class ReleaseWriter:
     def upload(self, release: ExistingRelease, file: ReleaseFile, body: Body) -> None:
         """Upload a file to a release. Raises GitHubError, and what reading the body raises."""
         url = upload_url(release.upload_url, self._api.url, file)
-        headers = {"Content-Type": file.content_type or "application/octet-stream"}
+        plain = CONTENT_TYPE.fullmatch(file.content_type)
+        headers = {"Content-Type": file.content_type if plain else "application/octet-stream"}
         data = body if len(body) else b""
 
         def send() -> None:
@@ -155,7 +159,7 @@ def upload_url(given: str, api_url: str, file: ReleaseFile) -> str:
     target, own = urlsplit(base), urlsplit(api_url)
     if target.scheme != own.scheme or target.netloc not in (own.netloc, f"uploads.{own.netloc.removeprefix('api.')}"):
         raise GitHubError(f"GitHub gives a place for uploads that is not its own: {target.netloc}")
-    return f"{base}?{urlencode(query, quote_via=quote)}"
+    return f"{base}?{urlencode(query, quote_via=quote, errors='replace')}"
 
 
 def _read_pages(pages: Iterator[Any], url: str) -> Iterator[ExistingRelease]:

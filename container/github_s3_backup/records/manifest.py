@@ -401,11 +401,18 @@ def parse_manifest(body: bytes) -> Manifest:
 def _parse_entries(documents: list[Any]) -> tuple[list[Entry], list[dict[str, Any]]]:
     entries: list[Entry] = []
     failures: list[dict[str, Any]] = []
+    ids: dict[int, str] = {}
     for document in documents:
         try:
-            entries.append(msgspec.convert(document, Entry))
+            entry = msgspec.convert(document, Entry)
         except (ValueError, OverflowError) as error:
             failures.append(_broken(document, str(error)))
+            continue
+        if entry.id in ids:
+            failures.append(_broken(document | {"id": None}, f"{ids[entry.id]} has the id {entry.id} too"))
+            continue
+        ids[entry.id] = entry.full_name
+        entries.append(entry)
     return entries, failures
 
 

@@ -14,7 +14,7 @@ from github_s3_backup.restore.latest import manifest_of
 from github_s3_backup.restore.selected import Selected
 from github_s3_backup.restore.session import Session, finish
 from github_s3_backup.restore.terminal import show
-from github_s3_backup.restore.unbundle import download_bundles, make_mirror
+from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.restore.workers import for_each
 from github_s3_backup.runtime.capacity import machine_capacity, restore_reservation
 from github_s3_backup.s3.download import BucketReader, OnBytes
@@ -142,9 +142,8 @@ def _refs(entry: Entry, reader: BucketReader) -> Refs:
 def _contains(sha: str, new: Entry, reader: BucketReader, git: Git, scratch: Path) -> bool:
     """Return whether the commit is in the history of the newer default branch."""
     with tempfile.TemporaryDirectory(dir=scratch) as name:
-        bundle, mirror = Path(name) / "bundle", Path(name) / "mirror.git"
-        download_bundles(reader, new, bundle, lambda _: None)
-        make_mirror(git, bundle, new, mirror)
+        mirror = Path(name) / "mirror.git"
+        MirrorSource(reader, git).make(new, mirror, lambda _: None)
         git_dir = f"--git-dir={mirror}"
         try:
             git.run(git_dir, "cat-file", "-e", f"{sha}^{{commit}}")

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Literal
 
 from github_s3_backup.git.process import GitError
 from github_s3_backup.github.links import LinkError
@@ -16,7 +17,11 @@ class RestoreError(Exception):
 
 
 class UnbundleError(RestoreError):
-    """The bundle is not the repository that the manifest describes."""
+    """The bundle is not the repository that the manifest describes. `stage`: where that was seen."""
+
+    def __init__(self, message: str, stage: Literal["refs", "clone", "fsck"] = "refs") -> None:
+        super().__init__(message)
+        self.stage = stage
 
 
 class FetchError(RestoreError):

@@ -5,9 +5,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from github_s3_backup.git.bundle import BundleError, read_header
+from github_s3_backup.git.bundle import Bundle, BundleError, read_header
 from github_s3_backup.git.mirror import local_refs
-from github_s3_backup.git.process import Git, GitError
+from github_s3_backup.git.process import BLOCK_SIZE, Git, GitError
 from github_s3_backup.git.refs import Refs, refs_sha256
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.records.stored_object import StoredObject
@@ -63,6 +63,27 @@ def read_refs(bundle: Path, entry: Entry) -> Refs:
     return header.refs
 
 
+def check_bundle(bundle: Path, entry: Entry) -> None:
+    """Raise UnbundleError unless the files are whole bundles with the refs of the manifest."""
+    read_refs(bundle, entry)
+    for number, (_, path) in enumerate(bundles_at(entry, bundle)):
+        with path.open("rb") as file:
+            try:
+                header = read_header(file, stands_alone=number == 0)
+                blocks = iter(lambda: file.read(BLOCK_SIZE), b"")
+                for _ in Bundle(b"", blocks, header.object_format, 0):
+                    pass
+            except BundleError as error:
+                raise UnbundleError(str(error)) from None
+
+
+def replacements(refs: Refs) -> list[str]:
+    """Return a remark on refs that change what git shows of other objects."""
+    count = sum(name.startswith(b"refs/replace/") for name in refs)
+    words = "refs in refs/replace: git shows other objects in place of those that they name, unless it is told not to"
+    return [f"{count} {words}"] if count else []
+
+
 @dataclass(frozen=True)
 class MirrorSource:
     """Where the git data of a repository comes from."""
@@ -97,7 +118,9 @@ def make_mirror(git: Git, bundle: Path, entry: Entry, path: Path) -> None:
     git.run("clone", "--mirror", "--quiet", "--template=", "--", str(bundle), str(path))
     if entry.base:
         changes = str(changes_beside(bundle))
-        git.run(f"--git-dir={path}", "fetch", "--quiet", "--prune", "--no-write-fetch-head", "--", changes, ALL_REFS)
+        options = ("--quiet", "--prune", "--no-write-fetch-head")
+        # What arrives stays a pack, whose checksum proves it later.
+        git.run("-c", "fetch.unpackLimit=1", f"--git-dir={path}", "fetch", *options, "--", changes, ALL_REFS)
     _check_refs(local_refs(git, path), refs)
     _point_head(git, path, entry)
 
@@ -107,7 +130,8 @@ def _check_refs(restored: Refs, refs: Refs) -> None:
     wrong = sorted(name for name in {*refs, *restored} - {b"HEAD"} if restored.get(name) != refs.get(name))
     if wrong:
         names = ", ".join(name.decode(errors="replace") for name in wrong[:5])
-        raise UnbundleError(f"{len(wrong)} refs differ from those of the bundle once it is restored: {names}")
+        words = "refs differ from those of the bundle once it is restored"
+        raise UnbundleError(f"{len(wrong)} {words}: {names}", "clone")
 
 
 def make_empty(git: Git, entry: Entry, path: Path) -> None:
@@ -129,6 +153,6 @@ def check_objects(git: Git, path: Path) -> list[str]:
     except GitError as error:
         remarks = [line for line in error.lines if not line.startswith(NOTICE)]
         if error.returncode not in REMARKS_ONLY or not all(BADLY_FORMATTED.fullmatch(line) for line in remarks):
-            raise UnbundleError(str(error)) from None
+            raise UnbundleError(str(error), "fsck") from None
         return remarks
     return []

@@ -56,7 +56,9 @@ def new_logger(stream: Stream, redactor: Redactor) -> FilteringBoundLogger:
     """
 
     def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        return {key: redactor.clean(value) if isinstance(value, str) else value for key, value in event.items()}
+        multiline = {"exception": redactor.clean_lines(event["exception"])} if "exception" in event else {}
+        cleaned = {key: redactor.clean(value) if isinstance(value, str) else value for key, value in event.items()}
+        return cleaned | multiline
 
     renderer = _terminal_line if stream.isatty() else structlog.processors.JSONRenderer(ensure_ascii=False)
     log: FilteringBoundLogger = structlog.wrap_logger(

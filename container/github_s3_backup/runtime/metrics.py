@@ -22,6 +22,7 @@ SHARDS_FAILED = "ShardsFailed"
 RESTORE_VERIFIED = "RestoreVerified"
 RESTORE_FAILED = "RestoreFailed"
 RESTORE_SECONDS = "RestoreSeconds"
+OLDEST_PROOF = "OldestProofAge"
 
 BACKUP_AGE = "NewestBackupAge"
 
@@ -46,6 +47,7 @@ RESTORE_UNITS = {
     RESTORE_VERIFIED: "Count",
     RESTORE_FAILED: "Count",
     RESTORE_SECONDS: "Seconds",
+    OLDEST_PROOF: "Seconds",
     BACKUP_AGE: "Seconds",
 }
 # CloudWatch must not delay the end of a run.

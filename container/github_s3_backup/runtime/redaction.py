@@ -15,8 +15,9 @@ SHAPES = (
     re.compile(r"(?<=://)[^/@\s]+@"),
     re.compile(r"(?i)(?<=authorization: )\S+ \S+"),
 )
-# A server's text may contain escape sequences, which a terminal must not obey.
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# A server's text may contain escape sequences, which a terminal must not obey, line breaks, which would forge lines,
+# and what changes the direction of writing, which would hide words.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class Redactor:
@@ -33,15 +34,22 @@ class Redactor:
             self._secrets = (*self._secrets, token, basic)
 
     def clean(self, text: str) -> str:
-        """Return the text fit to be shown: every known or likely secret is ***, what is no text is escaped."""
+        """Return the text fit for one line: every known or likely secret is ***, what is no text is escaped."""
+        return printable(self._hide(text))
+
+    def clean_lines(self, text: str) -> str:
+        """Return the same of text of our own that has several lines, such as a traceback."""
+        return "\n".join(printable(line) for line in self._hide(text).split("\n"))
+
+    def _hide(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
         for shape in SHAPES:
             text = shape.sub(HIDDEN, text)
-        return printable(text)
+        return text
 
 
 def printable(text: str) -> str:
-    """Return the text with control characters and lone surrogates as escapes, so that UTF-8 can hold it."""
-    text = CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    """Return the text as one line of UTF-8: control characters and lone surrogates are escaped."""
+    text = CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
     return text.encode("utf-8", "backslashreplace").decode()

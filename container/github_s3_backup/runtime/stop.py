@@ -12,6 +12,8 @@ from typing import Literal
 
 # git gets this long to remove its unfinished files before it is killed. Seconds.
 GRACE = 3.0
+# What ends a run early: also Ctrl-C, and a closed terminal.
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Stopped(BaseException):
@@ -37,9 +39,9 @@ class Stop:
         self.reason: Literal["signal", "deadline"] | None = None
 
     def listen(self, timeout: float, at_timeout: Callable[[], None]) -> None:
-        """Stop at SIGTERM and SIGINT from now on; call `at_timeout` if the process is still here after that long."""
+        """Stop at a signal from now on; call `at_timeout` if the process is still here after `timeout` seconds."""
         threading.Thread(target=self._wait_for_signal, args=(timeout, at_timeout), daemon=True).start()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             signal.signal(number, lambda number, _frame: self._signals.put(number))
 
     def expire_after(self, seconds: float) -> None:
@@ -121,5 +123,5 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
 
 def ignore_signals() -> None:
     """Let no signal change the exit code of a run that is over."""
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

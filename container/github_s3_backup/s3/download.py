@@ -5,6 +5,7 @@ import errno
 import hashlib
 import io
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.git.bundle import SIGNATURES, BundleError, Header, read_header
+from github_s3_backup.git.bundle import MAX_HEADER, SIGNATURES, BundleError, Header, read_header
 from github_s3_backup.git.process import BLOCK_SIZE
 from github_s3_backup.git.refs import refs_sha256
 from github_s3_backup.records.manifest import Base, Entry
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ATTEMPTS = 5
-# Bytes of a bundle that are read first to get its header, and at most: a million refs.
-FIRST_HEADER_SIZE, LARGEST_HEADER = 64 * 1024, 64 * 1024**2
+# Bytes of a bundle that are read first to get its header.
+FIRST_HEADER_SIZE = 64 * 1024
+# Bytes of what is held in memory whole: a list of half a million LFS objects. A forged one would take all memory.
+LARGEST_LIST = 128 * 1024**2
 # What S3 answers to a version id that it never issued: a replica filled by hand has other ids.
 UNKNOWN_VERSION = (*ABSENT, "InvalidArgument", "400")
 
@@ -81,6 +84,7 @@ class BucketReader:
 
     def __init__(self, client: "S3Client", bucket: str, stop: Stop, log: FilteringBoundLogger) -> None:
         self._client, self._bucket, self._stop, self._log = client, bucket, stop, log
+        self._whole = threading.Lock()
 
     def download(self, stored: Stored, path: Path, on_bytes: OnBytes) -> bool:
         """Write the object to `path`; return False if it is already there, complete.
@@ -98,8 +102,12 @@ class BucketReader:
         return True
 
     def read(self, stored: Stored) -> bytes:
-        """Return an object's bytes. Raises DownloadError."""
-        return self._from_any_version(stored, lambda version_id: b"".join(self._verified(stored, version_id)))
+        """Return the bytes of a list. Raises DownloadError, before it is read if it is larger than any list."""
+        if stored.size_bytes > LARGEST_LIST:
+            size = format_bytes(stored.size_bytes)
+            raise DownloadError("checksum", f"{self._url(stored)}: {size} is too large for a list")
+        with self._whole:
+            return self._from_any_version(stored, lambda version_id: b"".join(self._verified(stored, version_id)))
 
     def prove(self, stored: Stored, on_bytes: OnBytes) -> None:
         """Read the whole object, and keep nothing of it. Raises DownloadError unless its SHA-256 is right."""
@@ -163,8 +171,10 @@ class BucketReader:
     # -- a single version ------------------------------------------------------------------------
 
     def _header(self, stored: Stored, version_id: str | None, stands_alone: bool) -> Header:
+        """Return the header of one version. One at a time is held in memory: it may be large."""
         try:
-            return read_header(io.BytesIO(self._begin(stored, version_id)), stands_alone)
+            with self._whole:
+                return read_header(io.BytesIO(self._begin(stored, version_id)), stands_alone)
         except BundleError as error:
             raise DownloadError("checksum", f"{self._url(stored)}: {error}") from None
         except (ClientError, BotoCoreError) as error:
@@ -173,7 +183,7 @@ class BucketReader:
     def _begin(self, stored: Stored, version_id: str | None) -> bytes:
         """Return the beginning of the bundle: its whole header, or as much as shows that it has none."""
         data, size = b"", FIRST_HEADER_SIZE
-        limit = min(stored.size_bytes, LARGEST_HEADER)
+        limit = min(stored.size_bytes, MAX_HEADER)
         while True:
             size = min(size, limit)
             body: bytes = self._get(stored, version_id, f"bytes={len(data)}-{size - 1}")["Body"].read()

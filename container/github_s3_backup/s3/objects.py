@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 BLOCK_SIZE = 1024**2
+# Bytes of what is read at once: the manifest of 200,000 repositories. A forged one may be larger.
+LARGEST_DOCUMENT = 256 * 1024**2
 
 
 class Objects:
@@ -35,9 +37,13 @@ class Objects:
                 raise S3Error(f"the bucket {self.bucket} can't be used: {error}", error_code(error)) from None
 
     def get(self, key: str, version_id: str | None = None) -> bytes:
-        """Return an object's bytes."""
+        """Return an object's bytes. Raises DamagedError, before it is read where it is larger than any document."""
         with explained(self.url(key)):
-            return self.client.get_object(Bucket=self.bucket, Key=key, **version_parameter(version_id))["Body"].read()
+            answer = self.client.get_object(Bucket=self.bucket, Key=key, **version_parameter(version_id))
+            if answer["ContentLength"] > LARGEST_DOCUMENT:
+                answer["Body"].close()
+                raise DamagedError(f"{self.url(key)}: {answer['ContentLength']} bytes are too many for a document")
+            return answer["Body"].read()
 
     @contextlib.contextmanager
     def blocks(self, key: str, version_id: str | None) -> Iterator[Iterator[bytes]]:

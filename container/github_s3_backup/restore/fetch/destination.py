@@ -1,13 +1,15 @@
 """The folder that repositories are fetched into: what goes where, finished or not."""
 
 import contextlib
+import hashlib
+import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from github_s3_backup.records.manifest import Entry
-from github_s3_backup.repository import WIKI_SUFFIX
 
 Form = Literal["bundles", "mirrors", "clones"]
 SUFFIXES: dict[Form, str] = {"bundles": ".bundle", "mirrors": ".git", "clones": ""}
@@ -30,7 +32,7 @@ class Destination:
     def lfs_objects(self, entry: Entry) -> Path:
         """Return the folder of the repository's LFS objects: where git-lfs looks for them, if there is a repository."""
         if self.form == "bundles":
-            return self.folder / entry.owner / f"{entry.name}.lfs" / "objects"
+            return self.folder / entry.owner / f"{entry.name}@lfs" / "objects"
         return lfs_objects_in(self.git_dir(entry))
 
     def git_dir(self, entry: Entry) -> Path:
@@ -38,13 +40,13 @@ class Destination:
         return self.path(entry) / ".git" if self.form == "clones" else self.path(entry)
 
     def releases(self, entry: Entry) -> Path:
-        """Return the folder of the repository's releases."""
-        return self.folder / entry.owner / f"{entry.name}.releases"
+        """Return the folder of the repository's releases. No repository's name has an @."""
+        return self.folder / entry.owner / f"{entry.name}@releases"
 
     def partial(self, entry: Entry, suffix: str) -> Path:
-        """Return the path of something unfinished. A wiki has the id of its repository."""
-        kind = WIKI_SUFFIX if entry.name.endswith(WIKI_SUFFIX) else ""
-        return self.folder / PARTIAL_FOLDER / f"{entry.id}{kind}{suffix}"
+        """Return the path of something unfinished: the same each time, and nothing that a manifest could choose."""
+        name = hashlib.sha256(entry.full_name.lower().encode()).hexdigest()[:32]
+        return self.folder / PARTIAL_FOLDER / f"{name}{suffix}"
 
     def remove_partial_git(self, entry: Entry) -> None:
         """Remove what is unfinished of a repository's git data."""
@@ -52,9 +54,35 @@ class Destination:
             _remove(self.partial(entry, suffix))
 
     def remove_partial(self, entry: Entry) -> None:
-        """Remove everything unfinished of a repository."""
-        for path in (self.folder / PARTIAL_FOLDER).glob(f"{entry.id}.*"):
-            _remove(path)
+        """Remove everything unfinished of a repository and its wiki."""
+        for part in (entry, entry.wiki) if entry.wiki else (entry,):
+            for path in (self.folder / PARTIAL_FOLDER).glob(f"{self.partial(part, '').name}.*"):
+                _remove(path)
+
+
+def move_finished(path: Path, final: Path) -> None:
+    """Move a finished file or repository to its final path, once it is on the disk and not only in memory."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    git_dir = path / ".git"
+    for written in _files(git_dir if git_dir.is_dir() else path):
+        _sync(written)
+    path.rename(final)
+    _sync(final.parent)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """Yield a file; or all files of a folder, and the folders."""
+    yield path
+    if path.is_dir():
+        yield from (found for found in path.rglob("*") if not found.is_symlink())
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def lfs_objects_in(git_dir: Path) -> Path:

@@ -1,111 +1,115 @@
 """Fetch the git data of a repository, or of its wiki, into a folder: as a bundle, a mirror or a working clone."""
 
-import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.mirror import local_refs
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import Refs
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import FetchError, UnbundleError
-from github_s3_backup.restore.fetch.destination import Destination, Form
-from github_s3_backup.restore.unbundle import (
-    bundles_at,
-    download_bundles,
-    make_empty,
-    make_mirror,
-    read_refs,
-    remove_bundles,
-)
+from github_s3_backup.restore.fetch.clone import clone_refs, make_clone
+from github_s3_backup.restore.fetch.destination import Destination, Form, move_finished
+from github_s3_backup.restore.fetch.packs import check_packs
+from github_s3_backup.restore.unbundle import MirrorSource, bundles_at, check_bundle, download_bundles, read_refs
 from github_s3_backup.s3.download import BucketReader, OnBytes, is_copy_of
-
-# The refs that a clone does not fetch by itself; refs/remotes is its own.
-OTHER_REFS = ("refs/*:refs/*", "^refs/heads/*", "^refs/tags/*", "^refs/remotes/*")
 
 # Gets the path of a mirror or clone before it is moved to its final path.
 Complete = Callable[[Path], None]
 
 
-def fetch_git(
-    entry: Entry, destination: Destination, reader: BucketReader, git: Git, on_bytes: OnBytes, complete: Complete
-) -> str:
-    """Fetch one repository and return the event to log.
+@dataclass(frozen=True)
+class GitFetcher:
+    """Fetches git data into one folder."""
 
-    Raises DownloadError, UnbundleError, GitError, FetchError and OSError. The next fetch continues an interrupted one.
-    """
-    if destination.form == "bundles" and entry.status == "empty":
-        return "empty: no bundle"
-    if destination.path(entry).exists():
-        _check_existing(entry, destination, reader, git)
-        on_bytes(entry.restore_bytes)
-        return "already there"
-    try:
-        _build(entry, destination, reader, git, on_bytes, complete)
-    except UnbundleError:  # a bundle that is none can't be continued
-        destination.remove_partial_git(entry)
-        raise
-    return "fetched"
+    destination: Destination
+    source: MirrorSource
+    log: FilteringBoundLogger
 
+    def fetch(self, entry: Entry, on_bytes: OnBytes, complete: Complete) -> str:
+        """Fetch one repository and return the event to log.
 
-def _build(
-    entry: Entry, destination: Destination, reader: BucketReader, git: Git, on_bytes: OnBytes, complete: Complete
-) -> None:
-    """Build the repository in the partial folder, then move it to its path."""
-    path = destination.path(entry)
-    bundle, mirror = destination.partial(entry, ".bundle"), destination.partial(entry, ".git")
-    bundle.parent.mkdir(parents=True, exist_ok=True)
-    if entry.status == "empty":
-        make_empty(git, entry, mirror)
-    else:
-        download_bundles(reader, entry, bundle, on_bytes)
-        read_refs(bundle, entry)
-        if destination.form != "bundles":
-            make_mirror(git, bundle, entry, mirror)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if destination.form == "bundles":
-        for (_, partial), (_, final) in zip(bundles_at(entry, bundle), bundles_at(entry, path), strict=True):
-            partial.rename(final)
-    elif destination.form == "mirrors":
-        complete(mirror)
-        mirror.rename(path)
-    else:
-        clone = destination.partial(entry, ".clone")
-        _clone(entry, mirror, clone, destination.server_url, git)
+        Raises DownloadError, UnbundleError, GitError, FetchError and OSError. The next fetch continues an interrupted
+        one.
+        """
+        if self.destination.form == "bundles" and entry.status == "empty":
+            return "empty: no bundle"
+        if self.destination.path(entry).exists():
+            self._check_existing(entry)
+            on_bytes(entry.restore_bytes)
+            return "already there"
+        try:
+            if self.destination.form == "bundles":
+                self._fetch_bundle(entry, on_bytes)
+            else:
+                self._build(entry, on_bytes, complete)
+        except UnbundleError:  # a bundle that is none can't be continued
+            self.destination.remove_partial_git(entry)
+            raise
+        return "fetched"
+
+    def _fetch_bundle(self, entry: Entry, on_bytes: OnBytes) -> None:
+        bundle = self.destination.partial(entry, ".bundle")
+        download_bundles(self.source.reader, entry, bundle, on_bytes)
+        check_bundle(bundle, entry)
+        finals = bundles_at(entry, self.destination.path(entry))
+        for (_, partial), (_, final) in zip(bundles_at(entry, bundle), finals, strict=True):
+            move_finished(partial, final)
+
+    def _build(self, entry: Entry, on_bytes: OnBytes, complete: Complete) -> None:
+        """Build the mirror or clone in the partial folder, then move it to its path."""
+        mirror, git = self.destination.partial(entry, ".git"), self.source.git
+        mirror.parent.mkdir(parents=True, exist_ok=True)
+        self.source.make(entry, mirror, on_bytes)
+        url = f"{self.destination.server_url}/{entry.full_name}.git"
+        if self.destination.form == "mirrors":
+            make_harmless(git, mirror, url)
+            complete(mirror)
+            move_finished(mirror, self.destination.path(entry))
+            return
+        clone = self.destination.partial(entry, ".clone")
+        for remark in make_clone(git, mirror, clone, entry, url):
+            self.log.warning("clone not as on GitHub", remark=remark)
         complete(clone)
-        clone.rename(path)
-        shutil.rmtree(mirror)
-    remove_bundles(bundle)
+        move_finished(clone, self.destination.path(entry))
+
+    def _check_existing(self, entry: Entry) -> None:
+        """Raise FetchError unless what is at the path is whole, and is what would be fetched."""
+        path = self.destination.path(entry)
+        if self.destination.form == "bundles":
+            for stored, there in bundles_at(entry, path):
+                if not is_copy_of(stored, there):
+                    raise FetchError(f"{there} already exists and is not the bundle of this backup: move it away")
+            read_refs(path, entry)
+            return
+        git_dir = self.destination.git_dir(entry)
+        expected = _expected_refs(entry, self.destination.form, self.source.reader)
+        try:
+            existing = local_refs(self.source.git, git_dir)
+        except GitError as error:
+            raise FetchError(f"{path} already exists and can't be read as a repository: {error}") from None
+        wrong = [name for name in expected if existing.get(name) != expected[name]]
+        if entry.status == "empty":  # it has no refs, so any ref means another repository
+            wrong = list(existing)
+        if wrong:
+            names = ", ".join(sorted(name.decode(errors="replace") for name in wrong)[:5])
+            raise FetchError(f"{path} already exists and is another repository ({names}): move it away")
+        if damaged := check_packs(git_dir, expected):
+            raise FetchError(f"{path} is damaged ({damaged}): move it away")
 
 
-def _clone(entry: Entry, mirror: Path, clone: Path, server_url: str, git: Git) -> None:
-    """Make a working clone: branches as origin/<branch>, the default branch checked out, and all other refs."""
-    shutil.rmtree(clone, ignore_errors=True)
-    git.run("clone", "--quiet", "--template=", "--", str(mirror), str(clone))
-    git.run("-C", str(clone), "fetch", "--quiet", "origin", *OTHER_REFS)
-    git.run("-C", str(clone), "remote", "set-url", "origin", f"{server_url}/{entry.full_name}.git")
+def make_harmless(git: Git, mirror: Path, url: str) -> None:
+    """Give a mirror its URL, not that of a deleted file, and take from it what makes every push a `push --mirror`.
 
-
-def _check_existing(entry: Entry, destination: Destination, reader: BucketReader, git: Git) -> None:
-    """Raise FetchError unless what is at the path is what would be fetched."""
-    path = destination.path(entry)
-    if destination.form == "bundles":
-        for stored, there in bundles_at(entry, path):
-            if not is_copy_of(stored, there):
-                raise FetchError(f"{there} already exists and is not the bundle of this backup: move it away")
-        read_refs(path, entry)
-        return
-    expected = _expected_refs(entry, destination.form, reader)
-    try:
-        existing = local_refs(git, path if destination.form == "mirrors" else path / ".git")
-    except GitError as error:
-        raise FetchError(f"{path} already exists and can't be read as a repository: {error}") from None
-    wrong = [name for name in expected if existing.get(name) != expected[name]]
-    if entry.status == "empty":  # it has no refs, so any ref means another repository
-        wrong = list(existing)
-    if wrong:
-        names = ", ".join(sorted(name.decode(errors="replace") for name in wrong)[:5])
-        raise FetchError(f"{path} already exists and is another repository ({names}): move it away")
+    Refs in refs/replace stay, and are not obeyed: they change what git shows of a commit.
+    """
+    config = (f"--git-dir={mirror}", "config")
+    git.run(*config, "remote.origin.url", url)
+    git.run(*config, "core.useReplaceRefs", "false")
+    git.run(*config, "remote.origin.mirror", "false")
 
 
 def _expected_refs(entry: Entry, form: Form, reader: BucketReader) -> Refs:
@@ -113,11 +117,4 @@ def _expected_refs(entry: Entry, form: Form, reader: BucketReader) -> Refs:
     if entry.status == "empty":
         return {}
     refs = {name: oid for name, oid in reader.header(entry).refs.items() if name != b"HEAD"}
-    if form != "clones":
-        return refs
-    head, remote = b"refs/heads/", b"refs/remotes/origin/"
-    return {
-        (remote + name.removeprefix(head) if name.startswith(head) else name): oid
-        for name, oid in refs.items()
-        if name != b"refs/heads/HEAD" and not name.startswith(b"refs/remotes/")  # a clone uses these names itself
-    }
+    return refs if form == "mirrors" else clone_refs(refs)

@@ -10,7 +10,8 @@ from github_s3_backup.restore.errors import EXPECTED_ERRORS, Parts, UnbundleErro
 from github_s3_backup.restore.fetch.content import Staging, check_out_lfs_files, fetch_releases, stage_lfs_objects
 from github_s3_backup.restore.fetch.destination import Destination, lfs_objects_in
 from github_s3_backup.restore.fetch.full import ChangesLostError, without_changes
-from github_s3_backup.restore.fetch.git import Complete, fetch_git
+from github_s3_backup.restore.fetch.git import Complete, GitFetcher
+from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.restore.workers import Pool
 from github_s3_backup.s3.download import BucketReader, DownloadError, OnBytes
 
@@ -23,6 +24,7 @@ class Fetcher:
     ) -> None:
         self._destination, self._reader, self._git = destination, reader, git
         self._pool, self._log = pool, log
+        self._fetcher = GitFetcher(destination, MirrorSource(reader, git), log)
 
     def fetch(self, entry: Entry, on_bytes: OnBytes) -> str:
         """Fetch one repository and return the event to log.
@@ -80,13 +82,10 @@ class Fetcher:
             check_out_lfs_files(self._git, git_dir.parent, self._destination.path(entry), self._log)
 
     def _fetch_git(self, entry: Entry, on_bytes: OnBytes, complete: Complete) -> str:
-        def fetch(entry: Entry) -> str:
-            return fetch_git(entry, self._destination, self._reader, self._git, on_bytes, complete)
-
         try:
-            return fetch(entry)
+            return self._fetcher.fetch(entry, on_bytes, complete)
         except (DownloadError, UnbundleError, GitError) as error:
             if entry.base is None or is_disk_full(error):
                 raise
-            fetch(without_changes(entry, entry.base, self._reader))
+            self._fetcher.fetch(without_changes(entry, entry.base, self._reader), on_bytes, complete)
             raise ChangesLostError(entry, str(error)) from None

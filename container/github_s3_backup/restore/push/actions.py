@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from github_s3_backup.restore.errors import Parts, PushError
+from github_s3_backup.runtime.redaction import printable
 from github_s3_backup.s3.download import OnBytes
 
 NOTHING = ("nothing: everything is already there",)
@@ -41,7 +42,8 @@ class Plan:
     def lines(self) -> list[str]:
         """Return the plan as a dry run prints it."""
         steps = [line for action in self.actions for line in action.says]
-        return [self.title, *(f"  {line}" for line in (*(steps or NOTHING), *self.notes))]
+        lines = [self.title, *(f"  {line}" for line in (*(steps or NOTHING), *self.notes))]
+        return [printable(line) for line in lines]
 
     def perform(self, on_bytes: OnBytes) -> None:
         """Do everything. One action that fails does not stop the others, unless they need it.

@@ -13,7 +13,7 @@ from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.push.actions import Action
 from github_s3_backup.restore.push.refused import push_step
-from github_s3_backup.restore.push.remote import MILESTONES, PUSHED, Remote
+from github_s3_backup.restore.push.remote import MILESTONES, PUSHED, REPLACED, Remote
 from github_s3_backup.restore.push.steps import History, plan_steps
 from github_s3_backup.restore.push.target import TargetRepository
 from github_s3_backup.restore.unbundle import MirrorSource
@@ -209,7 +209,7 @@ class GitPusher:
 def foreign_refs(push: Push) -> list[bytes]:
     """Return the target's refs that differ from the backup."""
     target_refs = push.target_refs
-    foreign = {name for name in target_refs if target_refs[name] != push.wanted.get(name)}
+    foreign = {name for name, oid in target_refs.items() if oid != push.wanted.get(name) and name != REPLACED + oid}
     return sorted(foreign - set(milestones(target_refs)))
 
 

@@ -19,6 +19,8 @@ PUSHED = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
 # Tags that keep the milestones of a large push until it is complete, each followed by its commit. Not branches: GitHub
 # would make one of them the default branch and refuse to delete it.
 MILESTONES = b"refs/tags/restore-in-progress-"
+# Branches that keep what a wiki had before its only page was replaced, each followed by its commit.
+REPLACED = b"refs/heads/before-restore-"
 # What git says of a ref that the server, or git itself, refuses; and the refusal that may be transient.
 REJECTED = re.compile(r"! \[(remote )?rejected\]")
 TRANSIENT = "(Internal Server Error)"

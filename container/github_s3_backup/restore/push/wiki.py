@@ -14,7 +14,7 @@ from github_s3_backup.repository import WIKI_SUFFIX
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.push.actions import Action
 from github_s3_backup.restore.push.git import GitPusher, Push, check_conflicts, foreign_refs
-from github_s3_backup.restore.push.remote import is_not_found
+from github_s3_backup.restore.push.remote import REPLACED, is_not_found
 from github_s3_backup.restore.push.target import Existing, TargetRepository
 from github_s3_backup.s3.download import OnBytes
 
@@ -34,16 +34,31 @@ class WikiPusher:
             return []
         if target.existing is None:
             says = (f"push the wiki, after somebody has done this: {target.how_to_make_wiki()}",)
-            return [
-                Action(says, lambda on_bytes: self._push(wiki, target, folder, on_bytes), wiki.restore_bytes, "wiki")
-            ]
-        actions = self.pusher.actions(self._compare(wiki, target, folder), " of the wiki")
+            push = lambda on_bytes: self._push(wiki, target, folder, on_bytes)  # noqa: E731
+            return [Action(says, push, wiki.restore_bytes, "wiki")]
+        actions = self._actions(self._compare(wiki, target, folder))
         return [dataclasses.replace(action, part="wiki") for action in actions]
 
     def _push(self, wiki: Entry, target: TargetRepository, folder: Path, on_bytes: OnBytes) -> None:
         """Push the wiki of a repository that was made a moment ago."""
-        for action in self.pusher.actions(self._compare(wiki, target, folder)):
+        for action in self._actions(self._compare(wiki, target, folder)):
             action.do(on_bytes)
+
+    def _actions(self, push: Push) -> list[Action]:
+        actions = self.pusher.actions(push, " of the wiki")
+        if push.overwrite and not self.pusher.overwrite and actions:
+            says = ("keep the wiki's only page as a branch before-restore-...",)
+            actions.insert(0, Action(says, lambda _: self._keep(push)))
+        return actions
+
+    def _keep(self, push: Push) -> None:
+        """Keep the commit that is replaced as a branch. Raises GitError."""
+        ((ref, oid),) = ((ref, oid) for ref, oid in push.target_refs.items() if not ref.startswith(REPLACED))
+        copy = push.folder / "kept.git"
+        self.pusher.source.git.run("init", "--bare", "--quiet", "--template=", "--", str(copy))
+        push.remote.fetch(copy, ref)
+        push.remote.push(copy, [f"{oid.decode()}:{(REPLACED + oid).decode()}"])
+        self.log.warning("the wiki's only page is replaced", wiki=push.remote.url, kept=(REPLACED + oid).decode())
 
     def _compare(self, wiki: Entry, target: TargetRepository, folder: Path) -> Push:
         """Return the push, compared with the wiki that is there."""
@@ -59,16 +74,16 @@ class WikiPusher:
             raise PushError(f"there is no wiki: {how}, then run the same command again ({error})") from None
         push = dataclasses.replace(self.pusher.wanted(wiki, target, remote, folder), target_refs=there)
         if foreign_refs(push) and not push.overwrite and self._is_first_page(push):
-            self.log.warning("the wiki's only page is replaced", wiki=push.remote.url)
             push = dataclasses.replace(push, overwrite=True)
         check_conflicts(push)
         return push
 
     def _is_first_page(self, push: Push) -> bool:
         """Return whether the target's wiki is one commit with one page: what was asked for to make the wiki."""
-        if len(push.target_refs) != 1:
+        current = [ref for ref in push.target_refs if not ref.startswith(REPLACED)]
+        if len(current) != 1:
             return False
-        (ref,) = push.target_refs
+        (ref,) = current
         git, copy = self.pusher.source.git, push.folder / "page.git"
         try:
             git.run("init", "--bare", "--quiet", "--template=", "--", str(copy))

@@ -16,6 +16,7 @@ from github_s3_backup.restore.workers import for_each
 from github_s3_backup.runtime import metrics
 from github_s3_backup.runtime.capacity import machine_capacity
 from github_s3_backup.s3.download import OnBytes
+from github_s3_backup.s3.objects import Objects
 
 # S3 replicates objects in any order: a manifest may arrive before its bundles. S3 promises 15 minutes for nearly all.
 REPLICATED_AFTER = timedelta(hours=1)
@@ -37,6 +38,7 @@ def run(session: Session) -> int:
             metrics.RESTORE_VERIFIED: report["verified"],
             metrics.RESTORE_FAILED: len(failures),
             metrics.RESTORE_SECONDS: report["restore_seconds"],
+            metrics.OLDEST_PROOF: report["oldest_proof_seconds"],
         }
         metrics.publish(session.aws, service_name(), values, session.log)
     return finish(session, failures, report["verified"])
@@ -76,12 +78,12 @@ def _reports(session: Session) -> drill.Reports | None:
         return None
     parts = urlsplit(url)
     # In this machine's region: the backups may be in another one.
-    return drill.Reports(session.aws.client("s3", config=s3_config(1)), parts.netloc, parts.path)
+    return drill.Reports(Objects(session.aws.client("s3", config=s3_config(1)), parts.netloc), parts.path)
 
 
 def _read_history(session: Session, reports: drill.Reports | None) -> drill.History:
     try:
-        return reports.history() if reports else drill.History()
+        return reports.history(session.started_at) if reports else drill.History()
     except drill.ReportError as error:
         session.log.warning("last drill report not readable, starting over", error=str(error))
         return drill.History()

@@ -11,19 +11,15 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
-
-from botocore.exceptions import BotoCoreError, ClientError
+from typing import Any
 
 from github_s3_backup.records.json_fields import utc
 from github_s3_backup.repository import WIKI_SUFFIX
 from github_s3_backup.restore.selected import Selected, Selection, Unavailable
 from github_s3_backup.restore.verify.repository import Verified
 from github_s3_backup.s3.catalogue import DATE
-from github_s3_backup.s3.errors import explain
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from github_s3_backup.s3.errors import S3Error
+from github_s3_backup.s3.objects import Objects
 
 REPORT_VERSION = 1
 # What was proven besides the repositories' own git data.
@@ -103,12 +99,20 @@ def new_report(
         **{name: sum(getattr(result, name) for result in results) for name in CONTENT},
         "restore_seconds": max((result.seconds for result in results), default=0.0),
         "newest_backup_finished_at": utc(newest),
+        "oldest_proof_seconds": _oldest_proof(selection, updated, now),
         "backup_age_seconds": round((now - newest).total_seconds()),
         "repositories": [asdict(result) for result in sorted(results, key=lambda result: result.full_name)],
         "missing": [asdict(item) for item in unavailable],
         "last_proven": _write_times(updated.proven),
         "waiting_since": _write_times(updated.waiting),
     }
+
+
+def _oldest_proof(selection: Selection, history: History, now: datetime) -> int:
+    """Return the age of the oldest proof; a repository that was never verified counts from when it was first seen."""
+    since = history.waiting | history.proven
+    times = [since[item.entry.id] for item in selection.selected if item.entry.id in since]
+    return round((now - min(times, default=now)).total_seconds())
 
 
 def _is_wiki(full_name: str) -> bool:
@@ -128,51 +132,45 @@ def _write_times(times: dict[int, datetime]) -> dict[str, str]:
     return {str(number): utc(time) for number, time in sorted(times.items())}
 
 
-def _read_times(times: dict[str, str]) -> dict[int, datetime]:
-    return {int(number): datetime.fromisoformat(time) for number, time in times.items()}
+def _read_times(times: dict[str, str], now: datetime) -> dict[int, datetime]:
+    read = {int(number): datetime.fromisoformat(time) for number, time in times.items()}
+    return {number: time for number, time in read.items() if time <= now}
 
 
 class Reports:
     """The reports of earlier drills under `s3://bucket/prefix/`."""
 
-    def __init__(self, client: "S3Client", bucket: str, prefix: str) -> None:
-        self._client, self._bucket, self._prefix = client, bucket, prefix.strip("/")
+    def __init__(self, objects: Objects, prefix: str) -> None:
+        self._objects, self._prefix = objects, prefix.strip("/")
 
-    def history(self) -> History:
-        """Return what the newest report knows about each repository. Raises ReportError."""
+    def history(self, now: datetime) -> History:
+        """Return what the newest report knows about each repository. Raises ReportError.
+
+        A report or a time of the future was made with a wrong clock, and counts for nothing.
+        """
         try:
-            dates = self._dates()
+            dates = [date for date in self._dates() if date <= f"{now:%Y-%m-%d}"]
             if not dates:
                 return History()
-            body = self._client.get_object(Bucket=self._bucket, Key=self._key(max(dates)))["Body"].read()
-            report = json.loads(body)
-            return History(_read_times(report["last_proven"]), _read_times(report["waiting_since"]))
-        except (ClientError, BotoCoreError) as error:
-            raise ReportError(explain(error, f"s3://{self._bucket}/{self._prefix}/")) from None
+            report = json.loads(self._objects.get(self._key(max(dates))))
+            proven, waiting = (_read_times(report[name], now) for name in ("last_proven", "waiting_since"))
+            return History(proven, waiting)
+        except S3Error as error:
+            raise ReportError(str(error)) from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ReportError(f"the last report can't be read: {type(error).__name__} {error}") from None
 
     def put(self, report: dict[str, Any]) -> str:
         """Write a report and return its URL. Raises ReportError."""
         key = self._key(str(report["started_at"])[:10])
-        url = f"s3://{self._bucket}/{key}"
         try:
-            self._client.put_object(
-                Bucket=self._bucket,
-                Key=key,
-                Body=json.dumps(report, indent=2).encode(),
-                ContentType="application/json",
-                ChecksumAlgorithm="SHA256",
-            )
-        except (ClientError, BotoCoreError) as error:
-            raise ReportError(explain(error, url)) from None
-        return url
+            self._objects.put_json(key, json.dumps(report, indent=2).encode())
+        except S3Error as error:
+            raise ReportError(str(error)) from None
+        return self._objects.url(key)
 
     def _dates(self) -> list[str]:
-        paginator = self._client.get_paginator("list_objects_v2")
-        pages = paginator.paginate(Bucket=self._bucket, Prefix=f"{self._prefix}/", Delimiter="/")
-        folders = [item["Prefix"].rstrip("/") for page in pages for item in page.get("CommonPrefixes", [])]
-        names = [folder.rpartition("/")[2] for folder in folders]
+        names = (folder.rstrip("/").rpartition("/")[2] for folder in self._objects.folders(f"{self._prefix}/"))
         return [name for name in names if DATE.fullmatch(name)]
 
     def _key(self, date: str) -> str:

@@ -1,7 +1,7 @@
 """Verify that a backup restores: download, SHA-256, refs, clone, fsck; and all that git alone does not hold."""
 
 import contextlib
-import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
@@ -9,17 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from github_s3_backup.git.lfs_pointers import find_pointers
+from github_s3_backup.git.mirror import local_refs
 from github_s3_backup.git.process import Git
 from github_s3_backup.records.manifest import Entry
-from github_s3_backup.restore.errors import EXPECTED_ERRORS, RestoreError
+from github_s3_backup.restore.errors import EXPECTED_ERRORS, RestoreError, UnbundleError
 from github_s3_backup.restore.selected import Selected
-from github_s3_backup.restore.unbundle import (
-    check_objects,
-    download_bundles,
-    make_mirror,
-    read_refs,
-    remove_bundles,
-)
+from github_s3_backup.restore.unbundle import MirrorSource, check_objects, replacements
 from github_s3_backup.restore.verify.content import Proven, verify_lfs_objects, verify_releases
 from github_s3_backup.restore.workers import Pool
 from github_s3_backup.runtime.capacity import Capacity, restore_reservation
@@ -97,22 +92,14 @@ class Verifier:
         """Restore a repository and return the LFS objects that it points at. Raises VerifyError."""
         if entry.status == "empty":
             return None
-        bundle = self._scratch / f"{entry.id}.bundle"
-        mirror = bundle.with_suffix(".git")
-        try:
-            with _stage("download"):
-                download_bundles(self._reader, entry, bundle, on_bytes)
-            with _stage("refs"):
-                read_refs(bundle, entry)
+        with tempfile.TemporaryDirectory(dir=self._scratch, ignore_cleanup_errors=True) as name:
+            mirror = Path(name) / "mirror.git"
             with _stage("clone"):
-                make_mirror(self._git, bundle, entry, mirror)
+                MirrorSource(self._reader, self._git).make(entry, mirror, on_bytes)
             with _stage("fsck"):
-                remarks += check_objects(self._git, mirror)
+                remarks += [*check_objects(self._git, mirror), *replacements(local_refs(self._git, mirror))]
             with _stage("lfs"):
                 return find_pointers(self._git, mirror).keys() if entry.lfs else None
-        finally:
-            remove_bundles(bundle)
-            shutil.rmtree(mirror, ignore_errors=True)
 
 
 class _Verification:
@@ -177,6 +164,8 @@ def _stage(stage: VerifyStage) -> Iterator[None]:
     except VerifyError as error:
         raise VerifyError(stage, f"{error.stage}: {error}") from None
     except DownloadError as error:
-        raise VerifyError(error.stage if stage == "download" else stage, str(error)) from None
+        raise VerifyError(error.stage if stage == "clone" else stage, str(error)) from None
+    except UnbundleError as error:
+        raise VerifyError(error.stage if stage == "clone" else stage, str(error)) from None
     except EXPECTED_ERRORS as error:
         raise VerifyError(stage, str(error)) from None
