@@ -90,8 +90,10 @@ def test_a_clone_without_a_file_or_a_ref_is_better_than_none(vault: Vault) -> No
     git("-C", source, "update-ref", "refs/remotes/origin/main", head)
     # Too long for a file of its own, as refs in a single file may be.
     git("-C", source, "pack-refs", "--all")
-    with (source / ".git/packed-refs").open("a") as file:
-        file.write(f"{head} refs/heads/{'n' * 251}\n")
+    packed = source / ".git/packed-refs"
+    title, *lines = packed.read_text().splitlines()
+    lines = sorted([*lines, f"{head} refs/heads/{'n' * 251}"], key=lambda line: line.split()[1])
+    packed.write_text("\n".join([title, *lines, ""]))
     store(vault, source)
     into = vault.folder / "out"
     run = vault.restore("fetch", API, "--into", into, "--as", "clones")

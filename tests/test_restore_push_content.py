@@ -115,8 +115,10 @@ def test_everything_comes_back_and_nothing_is_sent_twice(source: Source) -> None
     before = len(writes(source.github))
     again = source.push()
     assert again.code == 0, again.stderr
-    assert [line["event"] for line in again.named("the wiki's only page is replaced")]
-    assert pushable(wiki) == pushable(source.repository.wiki or wiki)
+    (replaced,) = again.named("the wiki's only page is replaced")
+    refs = pushable(wiki)
+    assert replaced["kept"] == f"refs/heads/before-restore-{refs.pop(replaced['kept'])}"
+    assert refs == pushable(source.repository.wiki or wiki)
     assert writes(source.github)[before:] == ["git"] * (len(writes(source.github)) - before)
     third = source.push()
     assert third.code == 0, third.stderr

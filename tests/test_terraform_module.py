@@ -328,7 +328,7 @@ def test_every_alarm_reaches_everybody(
     notified = {alarm["alarm_name"]: set(alarm["alarm_actions"]) for alarm in of_kind["aws_cloudwatch_metric_alarm"]}
     assert notified.pop("github-backup-task-failed", set()) == set(actions)
     assert applied["aws_cloudwatch_event_target.task_failed"]["arn"] == used
-    assert len(notified) == 13
+    assert len(notified) == 14
     assert set(map(frozenset, notified.values())) == {frozenset({used, *actions})}
     for alarm in of_kind["aws_cloudwatch_metric_alarm"]:
         assert set(alarm["ok_actions"]) == set(alarm["alarm_actions"])
