@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from github_s3_backup.configuration import Configuration, GitHubSettings, read_configuration
+from github_s3_backup.configuration import Configuration, GitHubSettings, Signing, read_configuration
 from github_s3_backup.program import aws_session
 from github_s3_backup.repository_filter import RepositoryFilter
 from github_s3_backup.runtime.environment import ConfigurationError
@@ -44,6 +44,7 @@ def test_the_defaults_are_those_of_the_contract(sound: dict[str, str]) -> None:
         anomaly_percent=5.0,
         repository_filter=RepositoryFilter(),
         content=frozenset({"lfs", "releases", "wiki"}),
+        signing=Signing(None, None),
         orchestration=None,
     )
 

@@ -211,7 +211,7 @@ class World:
     def run_keys(self) -> set[str]:
         """Return the keys of today's runs' manifests."""
         keys = {key for key in self.stored_keys() if key.startswith(self.key("runs/"))}
-        return {key for key in keys if not key.endswith((".lfs.json", ".releases.json", ".bundle"))}
+        return {key for key in keys if not key.endswith((".lfs.json", ".releases.json", ".bundle", ".sig"))}
 
     def key(self, rest: str) -> str:
         return f"github-backup/{datetime.now(UTC):%Y-%m-%d}/{rest}"

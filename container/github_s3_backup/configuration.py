@@ -33,6 +33,7 @@ DEFAULT_SHARD_DISK_GIB, MAX_SHARD_DISK_GIB = 21, 200
 
 APP_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SECRET_ARN = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:\S+")
+KMS_KEY_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key/[A-Za-z0-9-]+|alias/[A-Za-z0-9/_-]+)")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 REGION = re.compile(r"[A-Za-z0-9-]+")
 PREFIX = re.compile(r"[A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*")
@@ -74,6 +75,14 @@ class Orchestration:
 
 
 @dataclass(frozen=True)
+class Signing:
+    """The key that signs manifests: one in AWS KMS, or a local one. Neither: they are not signed."""
+
+    key_arn: str | None
+    key_file: Path | None
+
+
+@dataclass(frozen=True)
 class Configuration:
     """What one run needs to know. `orchestration`: None where it is a single task."""
 
@@ -87,6 +96,7 @@ class Configuration:
     anomaly_percent: float
     repository_filter: RepositoryFilter
     content: frozenset[Kind]
+    signing: Signing
     orchestration: Orchestration | None
 
 
@@ -116,6 +126,7 @@ def read_configuration(
         anomaly_percent=read.decimal("ANOMALY_PERCENT", DEFAULT_ANOMALY_PERCENT, 0, 100),
         repository_filter=_read_repository_filter(read),
         content=_read_content(read),
+        signing=_read_signing(read),
         orchestration=None if command == "backup" else _read_orchestration(read, command),
     )
     _check_machine(read, region)
@@ -175,6 +186,16 @@ def _read_content(read: EnvironmentReader) -> frozenset[Kind]:
     """Return what is backed up beside git."""
     flags: dict[Kind, str] = {"wiki": "BACKUP_WIKIS", "lfs": "BACKUP_LFS", "releases": "BACKUP_RELEASES"}
     return frozenset([kind for kind, name in flags.items() if read.flag(name, default=True)])
+
+
+def _read_signing(read: EnvironmentReader) -> Signing:
+    arn, file = read.text("MANIFEST_SIGNING_KEY_ARN"), read.text("MANIFEST_SIGNING_KEY_FILE")
+    if arn and file:
+        read.problems.append("set MANIFEST_SIGNING_KEY_ARN or MANIFEST_SIGNING_KEY_FILE, not both")
+    example = "the ARN of a KMS key (arn:aws:kms:REGION:ACCOUNT:key/ID)"
+    read.matching("MANIFEST_SIGNING_KEY_ARN", arn, KMS_KEY_ARN, example)
+    read.file("MANIFEST_SIGNING_KEY_FILE")
+    return Signing(arn, Path(file) if file else None)
 
 
 def _read_orchestration(read: EnvironmentReader, command: Command) -> Orchestration:

@@ -1,4 +1,4 @@
-"""An embedded AWS control plane: moto's server for Secrets Manager and CloudWatch."""
+"""An embedded AWS control plane: moto's server for Secrets Manager, CloudWatch, and KMS."""
 
 import contextlib
 import functools
@@ -9,10 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from embedded.s3 import REGION
 
 if TYPE_CHECKING:
+    from moto.kms.utils import ECDSAPrivateKey
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
@@ -39,6 +43,14 @@ class EmbeddedAws:
         """Make a secret, with a value or without one, and return its ARN."""
         arguments: dict[str, Any] = {} if value is None else {"SecretString": value}
         return self.secrets().create_secret(Name=name, **arguments)["ARN"]
+
+    def new_signing_key(self) -> str:
+        """Make a KMS key that signs, and return its ARN."""
+        key = self.kms().create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
+        return str(key["KeyMetadata"]["Arn"])
+
+    def kms(self) -> Any:
+        return _kms(self.url)
 
     def metrics(self, service: str) -> dict[str, list[float]]:
         """Return the values published for a service, by metric; those of the same minute are one, their sum."""
@@ -79,12 +91,26 @@ def _cloudwatch(url: str) -> "CloudWatchClient":
     return boto3.client("cloudwatch", endpoint_url=url, **CREDENTIALS)
 
 
+def _sign_digest(key: "ECDSAPrivateKey", message: bytes, signing_algorithm: str) -> bytes:
+    """Sign as KMS does for the MessageType DIGEST, which moto takes for RAW."""
+    assert (len(message), signing_algorithm) == (32, "ECDSA_SHA_256")
+    signature: bytes = key.private_key.sign(message, ec.ECDSA(Prehashed(SHA256())))
+    return signature
+
+
+@functools.cache
+def _kms(url: str) -> Any:
+    return boto3.client("kms", endpoint_url=url, **CREDENTIALS)
+
+
 @contextlib.contextmanager
 def serve_aws() -> Iterator[EmbeddedAws]:
     """Run moto's server for this block. moto takes a second to import, and not every worker needs it."""
+    from moto.kms.utils import ECDSAPrivateKey
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    ECDSAPrivateKey.sign = _sign_digest  # type: ignore[assignment,method-assign]
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:

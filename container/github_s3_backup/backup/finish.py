@@ -3,7 +3,7 @@
 Every run ends here, whatever task calls it. A task that is tried again does what is missing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,6 +11,7 @@ from github_s3_backup.backup.plan.records import Plan, Report
 from github_s3_backup.backup.plan.store import PlanStore
 from github_s3_backup.backup.plan.vanished import is_anomaly
 from github_s3_backup.backup.services import Bucket, RunContext
+from github_s3_backup.backup.signature import is_signed, signing_key
 from github_s3_backup.exit_codes import NOT_STARTED, OK, SOME_FAILED, STOPPED
 from github_s3_backup.records.manifest import Manifest, new_manifest
 from github_s3_backup.runtime import metrics
@@ -31,14 +32,16 @@ class Results:
 def finish(results: Results, bucket: Bucket, context: RunContext) -> int:
     """Write the manifest, publish the metrics, log the summary, and return the run's exit code."""
     earlier = _earlier_attempt(bucket, context)
-    manifest, url = earlier or manifest_of(results, context), bucket.archive.manifest_url(context.run_id)
-    write = bucket.archive.put_day_manifest if earlier else bucket.archive.put_manifest
-    written = _is_written(lambda: write(manifest), context)
+    key = signing_key(bucket, context)
+    manifest = earlier or manifest_of(results, context, key.id if key else None)
+    written = _write(manifest, bool(earlier), bucket, context)
+    signed = bool(written and is_signed(written, manifest, key, bucket, context))
     anomaly = has_anomaly(manifest, results, context)
-    code = exit_code(manifest, results.plan, written, anomaly)
+    code = exit_code(manifest, results.plan, bool(written), anomaly or not signed)
     values = metrics_of(manifest, results.reports, code, anomaly) | _overdue_copies(results, bucket.archive, context)
     _publish(values, bucket.plan_store, context)
-    log_summary(manifest, values, code, url if written else None, context)
+    url = bucket.archive.manifest_url(context.run_id) if written else None
+    log_summary(manifest, values, code, url, context)
     return code
 
 
@@ -55,17 +58,20 @@ def _earlier_attempt(bucket: Bucket, context: RunContext) -> Manifest | None:
         return None
 
 
-def _is_written(write: Callable[[], None], context: RunContext) -> bool:
+def _write(manifest: Manifest, is_there: bool, bucket: Bucket, context: RunContext) -> bytes | None:
+    """Write the manifest, only the day's where the run's `is_there`; return the bytes of the run's, None on failure."""
     try:
-        write()
+        if not is_there:
+            return bucket.archive.put_manifest(manifest)
+        bucket.archive.put_day_manifest(manifest)
+        return bucket.catalogue.manifest_bytes(context.date, context.run_id)
     except S3Error as error:
         context.log.error("manifest not written or not readable", error=str(error))
-        return False
-    return True
+        return None
 
 
-def manifest_of(results: Results, context: RunContext) -> Manifest:
-    """Return what the run's manifest says."""
+def manifest_of(results: Results, context: RunContext, key_id: str | None) -> Manifest:
+    """Return what the run's manifest says. `key_id`: of the key that is to sign it."""
     plan, reports = results.plan, results.reports
     return new_manifest(
         run_id=context.run_id,
@@ -77,6 +83,8 @@ def manifest_of(results: Results, context: RunContext) -> Manifest:
         failures=[*plan.failures, *(failure for report in reports for failure in report.failures)],
         vanished=[*plan.vanished, *(lost for report in reports for lost in report.vanished)],
         last_good=[*plan.last_good, *(entry for report in reports for entry in report.last_good)],
+        previous=plan.previous,
+        signing_key=key_id,
     )
 
 
@@ -92,13 +100,13 @@ def has_anomaly(manifest: Manifest, results: Results, context: RunContext) -> bo
     return True
 
 
-def exit_code(manifest: Manifest, plan: Plan, written: bool, anomaly: bool) -> int:
-    """Return what the run ends with."""
+def exit_code(manifest: Manifest, plan: Plan, written: bool, has_problem: bool) -> int:
+    """Return what the run ends with. `has_problem`: an anomaly, or no signature where there is to be one."""
     if not manifest.complete:
         return STOPPED
     if not written and manifest.success_count == 0:
         return NOT_STARTED  # the bucket took nothing at all
-    return SOME_FAILED if manifest.failure_count or plan.problems or anomaly or not written else OK
+    return SOME_FAILED if manifest.failure_count or plan.problems or has_problem or not written else OK
 
 
 # -- metrics -------------------------------------------------------------------------------------

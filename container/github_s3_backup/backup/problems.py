@@ -9,6 +9,7 @@ from github_s3_backup.backup.plan.listing import NothingListedError
 from github_s3_backup.git.process import GitError
 from github_s3_backup.github.app_key import AppKeyError
 from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.records.signing import SigningError
 from github_s3_backup.s3.errors import S3Error
 
 
@@ -33,7 +34,7 @@ class Problems:
             yield
         except NothingListedError as error:
             self.found.extend(error.problems)
-        except (S3Error, AppKeyError, GitHubError) as error:
+        except (S3Error, SigningError, AppKeyError, GitHubError) as error:
             self.found.append(str(error))
         except (BotoCoreError, GitError, OSError, ValueError) as error:
             self.found.append(f"{where} can't be used: {error}")

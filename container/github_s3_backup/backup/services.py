@@ -20,6 +20,7 @@ from github_s3_backup.github.rest import new_session
 from github_s3_backup.github.tokens import App
 from github_s3_backup.program import s3_config
 from github_s3_backup.records.content import Kind
+from github_s3_backup.records.signing import KMS_CONFIG, KmsSigner, Signer, signer_from_file
 from github_s3_backup.repository_filter import RepositoryFilter
 from github_s3_backup.runtime.capacity import UPLOAD_BUFFERS, Capacity, Reservation, machine_capacity
 from github_s3_backup.runtime.redaction import Redactor
@@ -75,13 +76,17 @@ class Content:
 
 @dataclass(frozen=True)
 class Bucket:
-    """What a task writes to, and what it reads. `plan_store`: of a run in several tasks."""
+    """What a task writes to, and what it reads. `plan_store`: of a run in several tasks.
+
+    `signer`: of the manifest, None where it is not to be signed.
+    """
 
     archive: Archive
     uploader: Uploader
     content: Content
     catalogue: Catalogue
     plan_store: PlanStore | None
+    signer: Signer | None
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ def reach_github(configuration: Configuration, context: RunContext) -> GitHub:
 
 
 def open_bucket(configuration: Configuration, context: RunContext) -> Bucket:
-    """Return the bucket. Makes no network call."""
+    """Return the bucket. Makes no network call. Raises SigningError where the file of the signing key has no key."""
     client = context.aws.client("s3", config=s3_config(configuration.concurrency + AT_ONCE))
     name, prefix, log, stop = configuration.bucket, configuration.prefix, context.log, context.stop
     objects = Objects(client, name)
@@ -139,7 +144,18 @@ def open_bucket(configuration: Configuration, context: RunContext) -> Bucket:
         Content(configuration.content, lfs, releases, Transfers(stop)),
         Catalogue(objects, prefix),
         plan_store,
+        _new_signer(configuration, context),
     )
+
+
+def _new_signer(configuration: Configuration, context: RunContext) -> Signer | None:
+    signing = configuration.signing
+    if signing.key_file:
+        return signer_from_file(signing.key_file)
+    if signing.key_arn is None:
+        return None
+    region = signing.key_arn.split(":")[3]
+    return KmsSigner(context.aws.client("kms", region_name=region, config=KMS_CONFIG), signing.key_arn)
 
 
 def new_git(configuration: Configuration, scratch: Path, context: RunContext) -> Git:

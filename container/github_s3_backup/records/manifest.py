@@ -250,6 +250,14 @@ def _object(record: Entry | Vanished) -> StoredObject | None:
     )
 
 
+class PreviousRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run before this one, and what its manifest was when this run read it."""
+
+    date: Date
+    run_id: Text
+    sha256: Annotated[Sha256, Meta(description="SHA-256 of the bytes of that run's manifest")]
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename={"entries": "repos"}):
     """What one run stored and what it did not. Made by `new_manifest` and `parse_manifest`."""
 
@@ -275,6 +283,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename={"entries": "re
         tuple[Entry, ...],
         Meta(description="What earlier runs stored of what is in failures, or belongs to an owner there. Not counted"),
     ] = ()
+    previous: Annotated[
+        tuple[PreviousRun, ...] | None,
+        Meta(description="The runs before this one that no other names yet, the newest first; null: it does not say"),
+    ] = None
+    signing_key: Annotated[
+        Sha256 | None,
+        Meta(
+            description="SHA-256 of the public key (DER, SubjectPublicKeyInfo) whose signature of this manifest is in "
+            "the object <run_id>.json.sig; null: it is not signed"
+        ),
+    ] = None
 
     @property
     def started(self) -> datetime:
@@ -309,6 +328,8 @@ def new_manifest(
     failures: Iterable[Failure],
     vanished: Iterable[Vanished] = (),
     last_good: Iterable[Entry] = (),
+    previous: tuple[PreviousRun, ...] | None = None,
+    signing_key: str | None = None,
     tool_version: str = TOOL_VERSION,
 ) -> Manifest:
     """Return a run's manifest, its counts computed, everything in the order of its name."""
@@ -332,6 +353,8 @@ def new_manifest(
         failures=failures,
         vanished=tuple(sorted(vanished, key=lambda repository: (repository.full_name, repository.id))),
         last_good=tuple(sorted(last_good, key=lambda entry: (entry.full_name, entry.id))),
+        previous=previous,
+        signing_key=signing_key,
     )
 
 
@@ -392,6 +415,8 @@ def parse_manifest(body: bytes) -> Manifest:
             failures=manifest.failures,
             vanished=manifest.vanished,
             last_good=manifest.last_good,
+            previous=manifest.previous,
+            signing_key=manifest.signing_key,
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = printable(f"{type(error).__name__} {error}")

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 from github_s3_backup.records.manifest import Manifest, ManifestError, parse_manifest
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.s3.errors import AbsentError, DamagedError, S3Error
-from github_s3_backup.s3.keys import BUNDLE, CHANGES, day_manifest_key, object_list_key, repository_key, run_key
+from github_s3_backup.s3.keys import (
+    BUNDLE,
+    CHANGES,
+    day_manifest_key,
+    object_list_key,
+    repository_key,
+    run_key,
+    signature_key,
+)
 from github_s3_backup.s3.objects import Objects, to_base64
 from github_s3_backup.s3.upload import BytesSource, KeyTakenError, Source, Uploader
 
@@ -132,8 +140,10 @@ class Archive:
 
     # -- the manifest ----------------------------------------------------------------------------
 
-    def put_manifest(self, manifest: Manifest) -> None:
-        """Write the run's manifest, once, and the day's where this run is the one to show. Raises S3Error.
+    def put_manifest(self, manifest: Manifest) -> bytes:
+        """Write the run's manifest, once, and the day's where this run is the one to show; return its bytes.
+
+        Raises S3Error.
 
         The run's is read back: a bucket that can be written and not read, for want of a key's permission, is no backup.
         """
@@ -142,6 +152,12 @@ class Archive:
         if self._objects.get(key) != body:
             raise DamagedError(f"{self._objects.url(key)}: S3 returned something other than what was written")
         self.put_day_manifest(manifest)
+        return body
+
+    def put_signature(self, run_id: str, signature: bytes) -> None:
+        """Write the signature of a run's manifest beside it, unless there is one. Raises S3Error."""
+        key = signature_key(self._prefix, self._date, run_id)
+        self._objects.put(key, signature, "application/octet-stream", once=True)
 
     def put_day_manifest(self, manifest: Manifest) -> None:
         """Write the day's manifest where this run is the one to show. Raises S3Error."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from github_s3_backup.records.manifest import Manifest, ManifestError, parse_manifest
 from github_s3_backup.s3.errors import AbsentError, DamagedError, S3Error
-from github_s3_backup.s3.keys import LFS_LIST, RELEASE_LIST, run_key, runs_folder
+from github_s3_backup.s3.keys import LFS_LIST, RELEASE_LIST, run_key, runs_folder, signature_key
 from github_s3_backup.s3.objects import Objects
 
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -48,14 +48,31 @@ class Catalogue:
 
     def manifest(self, date: str, run_id: str) -> Manifest:
         """Return a run's manifest, its last version where somebody deleted it. Raises DamagedError if it is none."""
+        return self.parse(date, run_id, self.manifest_bytes(date, run_id))
+
+    def manifest_bytes(self, date: str, run_id: str) -> bytes:
+        """Return what is stored as a run's manifest, its last version where somebody deleted it."""
         key = run_key(self.prefix, date, run_id)
         try:
-            return parse_manifest(self._read(key))
-        except ManifestError as error:
-            raise DamagedError(f"{self._objects.url(key)} can't be used: {error}") from None
+            return self._read(key)
         except AbsentError:
             message = f"there is no {self._objects.url(key)}: `list --runs --date {date}` shows the runs"
             raise AbsentError(message) from None
+
+    def parse(self, date: str, run_id: str, body: bytes) -> Manifest:
+        """Return the manifest that a run's stored bytes are. Raises DamagedError if they are none."""
+        try:
+            return parse_manifest(body)
+        except ManifestError as error:
+            url = self._objects.url(run_key(self.prefix, date, run_id))
+            raise DamagedError(f"{url} can't be used: {error}") from None
+
+    def signature(self, date: str, run_id: str) -> bytes | None:
+        """Return the signature of a run's manifest, None where there is none."""
+        try:
+            return self._read(signature_key(self.prefix, date, run_id))
+        except AbsentError:
+            return None
 
     def newest_of_day(self, date: str) -> Manifest:
         """Return the manifest of the day's newest complete run, of its newest run where none is complete.

@@ -11,6 +11,11 @@ def run_key(prefix: str, date: str, run_id: str) -> str:
     return f"{runs_folder(prefix, date)}{run_id}.json"
 
 
+def signature_key(prefix: str, date: str, run_id: str) -> str:
+    """Return the key of the signature of a run's manifest."""
+    return f"{run_key(prefix, date, run_id)}.sig"
+
+
 def runs_folder(prefix: str, date: str) -> str:
     """Return what the keys of a day's manifests begin with."""
     return f"{prefix}/{date}/runs/"

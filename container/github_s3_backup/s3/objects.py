@@ -86,6 +86,10 @@ class Objects:
             raise
 
     def put_json(self, key: str, body: bytes, once: bool = False) -> None:
+        """Write a small JSON object; `once`: unless there is one, which stays as it is."""
+        self.put(key, body, "application/json", once)
+
+    def put(self, key: str, body: bytes, content_type: str, once: bool = False) -> None:
         """Write a small object; `once`: unless there is one, which stays as it is."""
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if once else {}
         try:
@@ -93,7 +97,7 @@ class Objects:
                 Bucket=self.bucket,
                 Key=key,
                 Body=body,
-                ContentType="application/json",
+                ContentType=content_type,
                 ChecksumSHA256=to_base64(hashlib.sha256(body).digest()),
                 **condition,
             )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from github_s3_backup.backup.plan.earlier import Earlier, earlier_runs
 from github_s3_backup.backup.plan.last_backup import LastBackup, last_backup_of
 from github_s3_backup.backup.plan.listing import (
     Listed,
@@ -22,9 +23,9 @@ from github_s3_backup.backup.problems import Problems
 from github_s3_backup.backup.services import Bucket, RunContext, Servers, new_git, open_bucket, reach_github
 from github_s3_backup.configuration import Configuration
 from github_s3_backup.records.manifest import Entry, Failure, Manifest, Vanished
+from github_s3_backup.records.signing import PublicKey, SigningError
 from github_s3_backup.runtime.threads import in_background
 from github_s3_backup.s3.archive import Archive
-from github_s3_backup.s3.errors import AbsentError, DamagedError
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,15 @@ class Planned:
 
 @dataclass(frozen=True)
 class Last:
-    """The newest complete manifest, what it holds, and why a newer one can't be used."""
+    """The runs before this one, and what the newest complete one holds."""
 
-    manifest: Manifest | None
+    earlier: Earlier
     backup: LastBackup
-    problems: tuple[str, ...]
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The newest complete manifest."""
+        return self.earlier.manifest
 
 
 def make_plan(configuration: Configuration, scratch: Path, context: RunContext) -> Planned:
@@ -70,28 +75,24 @@ def make_plan(configuration: Configuration, scratch: Path, context: RunContext) 
 
 
 def _last(bucket: Bucket, configuration: Configuration, context: RunContext) -> Last:
-    """Return what the newest complete manifest in the bucket says. Raises S3Error where that can't be read.
-
-    One that is damaged is a problem of this run, and the one before it counts.
-    """
-    manifest, damaged = None, []
-    for date, run_id in bucket.catalogue.runs(context.date):
-        try:
-            found = bucket.catalogue.manifest(date, run_id)
-        except AbsentError:  # deleted a moment ago
-            continue
-        except DamagedError as error:
-            damaged.append(str(error))
-            continue
-        if found.complete:
-            manifest = found
-            break
+    """Return what the newest complete manifest in the bucket says. Raises S3Error where that can't be read."""
+    earlier = earlier_runs(bucket.catalogue, context.date, _signing_key(bucket, context))
+    manifest = earlier.manifest
     if manifest:
         context.log.info("comparing with the last backup", date=manifest.date, run_id=manifest.run_id)
     else:
         context.log.info("no earlier backup, cloning every repository")
     backup = last_backup_of(manifest, context.started_at.date(), configuration.full_backup_days)
-    return Last(manifest, backup, tuple(damaged))
+    return Last(earlier, backup)
+
+
+def _signing_key(bucket: Bucket, context: RunContext) -> PublicKey | None:
+    """Return the key that the last manifest must be signed with, None without one, and where it can't be read."""
+    try:
+        return bucket.signer.public_key() if bucket.signer else None
+    except SigningError as error:
+        context.log.warning("signatures not checked", error=str(error))
+        return None
 
 
 def _plan(
@@ -114,7 +115,8 @@ def _plan(
         failures=tuple(failures),
         last_good=(*settled, *_refused(failures, last.backup)),
         vanished=tuple(vanished),
-        problems=last.problems,
+        problems=last.earlier.problems,
+        previous=last.earlier.previous,
         held=held,
         last_run=LastRun(date=last.manifest.date, run_id=last.manifest.run_id) if last.manifest else None,
         overdue_copies=tuple(archive.overdue_copies),

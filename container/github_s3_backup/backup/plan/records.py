@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from github_s3_backup.backup.plan.vanished import Unlisted
-from github_s3_backup.records.manifest import Entry, Failure, Vanished
+from github_s3_backup.records.manifest import Entry, Failure, PreviousRun, Vanished
 from github_s3_backup.repository import Repository
 
 
@@ -22,7 +22,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `failures`: what could not be listed. `last_good`: what earlier runs stored of these. `vanished`: what had vanished
     before this run. `held`: how many repositories the last backup held. `problems`: what else makes the run fail.
     `overdue_copies`: the keys of objects that the replica should have and has not, as far as was seen.
-    `shards`: their numbers.
+    `shards`: their numbers. `previous`: the runs before this one that its manifest is to name.
     """
 
     failures: tuple[Failure, ...]
@@ -33,6 +33,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     last_run: LastRun | None
     overdue_copies: tuple[str, ...]
     shards: tuple[str, ...]
+    previous: tuple[PreviousRun, ...] = ()
 
 
 class Shard(msgspec.Struct, frozen=True, kw_only=True):
