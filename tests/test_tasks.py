@@ -14,7 +14,16 @@ from embedded.s3_proxy import S3Fault, S3Proxy
 from world import Run, World
 
 # What differs between two runs of the same day, whatever they found.
-DIFFERENT = {"run_id", "started_at", "finished_at", "backed_up_at", "duration_seconds", "s3_key", "version_id"}
+DIFFERENT = {
+    "run_id",
+    "started_at",
+    "finished_at",
+    "backed_up_at",
+    "duration_seconds",
+    "s3_key",
+    "version_id",
+    "previous",
+}
 
 
 class Tasks:
