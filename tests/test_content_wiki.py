@@ -112,7 +112,7 @@ def test_a_second_run_of_the_day_writes_a_changed_wiki_to_a_key_with_its_time(wo
     content.push(repository.wiki, {"More.md": b"more"}, "refs/heads/master")
     second = wiki_of(world.run())
     assert first["s3_key"] == world.key("acme/api.wiki.bundle")
-    assert re.fullmatch(re.escape(world.key("acme/api.wiki")) + r"\.\d{6}Z\.bundle", second["s3_key"])
+    assert re.fullmatch(re.escape(world.key("acme/api.wiki")) + r"@\d{6}Z\.bundle", second["s3_key"])
     assert bundles(world) == {key.rpartition("/")[2] for key in (first["s3_key"], second["s3_key"])} | {"api.bundle"}
 
 

@@ -56,7 +56,7 @@ def test_a_second_run_of_one_installation_writes_beside_the_first_and_has_metric
         "acme-labs/experiments": world.key("acme-labs/experiments.bundle"),
     }
     assert {name: entry["s3_key"] for name, entry in second.repos.items()} == {
-        "acme-labs/experiments": world.key(f"acme-labs/experiments.{started}Z.bundle")
+        "acme-labs/experiments": world.key(f"acme-labs/experiments@{started}Z.bundle")
     }
     assert world.metrics()["BackupSuccess"] == [2]
     assert world.stack.aws.metrics(f"{world.service}-other")["BackupSuccess"] == [1]
