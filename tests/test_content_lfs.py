@@ -378,7 +378,7 @@ def test_a_server_that_never_works_fails_the_repository_and_no_other(world: Worl
     assert failure["error"].startswith("Git LFS: ")
     assert "503" in failure["error"]
     assert failure["partial"]["s3_key"] == world.key("acme/game.bundle")
-    assert lfs_keys(world) == {key_of(EMPTY)}, "which needs no server"
+    assert lfs_keys(world) <= {key_of(EMPTY)}, "which needs no server"
 
     world.github.faults = []
     healed = next_day(world)
@@ -650,7 +650,7 @@ def assert_left_behind_nothing(world: World, run: Run, words: str) -> None:
     assert words in failure["error"]
     assert failure["partial"]["s3_key"] == world.key("acme/game.bundle")
     assert failure["partial"]["lfs"] is None
-    assert lfs_keys(world) == {key_of(EMPTY)}, "which needs no server"
+    assert lfs_keys(world) <= {key_of(EMPTY)}, "which needs no server"
     assert open_uploads(world) == []
     assert not [line for line in run.events if "did not respond" in line["event"]]
 
