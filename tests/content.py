@@ -95,3 +95,15 @@ def release(numbers: Numbers, tag: str, files: dict[str, bytes], **about: Any) -
     has_digest = about.pop("digests", True)
     made = [FakeFile(numbers.next(), name, body, has_digest=has_digest) for name, body in files.items()]
     return FakeRelease(numbers.next(), tag, name=f"Release {tag}", body=f"Notes of {tag}", files=made, **about)
+
+
+def when_releases_are_listed(world: World, do: Any) -> None:
+    """Do something once, before GitHub answers with a repository's releases."""
+    seen = world.github.on_answer
+
+    def answer(method: str, template: str, status: int, body: Any) -> None:
+        seen(method, template, status, body)
+        if template == "/repos/{owner}/{repo}/releases":
+            do()
+
+    world.github.on_answer = answer

@@ -22,7 +22,6 @@ from github_s3_backup.backup.plan.vanished import vanished
 from github_s3_backup.backup.repository.content import ContentBackup
 from github_s3_backup.backup.repository.errors import EXPECTED_ERRORS
 from github_s3_backup.backup.repository.git_data import GitData
-from github_s3_backup.backup.repository.stages import StageError
 from github_s3_backup.backup.repository.unchanged import check_unchanged
 from github_s3_backup.backup.services import Content, RunContext, Services
 from github_s3_backup.git.refs import summarize
@@ -189,9 +188,7 @@ class World:
         try:
             unchanged = check_unchanged(listed, services.last_backup.stored(number), services)
             return content.add_to(unchanged or self.store(listed, finished, services))
-        except StageError as error:
-            if not isinstance(error.cause, EXPECTED_ERRORS):
-                raise
+        except EXPECTED_ERRORS as error:
             about = {"error": str(error), "partial": content.entry, "not_stored": content.not_stored}
             return msgspec.structs.replace(failure, **about)
 
@@ -214,7 +211,7 @@ class World:
         entry = new_entry(listed, "stored", stored, summarize(project.refs, "main"), 0.0)
         self.bucket.now = self.moment(self.bucket.now, finished)
         entry = msgspec.structs.replace(entry, backed_up_at=utc(self.bucket.now))
-        return GitData(listed, entry, project.refs, {oid: len(FILES[oid]) for oid in project.pointers})
+        return GitData(listed, entry, project.refs, {oid: (len(FILES[oid]),) for oid in project.pointers})
 
     # -- what manifests name ---------------------------------------------------------------------
 

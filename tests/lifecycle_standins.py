@@ -13,6 +13,7 @@ from typing import Any, Literal
 from botocore.exceptions import ClientError
 
 from github_s3_backup.git.refs import Refs
+from github_s3_backup.git.served_refs import ServedRefs
 from github_s3_backup.github.lfs import LfsAnswer
 from github_s3_backup.github.links import Link, LinkError
 from github_s3_backup.github.releases import Releases, read_releases
@@ -159,11 +160,11 @@ class GitHub:
     def tokens(self, _: int) -> "GitHub":
         return self
 
-    def with_token(self, action: Callable[[str], Refs]) -> Refs:
+    def with_token(self, action: Callable[[str], ServedRefs]) -> ServedRefs:
         return action("token")
 
-    def served_refs(self, repository: Repository, _: str) -> Refs:
-        return self.projects[repository.id].refs
+    def served_refs(self, repository: Repository, _: str) -> ServedRefs:
+        return ServedRefs(self.projects[repository.id].refs, "main")
 
     def lfs_links(self, _: Repository, objects: Mapping[str, int]) -> dict[str, LfsAnswer]:
         self._check()

@@ -301,22 +301,11 @@ def test_a_repository_renamed_between_it_and_its_wiki_is_no_failure(world: World
     next_day(world)
     if has_changed:
         content.push(repository.wiki, {"Home.md": b"moved"}, "refs/heads/master")
-    when_releases_are_listed(world, lambda: rename(repository))
+    content.when_releases_are_listed(world, lambda: rename(repository))
     run = world.run()
     assert run.code == 0, run.output
-    assert (run.repos["acme/api"]["status"], wiki_of(run)["full_name"]) == ("unchanged", "acme/api.wiki")
-
-
-def when_releases_are_listed(world: World, do: Any) -> None:
-    """Do something once, before GitHub answers with a repository's releases."""
-    seen = world.github.on_answer
-
-    def answer(method: str, template: str, status: int, body: Any) -> None:
-        seen(method, template, status, body)
-        if template == "/repos/{owner}/{repo}/releases":
-            do()
-
-    world.github.on_answer = answer
+    name = "acme/interface" if has_changed else "acme/api"  # what did not change is not looked up again
+    assert (run.repos[name]["status"], wiki_of(run, name)["full_name"]) == ("unchanged", f"{name}.wiki")
 
 
 def test_a_repository_deleted_while_its_wiki_is_cloned_is_stored_without_it(world: World) -> None:

@@ -83,12 +83,30 @@ def mirror_of(folder: Path, fill: Callable[[Stream], object], object_format: str
 
 
 def found(folder: Path, github: FakeGitHub, mirror: Path) -> dict[str, int]:
-    return find_pointers(git_client(folder, github), mirror)
+    """Return the only size that is given for each object."""
+    return {oid: size for oid, (size,) in find_pointers(git_client(folder, github), mirror).items()}
 
 
 def test_the_pointers_are_found_and_nothing_else(tmp_path: Path, github: FakeGitHub) -> None:
     mirror = mirror_of(tmp_path, lambda stream: stream.commit("refs/heads/main", FILES))
     assert found(tmp_path, github, mirror) == WANTED
+
+
+def test_every_size_is_found_that_is_given_for_an_object(tmp_path: Path, github: FakeGitHub) -> None:
+    damaged = {"a": pointer(oid(1), 50), "b": pointer(oid(1), 7), "c": pointer(oid(1), 50), "d": pointer(oid(2), 3)}
+    mirror = mirror_of(tmp_path, lambda stream: stream.commit("refs/heads/main", damaged))
+    assert find_pointers(git_client(tmp_path, github), mirror) == {oid(1): (7, 50), oid(2): (3,)}
+
+
+def test_what_a_replace_ref_hides_is_found_and_what_it_shows_is_not_taken_for_it(
+    tmp_path: Path, github: FakeGitHub
+) -> None:
+    """A replace ref may hide one file behind another; git obeys it unless it is told not to."""
+    mirror = mirror_of(tmp_path, lambda stream: stream.commit("refs/heads/main", {"a": pointer(oid(1), 5)}))
+    hidden = git(f"--git-dir={mirror}", "rev-parse", "refs/heads/main:a").decode().strip()
+    other = git(f"--git-dir={mirror}", "hash-object", "-w", "--stdin", stdin=b"no pointer " * 20).decode().strip()
+    git(f"--git-dir={mirror}", "update-ref", f"refs/replace/{hidden}", other)
+    assert found(tmp_path, github, mirror) == {oid(1): 5}
 
 
 def test_an_oid_in_upper_case_is_none(tmp_path: Path, github: FakeGitHub) -> None:

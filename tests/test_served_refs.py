@@ -4,7 +4,7 @@ import pytest
 
 from embedded.organisation import AWKWARD, RECIPES
 from embedded.real_git import git, served_refs
-from github_s3_backup.git.served_refs import CONTENT_TYPE, ServedRefsError, parse_served_refs
+from github_s3_backup.git.served_refs import CONTENT_TYPE, ServedRefs, ServedRefsError, parse_served_refs
 from world import Repositories
 
 OID = b"1" * 40
@@ -25,12 +25,15 @@ def test_the_refs_are_those_that_git_sees(repositories: Repositories, name: str)
     advertised = git("upload-pack", "--stateless-rpc", "--advertise-refs", path)
     body = line(b"# service=git-upload-pack\n") + b"0000" + advertised
     expected = {ref.encode(errors="surrogateescape"): oid.encode() for ref, oid in served_refs(path).items()}
-    assert parse_served_refs(CONTENT_TYPE, body) == expected
+    served = parse_served_refs(CONTENT_TYPE, body)
+    assert served.refs == expected
+    head = git(f"--git-dir={path}", "symbolic-ref", "--short", "HEAD").decode().strip()
+    assert served.head == (head if b"HEAD" in expected else None)
 
 
 @pytest.mark.parametrize("body", [answer(), answer(b"0" * 40 + b" capabilities^{}\x00agent=x\n")])
 def test_no_refs_are_an_answer_too(body: bytes) -> None:
-    assert parse_served_refs(CONTENT_TYPE, body) == {}
+    assert parse_served_refs(CONTENT_TYPE, body) == ServedRefs({})
 
 
 WHOLE = answer(OID + b" HEAD\x00agent=x\n", OID + b" refs/heads/main\n")
@@ -61,6 +64,22 @@ def test_anything_else_is_no_answer(body: bytes) -> None:
 
 
 def test_the_right_bytes_of_another_type_are_no_answer() -> None:
-    assert parse_served_refs(CONTENT_TYPE, WHOLE) == {b"HEAD": OID, b"refs/heads/main": OID}
+    assert parse_served_refs(CONTENT_TYPE, WHOLE).refs == {b"HEAD": OID, b"refs/heads/main": OID}
     with pytest.raises(ServedRefsError, match="text/html"):
         parse_served_refs("text/html", WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "head"),
+    [
+        (b"symref=HEAD:refs/heads/main", "main"),
+        (b"multi_ack symref=HEAD:refs/heads/a/b agent=git/2.50", "a/b"),
+        (b"agent=git/2.50 symref=HEAD:refs/heads/\xff\n", "\\xff"),
+        (b"symref=refs/heads/alias:refs/heads/main", None),
+        (b"symref=HEAD:refs/tags/v1", None),
+        (b"xsymref=HEAD:refs/heads/main", None),
+    ],
+)
+def test_the_branch_that_head_points_at_is_among_the_capabilities(capabilities: bytes, head: str | None) -> None:
+    body = answer(OID + b" HEAD\x00" + capabilities, OID + b" refs/heads/main\n")
+    assert parse_served_refs(CONTENT_TYPE, body).head == head

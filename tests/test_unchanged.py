@@ -475,3 +475,52 @@ def test_what_failed_yesterday_and_did_not_change_since_the_day_before_is_not_cl
     world.github.faults = []
     world.yesterday()
     assert statuses(run_today(world)) == {"acme/api": "unchanged", "acme/public": "unchanged", "acme/empty": "empty"}
+
+
+# -- the default branch ----------------------------------------------------------------------------
+
+
+def rename_default_branch(repository: FakeRepository, to: str) -> None:
+    """Rename the default branch, as GitHub does: HEAD goes with it."""
+    git(f"--git-dir={repository.path}", "branch", "--move", repository.default_branch, to)
+    repository.default_branch = to
+
+
+@pytest.mark.parametrize("days", [0, 1])
+def test_a_default_branch_renamed_since_the_listing_is_the_one_of_the_entry(
+    world: World, yesterday: dict[str, FakeRepository], days: int
+) -> None:
+    """On the second day it did not change, and the listing is old again."""
+    repository = yesterday["api"]
+    world.github.after_listing = lambda: rename_default_branch(repository, "trunk")
+    run = run_today(world)
+    world.github.after_listing = lambda: None
+    if days:
+        world.yesterday()
+        world.github.listed_as[repository.id] = {"default_branch": "main"}
+        run = run_today(world)
+    entry = run.repos["acme/api"]
+    assert (entry["status"], entry["default_branch"]) == ("unchanged" if days else "stored", "trunk")
+    head = git(f"--git-dir={repository.path}", "rev-parse", "HEAD").decode().strip()
+    assert entry["sha"] == head
+    done = world.restore("fetch", "--into", str(world.folder / "out"), "--as", "clones", "acme/api")
+    assert done.code == 0, done.stderr
+    assert git("-C", world.folder / "out/acme/api", "rev-parse", "HEAD").decode().strip() == head
+    assert list((world.folder / "out/acme/api").iterdir()) != [world.folder / "out/acme/api/.git"]
+
+
+def test_a_default_branch_switched_since_the_listing_is_the_one_of_the_entry(
+    world: World, yesterday: dict[str, FakeRepository]
+) -> None:
+    """Both branches are there, at the same commit, and only HEAD has moved."""
+    repository = yesterday["api"]
+    git(f"--git-dir={repository.path}", "branch", "trunk", "main")
+    run_today(world)
+    world.yesterday()
+
+    def switch() -> None:
+        git(f"--git-dir={repository.path}", "symbolic-ref", "HEAD", "refs/heads/trunk")
+
+    world.github.after_listing = switch
+    entry = run_today(world).repos["acme/api"]
+    assert (entry["status"], entry["default_branch"]) == ("unchanged", "trunk")

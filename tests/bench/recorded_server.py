@@ -49,6 +49,13 @@ class Answer:
     size: int
 
 
+def json_answer(document: Any) -> Answer:
+    """Return an answer that is not as it was recorded."""
+    body = json.dumps(document).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return Answer(head.encode(), body, len(body))
+
+
 REFUSED = b"this was never recorded\n"
 REFUSAL = Answer(f"HTTP/1.1 500 -\r\nContent-Length: {len(REFUSED)}\r\n\r\n".encode(), REFUSED, len(REFUSED))
 
@@ -67,6 +74,8 @@ class Recordings:
     answers: dict[tuple[str, ...], Answer] = field(default_factory=dict)
     asked: list[dict[str, str]] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    # What GraphQL says of a repository, by its node id: which are asked about together differs from run to run.
+    nodes: dict[str, Any] = field(default_factory=dict)
     sent: int = 0
     in_flight: int = 0
     peak: int = 0
@@ -77,6 +86,7 @@ class Recordings:
             setattr(self, name, value)
         if "upstream" in values:
             self.answers = {key: answer for key, answer in self.answers.items() if key[0] == "git"}
+            self.nodes = {}
 
     def take(self) -> dict[str, Any]:
         """Return what was asked since the last time."""
@@ -105,6 +115,8 @@ class Recordings:
 
     async def answer(self, request: Request) -> Answer:
         """Return the recorded answer, recording it first where that is allowed."""
+        if request.path.endswith("/graphql"):
+            return await self.answer_nodes(request)
         key = self.key(request)
         if key not in self.answers:
             if not self.recording:
@@ -112,6 +124,21 @@ class Recordings:
                 return REFUSAL
             self.answers[key] = await asyncio.to_thread(self.record, request)
         answer = self.answers[key]
+        self.asked.append(described(request))
+        self.sent += answer.size
+        return answer
+
+    async def answer_nodes(self, request: Request) -> Answer:
+        """Answer a query for repositories by their node ids, of which those that are new are recorded."""
+        ids = json.loads(request.body)["variables"]["ids"]
+        if not self.nodes.keys() >= set(ids):
+            if not self.recording:
+                self.unknown.append(f"{request.method} {request.path}")
+                return REFUSAL
+            body = (await asyncio.to_thread(self.record, request)).body
+            assert isinstance(body, bytes)
+            self.nodes |= zip(ids, json.loads(body)["data"]["nodes"], strict=True)
+        answer = json_answer({"data": {"nodes": [self.nodes[number] for number in ids]}})
         self.asked.append(described(request))
         self.sent += answer.size
         return answer

@@ -7,9 +7,14 @@ import msgspec
 from github_s3_backup.backup.plan.records import Report, Shard
 from github_s3_backup.backup.plan.vanished import LookedUp, LookUp, unconfirmed, vanished
 from github_s3_backup.backup.repository.backup import Outcome
+from github_s3_backup.backup.repository.identity import Identities
 from github_s3_backup.backup.services import Services
 from github_s3_backup.backup.workers import back_up_all
 from github_s3_backup.records.manifest import Entry, Failure
+from github_s3_backup.repository import Repository
+
+# How often a repository that was renamed while it was stored is stored again.
+MAX_RENAMES = 3
 
 
 def back_up_shard(
@@ -23,21 +28,44 @@ def back_up_shard(
     `stored`: what earlier tasks have stored in this run, and need not be stored again. `save` is called with each entry
     whose bundle this task has stored.
     """
-    done = {entry.id for entry in stored}
+    done, identities = {entry.id for entry in stored}, Identities(services)
 
     def note(outcome: Outcome) -> None:
         if isinstance(outcome.result, Entry) and _has_new_bundle(outcome.result):
             save(outcome.result)
+        identities.note(outcome.result)
 
-    waiting = [repository for repository in shard.repositories if repository.id not in done]
-    outcomes = back_up_all(waiting, shard.workers, services, note)
+    def back_up(repositories: Sequence[Repository]) -> list[Outcome]:
+        identities.expect(repositories)
+        waiting = [repository for repository in repositories if repository.id not in done]
+        return back_up_all(waiting, shard.workers, services, note)
+
+    outcomes = back_up(shard.repositories)
     found = _look_up(shard, services)  # last, because a rate limit may end here
-    outcomes += back_up_all(
-        [repository for repository in found.alive if repository.id not in done], shard.workers, services, note
-    )
+    outcomes += back_up(found.alive)
+    for entry in stored:
+        outcomes.append(Outcome(entry, "upload", entry.duration_seconds, entry.id))
+        identities.note(entry)
+    outcomes = _confirmed(outcomes, identities, lambda renamed: back_up_all(renamed, shard.workers, services, note))
     services.uploader.abort_open_uploads()
-    report = _report(shard, [*stored, *(outcome.result for outcome in outcomes)], found, services)
+    report = _report(shard, [outcome.result for outcome in outcomes], found, services)
     return msgspec.structs.replace(report, bytes_uploaded=report.bytes_uploaded + _uploaded_bytes(stored))
+
+
+def _confirmed(
+    outcomes: list[Outcome], identities: Identities, back_up: Callable[[Sequence[Repository]], list[Outcome]]
+) -> list[Outcome]:
+    """Return what became of each id. What has another name now is backed up again from there."""
+    for _ in range(MAX_RENAMES):
+        right, renamed = identities.confirm(outcomes)
+        if not renamed:
+            return right
+        identities.expect(renamed)
+        outcomes = right + back_up(renamed)
+    right, renamed = identities.confirm(outcomes)
+    again = {repository.id for repository in renamed}
+    moving = [outcome for outcome in outcomes if outcome.id in again]
+    return right + [identities.failure(outcome, "it was renamed each time that it was stored") for outcome in moving]
 
 
 def _look_up(shard: Shard, services: Services) -> LookedUp:

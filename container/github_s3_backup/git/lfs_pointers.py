@@ -5,6 +5,8 @@ https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 
 import re
 import tempfile
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -22,14 +24,21 @@ POINTER = re.compile(
 )
 
 
-def find_pointers(git: Git, mirror: Path) -> dict[str, int]:
-    """Return the LFS objects that the history of all refs points at: their sizes in bytes, by OID. Raises GitError."""
+# The LFS objects that files point at: the sizes in bytes that are given for each, by OID. One of them is right.
+Pointers = Mapping[str, tuple[int, ...]]
+
+
+def find_pointers(git: Git, mirror: Path) -> Pointers:
+    """Return the LFS objects that the history of all refs points at. Raises GitError."""
     with tempfile.TemporaryFile(dir=mirror) as candidates:
         if not _write_candidates(git, mirror, candidates):
             return {}
         candidates.seek(0)
-        pointers = (read_pointer(content) for _, content in read_objects(git, mirror, candidates))
-        return dict(pointer for pointer in pointers if pointer)
+        contents = (content for _, content in read_objects(git, mirror, candidates))
+        sizes: dict[str, set[int]] = defaultdict(set)
+        for oid, size in filter(None, map(read_pointer, contents)):
+            sizes[oid].add(size)
+        return {oid: tuple(sorted(given)) for oid, given in sizes.items()}
 
 
 def read_pointer(content: bytes) -> tuple[str, int] | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from github_s3_backup.git.process import SLOW_SECONDS, Git, GitError
-from github_s3_backup.git.refs import Refs, parse_refs
+from github_s3_backup.git.refs import Refs, branch_name, parse_refs
 
 # Protocol 2 asks for the refs in a request of its own, which saves nothing where every ref is wanted. What arrives
 # stays one pack, however small: a bundle is made of it (see bundle.py).
@@ -15,11 +15,12 @@ CLONE = ("-c", "protocol.version=0", "-c", "fetch.unpackLimit=1", "clone", "--mi
 
 @dataclass(frozen=True)
 class Mirror:
-    """A bare clone. `refs` holds HEAD too, where it resolves."""
+    """A bare clone. `refs` holds HEAD too, where it resolves, and `head` is the branch that it points at."""
 
     path: Path
     refs: Refs
     object_format: str
+    head: str | None = None
 
 
 def clone_mirror(
@@ -33,18 +34,14 @@ def clone_mirror(
     slow = ("-c", f"http.lowSpeedTime={slow_seconds}")
     git.run_remote(*slow, *CLONE, "--", url, str(path), token=token, trace=path.with_suffix(".trace"), timeout=timeout)
     git_dir = f"--git-dir={path}"
-    refs = local_refs(git, path)
-    with contextlib.suppress(GitError):  # it ends with 128 where HEAD does not resolve
+    refs, head = local_refs(git, path), None
+    with contextlib.suppress(GitError):  # it ends with 128 where HEAD does not resolve, or is no branch
         refs |= parse_refs(git.run(git_dir, "show-ref", "--verify", "HEAD"))
+        head = branch_name(git.run(git_dir, "symbolic-ref", "HEAD").rstrip(b"\n"))
     object_format = git.run(git_dir, "rev-parse", "--show-object-format").decode().strip()
-    return Mirror(path, refs, object_format)
+    return Mirror(path, refs, object_format, head)
 
 
 def local_refs(git: Git, path: Path) -> Refs:
     """Return the refs of a repository on this disk, without HEAD. Raises GitError."""
     return parse_refs(git.run(f"--git-dir={path}", "for-each-ref", "--format=%(objectname) %(refname)"))
-
-
-def head_branch(git: Git, path: Path) -> str:
-    """Return the branch that HEAD points at. Raises GitError."""
-    return git.run(f"--git-dir={path}", "symbolic-ref", "--short", "HEAD").decode(errors="replace").strip()

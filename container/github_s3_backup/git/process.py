@@ -82,6 +82,7 @@ class Git:
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_TERMINAL_PROMPT": "0",
+            "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_ASKPASS": str(ASKPASS),
             "GIT_ALLOW_PROTOCOL": ":".join((self._server.scheme, *more_protocols)),
         }

@@ -3,6 +3,7 @@
 import hashlib
 
 from github_s3_backup.records.manifest import RefSummary
+from github_s3_backup.runtime.redaction import printable
 
 # A ref's full name (or HEAD) and the object id it points at, both as git prints them.
 Refs = dict[bytes, bytes]
@@ -12,6 +13,17 @@ def parse_refs(lines: bytes) -> Refs:
     """Return the refs from lines `<oid> <ref>`. Raises ValueError."""
     pairs = (line.split(b" ", 1) for line in lines.splitlines())
     return {name: oid for oid, name in pairs}
+
+
+def branch_name(ref: bytes) -> str | None:
+    """Return the name of the branch that a ref is, None for any other ref."""
+    branch = ref.removeprefix(b"refs/heads/")
+    return None if branch == ref else printable(branch.decode(errors="backslashreplace"))
+
+
+def default_branch(refs: Refs, head: str | None, otherwise: str) -> str:
+    """Return the branch that HEAD points at (`head`), `otherwise` where there is no such branch."""
+    return head if head and f"refs/heads/{head}".encode() in refs else otherwise
 
 
 def refs_sha256(refs: Refs) -> str:

@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 import requests
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.git.refs import Refs
-from github_s3_backup.git.served_refs import parse_served_refs
+from github_s3_backup.git.served_refs import ServedRefs, parse_served_refs
 from github_s3_backup.github import lfs, names
 from github_s3_backup.github.answers import InvalidRepositoryError, read_repository
 from github_s3_backup.github.lfs import LfsAnswer
@@ -220,7 +219,7 @@ class GitHub:
     def clone_url(self, repository: Repository) -> str:
         return f"{self._app.server_url}/{repository.full_name}.git"
 
-    def served_refs(self, repository: Repository, token: str, *, once: bool = False) -> Refs:
+    def served_refs(self, repository: Repository, token: str, *, once: bool = False) -> ServedRefs:
         """Return the refs that the git server serves. `once`: without retries, as the caller retries by itself.
 
         Raises GitHubError, also where the repository has another name now, and ServedRefsError.

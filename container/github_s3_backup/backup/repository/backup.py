@@ -8,9 +8,8 @@ from structlog.contextvars import bound_contextvars
 
 from github_s3_backup.backup.repository.clone_and_upload import store
 from github_s3_backup.backup.repository.content import ContentBackup
-from github_s3_backup.backup.repository.errors import EXPECTED_ERRORS
+from github_s3_backup.backup.repository.errors import EXPECTED_ERRORS, current_stage, stage_of
 from github_s3_backup.backup.repository.git_data import GitData
-from github_s3_backup.backup.repository.stages import StageError, StoppedInStage
 from github_s3_backup.backup.repository.unchanged import check_unchanged
 from github_s3_backup.backup.services import Services
 from github_s3_backup.github.client import RepositoryGoneError
@@ -36,23 +35,30 @@ def back_up(listed: Repository, services: Services) -> Outcome:
     with bound_contextvars(full_name=listed.full_name, stage="clone", **{SINCE: started}):
         services.context.log.info("started", size_kb=listed.size_kb)
         content = ContentBackup(listed, services)
-        result: Entry | Failure
-        try:
-            entry = content.add_to(_git_data(listed, services))
-            result, last_stage = _with_duration(entry, started), _last_stage(entry)
-        except StageError as error:
-            result, last_stage = _result_of(error, listed, services), error.stage
-        except StoppedInStage as error:
-            result, last_stage = interrupted(listed, services, error.stage), error.stage
-        except Stopped:
-            result, last_stage = interrupted(listed, services), "clone"
-        except Exception as error:
-            services.context.log.exception("bug, please report it")
-            result, last_stage = _failure(listed, "clone", f"bug: {error!r}", services), "clone"
-        if isinstance(result, Failure) and content.entry:
-            partial = _with_duration(content.entry, started)
-            result = msgspec.structs.replace(result, partial=partial, not_stored=content.not_stored)
-    return Outcome(result, last_stage, time.monotonic() - started, listed.id)
+        result = _result(listed, content, services)
+        seconds = time.monotonic() - started
+        if isinstance(result, Failure):
+            if content.entry:
+                partial = _with_duration(content.entry, seconds)
+                result = msgspec.structs.replace(result, partial=partial, not_stored=content.not_stored)
+            return Outcome(result, result.stage, seconds, listed.id)
+        last_stage: Stage = "upload" if result.status == "stored" else "clone"
+        return Outcome(_with_duration(result, seconds), last_stage, seconds, listed.id)
+
+
+def _result(listed: Repository, content: ContentBackup, services: Services) -> Entry | Failure:
+    """Return the repository's entry, or what an error means: that it is gone, a failure, or a bug."""
+    try:
+        return content.add_to(_git_data(listed, services))
+    except RepositoryGoneError:
+        return new_entry(listed, "gone", None, None, 0.0)
+    except Stopped:
+        return interrupted(listed, services, current_stage())
+    except EXPECTED_ERRORS as error:
+        return _failure(listed, stage_of(error), str(error), services)
+    except Exception as error:
+        services.context.log.exception("bug, please report it")
+        return _failure(listed, stage_of(error), f"bug: {error!r}", services)
 
 
 def _git_data(listed: Repository, services: Services) -> GitData:
@@ -67,22 +73,8 @@ def interrupted(listed: Repository, services: Services, in_stage: Stage = "clone
     return _failure(listed, in_stage, f"{what} before this repository was stored", services)
 
 
-def _with_duration(entry: Entry, started: float) -> Entry:
-    return msgspec.structs.replace(entry, duration_seconds=round(time.monotonic() - started, 3))
-
-
-def _last_stage(entry: Entry) -> Stage:
-    return "upload" if entry.status == "stored" else "clone"
-
-
-def _result_of(error: StageError, listed: Repository, services: Services) -> Entry | Failure:
-    """Return what an error in a stage means: a repository that is gone, a failure, or a bug."""
-    if isinstance(error.cause, RepositoryGoneError):
-        return new_entry(listed, "gone", None, None, 0.0)
-    if isinstance(error.cause, EXPECTED_ERRORS):
-        return _failure(listed, error.stage, str(error.cause), services)
-    services.context.log.error("bug, please report it", exc_info=error.cause)
-    return _failure(listed, error.stage, f"bug: {error.cause!r}", services)
+def _with_duration(entry: Entry, seconds: float) -> Entry:
+    return msgspec.structs.replace(entry, duration_seconds=round(seconds, 3))
 
 
 def _failure(listed: Repository, in_stage: Stage, error: str, services: Services) -> Failure:

@@ -69,7 +69,7 @@ class Cloner:
     def _why_not_empty(self, repository: Repository, token: str) -> str | None:
         """Return None where the server says that it has no refs. git takes any web page for an empty repository."""
         try:
-            return "it serves refs" if self.github.served_refs(repository, token, once=True) else None
+            return "it serves refs" if self.github.served_refs(repository, token, once=True).refs else None
         except ServedRefsError as error:
             return str(error)
 

@@ -3,31 +3,25 @@
 import contextlib
 import errno
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
 
 from github_s3_backup.backup.repository.clone import Cloner
+from github_s3_backup.backup.repository.errors import enter
 from github_s3_backup.backup.repository.git_data import GitData
-from github_s3_backup.backup.repository.stages import StageError, stage
 from github_s3_backup.backup.services import Services
-from github_s3_backup.git.bundle import BundleError, ShallowCloneError, open_bundle
-from github_s3_backup.git.lfs_pointers import find_pointers
-from github_s3_backup.git.mirror import Mirror, head_branch
+from github_s3_backup.git.bundle import open_bundle
+from github_s3_backup.git.lfs_pointers import Pointers, find_pointers
+from github_s3_backup.git.mirror import Mirror
 from github_s3_backup.git.process import Git, GitError
-from github_s3_backup.git.refs import summarize
-from github_s3_backup.records.manifest import Stage, new_entry
+from github_s3_backup.git.refs import default_branch, summarize
+from github_s3_backup.records.manifest import new_entry
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.capacity import DiskFullError, Reservation, clone_reservation
 
-# A bundle is made and verified while it is uploaded: its errors are not S3's.
-BUNDLE_STAGES: Mapping[type[Exception], Stage] = MappingProxyType(
-    {ShallowCloneError: "bundle", BundleError: "verify", GitError: "bundle", OSError: "bundle"}
-)
-
 
 def store(listed: Repository, last_size: int, services: Services) -> GitData:
-    """Clone and upload; where the disk filled up, once more with all of it. Raises StageError.
+    """Clone and upload; where the disk filled up, once more with all of it. Raises what EXPECTED_ERRORS names.
 
     `last_size`: the bytes of the repository's last bundle.
     """
@@ -36,39 +30,41 @@ def store(listed: Repository, last_size: int, services: Services) -> GitData:
     for needs in (first, Reservation(capacity.total.disk, first.memory)):
         try:
             return _store_once(listed, size, needs, services)
-        except StageError as error:
-            if not _is_disk_full(error.cause):
+        except (GitError, OSError) as error:
+            if not _is_disk_full(error):
                 raise
             if needs.disk >= capacity.total.disk:
-                raise StageError(error.stage, DiskFullError(capacity.too_small(str(error)))) from None
+                raise DiskFullError(capacity.too_small(str(error))) from None
             services.context.log.warning("disk full, retrying alone", error=str(error))
     raise AssertionError("the second attempt had the whole disk")
 
 
-def _is_disk_full(error: Exception) -> bool:
+def _is_disk_full(error: GitError | OSError) -> bool:
     if isinstance(error, GitError):
         return error.disk_full
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _store_once(listed: Repository, size: int, needs: Reservation, services: Services) -> GitData:
     """Reserve capacity, clone, and upload the bundle, in a folder of its own."""
-    with stage("clone"), services.capacity.reserve(needs) as larger_beside, _folder(services.scratch) as folder:
+    enter("clone")
+    with services.capacity.reserve(needs) as larger_beside, _folder(services.scratch) as folder:
         # The largest clone in flight decides when the run ends.
         git = services.git.with_low_priority() if larger_beside else services.git
         cloner = Cloner(services.github, git, services.context.stop, services.context.log)
         repository, mirror = cloner.clone(listed, size, folder / "mirror.git")
         if not mirror.refs:
             return GitData(repository, new_entry(repository, "empty", None, None, 0.0))
-        if repository.is_wiki:
-            repository = repository.with_default_branch(head_branch(git, mirror.path))
-        with stage("upload", BUNDLE_STAGES):
-            stored = services.archive.put_bundle(repository.full_name, lambda: open_bundle(git, mirror))
-        entry = new_entry(repository, "stored", stored, summarize(mirror.refs, repository.default_branch), 0.0)
+        # It may have been renamed since the listing: what is stored describes itself.
+        branch = default_branch(mirror.refs, mirror.head, repository.default_branch)
+        repository = repository.with_default_branch(branch)
+        enter("upload")
+        stored = services.archive.put_bundle(repository.full_name, lambda: open_bundle(git, mirror))
+        entry = new_entry(repository, "stored", stored, summarize(mirror.refs, branch), 0.0)
         return GitData(repository, entry, mirror.refs, _pointers(repository, git, mirror, services))
 
 
-def _pointers(repository: Repository, git: Git, mirror: Mirror, services: Services) -> dict[str, int]:
+def _pointers(repository: Repository, git: Git, mirror: Mirror, services: Services) -> Pointers:
     """Return the LFS objects that the mirror points at, none where they are not wanted."""
     if "lfs" not in services.content.wanted or repository.is_wiki:
         return {}

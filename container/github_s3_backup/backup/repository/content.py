@@ -6,21 +6,20 @@ from typing import Any
 
 import msgspec
 
-from github_s3_backup.backup.repository.errors import EXPECTED_ERRORS, ContentError, IncompleteError
+from github_s3_backup.backup.repository.errors import ContentError, Failed, IncompleteError, attempt, enter
 from github_s3_backup.backup.repository.git_data import GitData
 from github_s3_backup.backup.repository.lfs import back_up_lfs
 from github_s3_backup.backup.repository.releases import back_up_releases
-from github_s3_backup.backup.repository.stages import StageError, stage
+from github_s3_backup.backup.repository.unchanged import LFS_DISABLED
 from github_s3_backup.backup.repository.wiki import back_up_wiki, wiki_of
 from github_s3_backup.backup.services import Services
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.github.tokens import TokenError
 from github_s3_backup.records.content import Kind, NotRead
-from github_s3_backup.records.manifest import Entry, Stage
+from github_s3_backup.records.manifest import Entry
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
 from github_s3_backup.s3.content_store import MAX_LIST_DAYS
-from github_s3_backup.s3.errors import S3Error
 from github_s3_backup.s3.keys import day_of
 
 BackUpPart = Callable[[GitData, Entry | None, Services], Any]
@@ -29,7 +28,6 @@ PARTS: Mapping[Kind, BackUpPart] = MappingProxyType(
     {"lfs": back_up_lfs, "releases": back_up_releases, "wiki": back_up_wiki}
 )
 TITLES: Mapping[Kind, str] = MappingProxyType({"lfs": "Git LFS", "releases": "releases", "wiki": "wiki"})
-S3_STAGES: Mapping[type[Exception], Stage] = MappingProxyType({S3Error: "upload"})
 # What GitHub answers where the App may not read something, or the server does not offer it.
 NOT_READABLE = (403, 404, 501)
 
@@ -48,23 +46,21 @@ class ContentBackup:
         self._known = services.last_backup.stored(listed.id)
 
     def add_to(self, data: GitData) -> Entry:
-        """Return the entry with all parts. Raises StageError if one failed, after all of them were tried."""
+        """Return the entry with all parts. Raises ContentError if one failed, after all of them were tried."""
         self.entry = data.entry
         if data.entry.status == "gone":
             return self.entry
         self._take_over()
-        failed: dict[Kind, StageError] = {}
+        failed: dict[Kind, Failed] = {}
         for kind in self.not_stored:
-            try:
-                self._add(kind, data)
+            ended = attempt(lambda: self._add(kind, data))  # noqa: B023
+            if isinstance(ended, Failed):
+                failed[kind] = ended
+            else:
                 self.not_stored = tuple(left for left in self.not_stored if left != kind)
-            except StageError as error:
-                if not isinstance(error.cause, EXPECTED_ERRORS):
-                    raise
-                failed[kind] = error
         if failed:
-            words = "; ".join(f"{TITLES[kind]}: {error}" for kind, error in failed.items())
-            raise StageError(next(iter(failed.values())).stage, ContentError(words))
+            words = "; ".join(f"{TITLES[kind]}: {part.error}" for kind, part in failed.items())
+            raise ContentError(words, next(iter(failed.values())).stage)
         return self.entry
 
     def _take_over(self) -> None:
@@ -88,21 +84,22 @@ class ContentBackup:
         return age.days <= MAX_LIST_DAYS
 
     def _add(self, kind: Kind, data: GitData) -> None:
-        """Add one part to the entry. Raises StageError."""
+        """Add one part to the entry. Raises what EXPECTED_ERRORS names."""
+        enter("clone")
         try:
-            with stage("clone", S3_STAGES):
-                self._change(**{kind: PARTS[kind](data, self._known, self._services)})
-            if data.known and kind == "lfs":  # which is not asked for again before the repository changes
-                self._note(*(refusal for refusal in data.known.not_read if refusal.content == kind))
-        except StageError as error:
-            if isinstance(error.cause, IncompleteError):
-                self._change(**{kind: error.cause.summary})
-                raise StageError(error.cause.stage, error.cause) from None
-            if not _is_refusal(error.cause) or self._had(kind):
+            self._change(**{kind: PARTS[kind](data, self._known, self._services)})
+        except IncompleteError as error:
+            self._change(**{kind: error.summary})
+            raise
+        except GitHubError as error:
+            if not _is_refusal(kind, error) or self._had(kind):
                 raise
             words = self._services.context.redactor.clean(str(error))
             self._services.context.log.warning("content not readable", content=kind, error=words)
             self._note(NotRead(content=kind, error=words))
+        else:
+            if data.known and kind == "lfs":  # which is not asked for again before the repository changes
+                self._note(*(refusal for refusal in data.known.not_read if refusal.content == kind))
 
     def _note(self, *refusals: NotRead) -> None:
         assert self.entry
@@ -121,8 +118,12 @@ class ContentBackup:
         return bool({"wiki": known.wiki, **lists}[kind])
 
 
-def _is_refusal(error: Exception) -> bool:
-    """Return whether GitHub will not let the App read this. A rate limit is no refusal, whatever its status."""
-    if not isinstance(error, GitHubError) or isinstance(error, TokenError) or error.wait_source:
-        return False
-    return error.status in NOT_READABLE
+def _is_refusal(kind: Kind, error: GitHubError) -> bool:
+    """Return whether GitHub will not let the App read this. A rate limit is no refusal, whatever its status.
+
+    Git LFS is asked only where there are pointers: that their objects are not served, for want of a budget for
+    instance, is a failure.
+    """
+    if kind == "lfs":
+        return LFS_DISABLED in str(error)
+    return error.status in NOT_READABLE and not error.wait_source and not isinstance(error, TokenError)

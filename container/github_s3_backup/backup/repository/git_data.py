@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from github_s3_backup.git.lfs_pointers import Pointers
 from github_s3_backup.git.refs import Refs
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.repository import Repository
@@ -11,14 +12,14 @@ from github_s3_backup.repository import Repository
 class GitData:
     """The repository under its present name, its entry, and the refs that GitHub serves.
 
-    `pointers`: the LFS objects that its history points at, their sizes by OID. `known`: of a repository that did not
-    change, what the last backup holds.
+    `pointers`: the LFS objects that its history points at. `known`: of a repository that did not change, what the last
+    backup holds.
     """
 
     repository: Repository
     entry: Entry
     refs: Refs = field(default_factory=dict)
-    pointers: dict[str, int] = field(default_factory=dict)
+    pointers: Pointers = field(default_factory=dict)
     known: Entry | None = None
 
     @property

@@ -8,7 +8,7 @@ from typing import IO
 
 import msgspec
 
-from github_s3_backup.backup.repository.errors import EXPECTED_ERRORS, IncompleteError
+from github_s3_backup.backup.repository.errors import Failed, IncompleteError, attempt
 from github_s3_backup.backup.repository.git_data import GitData
 from github_s3_backup.backup.repository.unchanged import flaw_of
 from github_s3_backup.backup.services import Services
@@ -16,7 +16,7 @@ from github_s3_backup.github.links import LinkError
 from github_s3_backup.github.releases import Releases
 from github_s3_backup.records.content import ListError, ReleasesSummary, StoredContent
 from github_s3_backup.records.json_fields import utc
-from github_s3_backup.records.manifest import Entry, Stage
+from github_s3_backup.records.manifest import Entry
 from github_s3_backup.records.release_list import Release, ReleaseFile, ReleaseList, parse_release_list
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.capacity import Reservation
@@ -83,20 +83,21 @@ class _ReleasesBackup:
     ) -> None:
         self._repository, self._found, self._last, self._services = repository, found, last, services
         self._store, self._afresh = services.content.releases, afresh
-        self._failed: list[tuple[Stage, str]] = []
 
     def run(self) -> ReleasesSummary:
         wanted = [file for release in self._found.releases for file in release.files]
-        stored = {file.id: file for file in self._services.content.transfers.map(self._back_up, wanted)}
+        results = self._services.content.transfers.map(lambda file: attempt(lambda: self._content(file)), wanted)
+        ended = {file.id: result for file, result in zip(wanted, results, strict=True)}
+        stored = {file.id: self._with_content(file, ended[file.id]) for file in wanted}
         releases = tuple(
             msgspec.structs.replace(release, files=tuple(stored[file.id] for file in release.files))
             for release in self._found.releases
         )
         summary = self._put_list(releases, list(stored.values()))
-        if self._failed:
-            stage, words = self._failed[0]
-            message = f"{len(self._failed)} of {len(wanted)} files could not be stored, the first {words}"
-            raise IncompleteError(stage, message, summary)
+        failed = [file for file in wanted if self._is_failure(file, ended[file.id])]
+        if failed and isinstance(first := ended[failed[0].id], Failed):
+            message = f"{len(failed)} of {len(wanted)} files could not be stored, the first {failed[0].name}"
+            raise IncompleteError(f"{message}: {first.error}", first.stage, summary)
         return summary
 
     def _put_list(self, releases: tuple[Release, ...], files: list[ReleaseFile]) -> ReleasesSummary:
@@ -122,20 +123,23 @@ class _ReleasesBackup:
 
     # -- one file --------------------------------------------------------------------------------
 
-    def _back_up(self, file: ReleaseFile) -> ReleaseFile:
+    def _with_content(self, file: ReleaseFile, result: StoredContent | Failed) -> ReleaseFile:
         """Return the file with its content, or with the reason why it has none."""
-        try:
-            return msgspec.structs.replace(file, content=self._trusted_content(file) or self._content(file))
-        except LinkError as error:
-            is_gone = error.status in GONE
-            words = self._services.context.redactor.clean(str(error))
-            known = self._last.get(file.id)
-            if not is_gone or (known and known.content):
-                self._failed.append(("clone", f"{file.name}: {words}"))
-        except EXPECTED_ERRORS as error:
-            words = self._services.context.redactor.clean(str(error))
-            self._failed.append(("upload" if isinstance(error, S3Error) else "clone", f"{file.name}: {words}"))
-        return msgspec.structs.replace(file, error=words or "no error text")
+        if isinstance(result, Failed):
+            words = self._services.context.redactor.clean(str(result.error))
+            return msgspec.structs.replace(file, error=words or "no error text")
+        return msgspec.structs.replace(file, content=result)
+
+    def _is_failure(self, file: ReleaseFile, result: StoredContent | Failed) -> bool:
+        """Return whether a file is missing that could be there. One that was never stored may have been deleted."""
+        if not isinstance(result, Failed):
+            return False
+        known, error = self._last.get(file.id), result.error
+        return bool(known and known.content) or not (isinstance(error, LinkError) and error.status in GONE)
+
+    def _content(self, file: ReleaseFile) -> StoredContent:
+        """Return the file's content, stored now unless it is there already. Raises what EXPECTED_ERRORS names."""
+        return self._trusted_content(file) or self._stored_content(file)
 
     def _trusted_content(self, file: ReleaseFile) -> StoredContent | None:
         """Return the content that the last list names, if it need not be looked up and does not expire soon."""
@@ -150,7 +154,7 @@ class _ReleasesBackup:
         is_same = (known.updated_at, known.size_bytes) == (file.updated_at, file.size_bytes)
         return known.content if is_same and self._found.digests[file.id] in (None, known.content.oid) else None
 
-    def _content(self, file: ReleaseFile) -> StoredContent:
+    def _stored_content(self, file: ReleaseFile) -> StoredContent:
         """Store the file. Where nobody knows its SHA-256 yet, it is taken on the way over the disk."""
         known = self._same_upload(file)
         oid = self._found.digests[file.id] or (known.oid if known else None)

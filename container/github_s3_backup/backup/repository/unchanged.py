@@ -4,14 +4,17 @@ import msgspec
 
 from github_s3_backup.backup.repository.git_data import GitData
 from github_s3_backup.backup.services import Services
-from github_s3_backup.git.refs import Refs, refs_sha256, summarize
-from github_s3_backup.git.served_refs import ServedRefsError
+from github_s3_backup.git.refs import Refs, default_branch, refs_sha256, summarize
+from github_s3_backup.git.served_refs import ServedRefs, ServedRefsError
 from github_s3_backup.github.client import RenamedError
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.records.manifest import Entry, new_entry
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
 from github_s3_backup.s3.errors import S3Error
+
+# What GitHub answers where somebody has switched Git LFS off. Any other refusal may be over tomorrow.
+LFS_DISABLED = "Git LFS is disabled for this repository"
 
 
 def check_unchanged(listed: Repository, known: Entry | None, services: Services) -> GitData | None:
@@ -26,19 +29,22 @@ def check_unchanged(listed: Repository, known: Entry | None, services: Services)
     if not are_stored(known, services) or services.last_backup.must_be_cloned(known) or _lacks_lfs(known, services):
         return None
     try:
-        refs = served_refs(listed, services)
+        served = served_refs(listed, services)
     except GitHubError as error:
         services.context.log.warning("refs not available, cloning", error=str(error))
         return None
-    return unchanged_data(listed, known, refs) if refs is not None else None
+    return unchanged_data(listed, known, served) if served else None
 
 
-def unchanged_data(listed: Repository, known: Entry, refs: Refs) -> GitData | None:
+def unchanged_data(listed: Repository, known: Entry, served: ServedRefs) -> GitData | None:
     """Return the git data where these refs are those of the last backup, else None."""
+    refs = served.refs
     if not refs and known.object is None:
         return GitData(listed, new_entry(listed, "empty", None, None, 0.0), known=known)
     if not refs or refs_sha256(refs) != known.refs_sha256:
         return None
+    # The listing may name a branch that is no longer the default one.
+    listed = listed.with_default_branch(default_branch(refs, served.head, listed.default_branch))
     return GitData(listed, _unchanged_entry(listed, known, refs), refs, known=known)
 
 
@@ -50,12 +56,12 @@ def are_stored(known: Entry, services: Services) -> bool:
 
 def _lacks_lfs(known: Entry, services: Services) -> bool:
     """Return whether the last backup did not store all LFS objects that it could, and this one is to."""
-    if "lfs" not in services.content.wanted or any(refusal.content == "lfs" for refusal in known.not_read):
+    if "lfs" not in services.content.wanted or any(LFS_DISABLED in refusal.error for refusal in known.not_read):
         return False
     return known.lfs is None or services.last_backup.lacks(known, "lfs")
 
 
-def served_refs(repository: Repository, services: Services) -> Refs | None:
+def served_refs(repository: Repository, services: Services) -> ServedRefs | None:
     """Return the refs that GitHub serves, None where its answer tells nothing of them. Raises GitHubError."""
     github = services.github
     tokens = github.tokens(repository.installation_id)

@@ -4,10 +4,9 @@ import msgspec
 
 from github_s3_backup.backup.repository.clone_and_upload import store
 from github_s3_backup.backup.repository.git_data import GitData
-from github_s3_backup.backup.repository.stages import StageError
 from github_s3_backup.backup.repository.unchanged import are_stored, served_refs, unchanged_data
 from github_s3_backup.backup.services import Services
-from github_s3_backup.git.refs import Refs
+from github_s3_backup.git.served_refs import ServedRefs
 from github_s3_backup.github.client import RepositoryGoneError
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.github.tokens import TokenError
@@ -16,7 +15,7 @@ from github_s3_backup.repository import WIKI_SUFFIX, Repository
 
 
 def back_up_wiki(data: GitData, last: Entry | None, services: Services) -> Entry | None:
-    """Return the wiki's entry, None where there is none. Raises StageError, and GitHubError where it can't be read."""
+    """Return the wiki's entry, None where there is none. Raises what EXPECTED_ERRORS names."""
     known = last.wiki if last else None
     if not data.repository.has_wiki:
         _log_gone(known, services)
@@ -25,12 +24,14 @@ def back_up_wiki(data: GitData, last: Entry | None, services: Services) -> Entry
     if known:
         wiki = wiki.with_default_branch(known.default_branch)
     try:
-        refs = served_refs(wiki, services)
-        unchanged = _unchanged(wiki, known, refs, services) if refs is not None else None
+        served = served_refs(wiki, services)
+        unchanged = _unchanged(wiki, known, served, services) if served else None
         entry = (unchanged or store(wiki, known.size_bytes if known else 0, services)).entry
         return wiki_of(data.entry, entry)  # it may have been renamed a moment ago
-    except (StageError, GitHubError) as error:
-        if not _means_gone(error):
+    except RepositoryGoneError:
+        pass
+    except GitHubError as error:
+        if error.status != 404 or isinstance(error, TokenError):
             raise
     _log_gone(known, services)
     return None
@@ -42,17 +43,10 @@ def wiki_of(entry: Entry, wiki: Entry) -> Entry:
     return msgspec.structs.replace(wiki, full_name=f"{entry.owner}/{name}", owner=entry.owner, name=name)
 
 
-def _means_gone(error: StageError | GitHubError) -> bool:
-    """Return whether GitHub does not have the wiki, or no longer the repository."""
-    if isinstance(error, StageError):
-        return isinstance(error.cause, RepositoryGoneError)
-    return error.status == 404 and not isinstance(error, TokenError)
-
-
-def _unchanged(wiki: Repository, known: Entry | None, refs: Refs, services: Services) -> GitData | None:
+def _unchanged(wiki: Repository, known: Entry | None, served: ServedRefs, services: Services) -> GitData | None:
     if known is None or services.last_backup.must_be_cloned(known) or not are_stored(known, services):
         return None
-    return unchanged_data(wiki, known, refs)
+    return unchanged_data(wiki, known, served)
 
 
 def _log_gone(known: Entry | None, services: Services) -> None:
