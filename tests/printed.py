@@ -27,6 +27,7 @@ VOLATILE = (
     (re.compile(r", \d[\d.]* (bytes|[KMG]iB) \| \d[\d.]* (bytes|[KMG]iB)/s"), ""),
     (re.compile(r"arn:aws:[^\s\",]+"), "ARN"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "ID"),
+    (re.compile(r"\d+m\d+\.\d+s"), "N"),
     (re.compile(r"\d{8}T\d{6}Z-[0-9a-f]+"), "RUN"),
     (re.compile(r"\b[0-9a-f]{7,64}\b"), "HASH"),
     (re.compile(r"\d{4}-\d\d-\d\d|\w{3}, \d\d \w{3} \d{4}"), "DATE"),

@@ -393,7 +393,7 @@ def test_nothing_on_the_pages_escapes_these_tests() -> None:
     for page, found in PAGES.items():
         text = (PROJECT / "docs" / page).read_text()
         languages = re.findall(r"^ *```(\w*)", text, re.MULTILINE)
-        assert set(languages) <= {"", "sh", "json"}, page
+        assert set(languages) <= {"", "sh", "text", "json"}, page
         assert sum(len(each) for each in found.values()) == languages.count("sh"), page
 
 
