@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import content
+import printed
 from embedded.github import FakeGitHub, FakeRepository
 from embedded.github_lfs import LfsStore
 from embedded.organisation import RECIPES, make_repository
@@ -31,6 +32,8 @@ PRIMARY, REPLICA = "acme-github-backups", "acme-github-backups-replica"
 SERVICE = "github-backup"
 NAMES = ("api", "archived", "empty", "service-000", "shared-commit", "tags-only")
 LFS_FILE, RELEASE_FILE = b"a level\n" * 1000, b"a release\n" * 1000
+# The days of the backups, as the pages show them.
+DATES = ("2026-11-22", "2026-11-23")
 # In the older day only.
 VANISHED, DELETED_BRANCH = "acme/service-000", "refs/heads/feature/login"
 
@@ -56,6 +59,7 @@ class Day:
     manifest: dict[str, Any]
     bundles: dict[str, bytes]
     refs: dict[str, dict[str, str]]
+    log: str
 
     @property
     def date(self) -> str:
@@ -71,7 +75,7 @@ class Day:
         text = json.dumps(self.manifest).replace(self.date, other)
         text = text.replace(self.date.replace("-", ""), other.replace("-", ""))  # in the run's id
         bundles = {key.replace(self.date, other): body for key, body in self.bundles.items()}
-        return Day(json.loads(text), bundles, self.refs)
+        return Day(json.loads(text), bundles, self.refs, self.log)
 
     def put(self, client: "S3Client", bucket: str, versions: dict[str, str]) -> dict[str, str]:
         """Put the backup into a bucket and return the versions of its bundles. `versions`: those to write instead."""
@@ -142,7 +146,7 @@ def back_up(stack: Stack, github: FakeGitHub, bucket: str, folder: Path) -> Day:
     bundles = {key: client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
     paths = {repository.full_name: repository.path for repository in github.repositories.values()}
     names = [entry["full_name"] for entry in manifest["repos"]]
-    return Day(manifest, bundles, {name: served_refs(paths[name]) for name in names})
+    return Day(manifest, bundles, {name: served_refs(paths[name]) for name in names}, output.decode())
 
 
 def keys_in(stack: Stack, bucket: str) -> set[str]:
@@ -225,6 +229,20 @@ class Place:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
+
+    def run_on_a_terminal(self, blocks: list[str]) -> list[str]:
+        """Run blocks as a person would see them, and return what each prints."""
+        code, outputs = printed.run_in_terminal(blocks, self.folder, self.environment(), f"{self.token}\n")
+        assert code == 0, "\n".join(outputs)
+        return outputs[: len(blocks)]
+
+    def as_on_the_page(self, output: str) -> str:
+        """Return an output with the dates that the pages have, and without this test's folder."""
+        for day, shown in zip(self.days, DATES, strict=True):
+            output = output.replace(day.date, shown).replace(day.date.replace("-", ""), shown.replace("-", ""))
+        for url in (f"file://{self.hosting}", self.github.server_url):
+            output = output.replace(url, "https://github.com")
+        return output.replace(f"{self.folder}/", "").replace(str(self.folder), ".")
 
     def environment(self) -> dict[str, str]:
         """Return what points the commands at this machine and this checkout, and not at the user's configuration."""

@@ -15,10 +15,13 @@ from github_s3_backup.configuration import WORKERS_PER_CPU
 from github_s3_backup.records.manifest import RefSummary, new_entry, new_manifest
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
+from github_s3_backup.runtime import metrics
 from github_s3_backup.runtime.capacity import DISK_PER_BYTE, USABLE_DISK
 from github_s3_backup.s3.content_store import MAX_AGE_IN_LIST, MAX_CONTENT_DAYS
 
 DOCS = PROJECT / "docs"
+# Metrics of Container Insights.
+CONTAINER_INSIGHTS = 24
 
 
 def test_the_calculator_runs_alone_and_prints_what_the_table_says() -> None:
@@ -59,6 +62,7 @@ def test_the_defaults_of_the_calculator_are_the_modules() -> None:
     kept = {"max_full_backup_days": one_task.MAX_FULL_BACKUP_DAYS, "noncurrent_days": one_task.UNDO_DAYS}
     kept["max_content_days"] = one_task.MAX_CONTENT_DAYS
     assert {name: int(re.findall(rf"^  {name} += (\d+)$", lifecycle, re.MULTILINE)[0]) for name in kept} == kept
+    assert len(metrics.UNITS) + CONTAINER_INSIGHTS == one_task.METRICS
     assert (one_task.MAX_CONTENT_DAYS, one_task.WRITTEN_AGAIN_DAYS) == (MAX_CONTENT_DAYS, MAX_AGE_IN_LIST)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+import printed
 from embedded.aws import CREDENTIALS
 from embedded.github import FakeGitHub
 from embedded.real_git import git, served_refs
@@ -142,7 +143,7 @@ def find_the_last_good_day(place: Place) -> Check:
     return check
 
 
-def beside_git(place: Place) -> Check:
+def content_besides_git(place: Place) -> Check:
     if shutil.which("git-lfs") is None:
         pytest.skip("git-lfs is not installed: apt install git-lfs")
     target = place.host("acme-restored/api")
@@ -302,7 +303,7 @@ EXPECTATIONS: dict[str, Callable[[Place], Check]] = {
     INSTALL: install_the_command,
     "One repository": one_repository,
     "Find the last good day": find_the_last_good_day,
-    "Beside git": beside_git,
+    "Wikis, LFS objects, and releases": content_besides_git,
     "Everything": everything,
     "From the replica": from_the_replica,
     "A deleted object": a_deleted_object,
@@ -342,7 +343,18 @@ def arrange_account(stack: Stack) -> "CloudWatchClient":
 @pytest.mark.parametrize(("page", "heading"), one_in(4, SECTIONS), ids=[heading for _, heading in SECTIONS])
 def test_the_commands_of_a_section_do_what_it_says(place: Place, page: str, heading: str) -> None:
     check = EXPECTATIONS[heading](place)
-    check(place.run(blocks(page, heading)))
+    outputs = place.run_on_a_terminal(blocks(page, heading))
+    check("\n".join(outputs))
+    check_printed(page, heading, [place.as_on_the_page(each) for each in outputs[-len(PAGES[page][heading]) :]])
+
+
+def check_printed(page: str, heading: str, outputs: list[str]) -> None:
+    """Compare what the commands of a section printed with what the page shows below them."""
+    path = PROJECT / "docs" / page
+    body = re.split(r"^## ", path.read_text(), flags=re.MULTILINE)
+    (section,) = (each for each in body if each.startswith(f"{heading}\n"))
+    for (commands, shown), output in zip(printed.blocks(section), outputs, strict=True):
+        printed.compare(path, commands, shown, output, f"\n## {heading}\n")
 
 
 def test_the_three_commands_restore_a_repository_that_did_not_change(place: Place) -> None:
@@ -381,7 +393,7 @@ def test_nothing_on_the_pages_escapes_these_tests() -> None:
     for page, found in PAGES.items():
         text = (PROJECT / "docs" / page).read_text()
         languages = re.findall(r"^ *```(\w*)", text, re.MULTILINE)
-        assert set(languages) <= {"", "sh", "json"}, page
+        assert set(languages) <= {"", "sh", "text", "json"}, page
         assert sum(len(each) for each in found.values()) == languages.count("sh"), page
 
 

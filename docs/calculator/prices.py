@@ -13,7 +13,7 @@ PRICES = (
     ("disk", 0.000111, "a GB-hour of temporary disk of Fargate, above 20 GB"),
     ("address", 0.005, "an hour of the task's public address"),
     ("logs", 0.86, "a GB of logs, taken in and kept for a year"),
-    ("metric", 0.3, "a metric per month, by the hours in which it is sent: 8 of the run, 24 of Container Insights"),
+    ("metric", 0.3, "a metric per month, by the hours in which it is sent: 10 of the run, 24 of Container Insights"),
     (
         "fixed",
         6.5,
