@@ -13,6 +13,7 @@ from github_s3_backup.backup.repository.git_data import GitData
 from github_s3_backup.backup.repository.stages import StageError, StoppedInStage
 from github_s3_backup.backup.repository.unchanged import check_unchanged
 from github_s3_backup.backup.services import Services
+from github_s3_backup.git.process import GitError
 from github_s3_backup.github.client import RepositoryGoneError
 from github_s3_backup.records.manifest import Entry, Failure, Stage, new_entry
 from github_s3_backup.repository import Repository
@@ -80,7 +81,9 @@ def _result_of(error: StageError, listed: Repository, services: Services) -> Ent
     if isinstance(error.cause, RepositoryGoneError):
         return new_entry(listed, "gone", None, None, 0.0)
     if isinstance(error.cause, EXPECTED_ERRORS):
-        return _failure(listed, error.stage, str(error.cause), services)
+        failure = _failure(listed, error.stage, str(error.cause), services)
+        timed_out = isinstance(error.cause, GitError) and error.cause.timed_out
+        return msgspec.structs.replace(failure, timed_out=timed_out)
     services.context.log.error("bug, please report it", exc_info=error.cause)
     return _failure(listed, error.stage, f"bug: {error.cause!r}", services)
 

@@ -123,6 +123,6 @@ class ContentBackup:
 
 def _is_refusal(error: Exception) -> bool:
     """Return whether GitHub will not let the App read this. A rate limit is no refusal, whatever its status."""
-    if not isinstance(error, GitHubError) or isinstance(error, TokenError) or error.wait_source:
+    if not isinstance(error, GitHubError) or isinstance(error, TokenError) or error.retry.is_limit:
         return False
     return error.status in NOT_READABLE
