@@ -14,8 +14,8 @@ from github_s3_backup.git.object_list import ObjectList, list_of_mirror, parse_o
 from github_s3_backup.git.objects import list_objects
 from github_s3_backup.git.process import Git
 from github_s3_backup.git.refs import Refs
+from github_s3_backup.github.http import Link, new_session
 from github_s3_backup.github.packs import Limits, PackRequest, fetch_pack
-from github_s3_backup.github.rest import new_session
 from github_s3_backup.runtime.stop import Stop
 
 LIMITS = Limits(10**8, 60)
@@ -109,7 +109,7 @@ class Changing:
     def fetch(self, request: bytes, limits: Limits = LIMITS) -> Iterator[bytes]:
         """Send a request as the product does."""
         url = f"{self.server.url}/{self.path.name}/git-upload-pack"
-        asked = PackRequest(url, {"Authorization": "Basic Zm9vOmJhcg=="}, request)
+        asked = PackRequest(Link(url, {"Authorization": "Basic Zm9vOmJhcg=="}), request)
         return fetch_pack(new_session(None, 1), asked, limits, Stop())
 
     def changes(self, base: ObjectList) -> Changes:

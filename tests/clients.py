@@ -2,6 +2,8 @@
 
 import io
 import json
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from embedded.github import FakeGitHub
 from embedded.s3 import EmbeddedS3
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.client import GitHub
-from github_s3_backup.github.rest import new_session
+from github_s3_backup.github.http import new_session
 from github_s3_backup.github.tokens import App
 from github_s3_backup.runtime.capacity import UPLOAD_BUFFERS, Capacity, Reservation
 from github_s3_backup.runtime.logs import new_logger
@@ -24,6 +26,35 @@ from github_s3_backup.s3.upload import Uploader
 from world import World, events_of
 
 MOMENT = datetime(2026, 11, 23, 23, 59, 59, tzinfo=UTC)
+
+
+class FastStop(Stop):
+    """A run whose waits take no time: they move its clock. `waits`: their seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._planned: list[tuple[float, Callable[[], None]]] = []
+        self.waits: list[float] = []
+        self._waited = 0.0
+        self._guard = threading.Lock()
+
+    def now(self) -> float:
+        with self._guard:
+            return super().now() + self._waited
+
+    def sleep(self, seconds: float) -> None:
+        with self._guard:
+            self.waits.append(seconds)
+            self._waited += seconds
+        now = self.now()
+        for planned in [item for item in self._planned if item[0] <= now]:
+            self._planned.remove(planned)
+            planned[1]()
+        self.check()
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Call `action` in the first wait that ends so many seconds from now, or later."""
+        self._planned.append((self.now() + seconds, action))
 
 
 class Log:
@@ -41,9 +72,9 @@ class Log:
         return json.dumps(events_of(self._text.getvalue()), indent=1)
 
 
-def github_client(github: FakeGitHub, log: Log, stop: Stop | None = None) -> GitHub:
+def github_client(github: FakeGitHub, log: Log, stop: Stop | None = None, api_url: str | None = None) -> GitHub:
     """Return the program's client of the embedded GitHub."""
-    app = App(github.app_id, github.key, github.api_url, github.server_url)
+    app = App(github.app_id, github.key, api_url or github.api_url, github.server_url)
     return GitHub(app, new_session(None, 16), Redactor(), stop or Stop(), log.logger)
 
 

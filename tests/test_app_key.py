@@ -1,5 +1,6 @@
 """The App's key is found, repaired where that is safe, and refused with the reason where it is not."""
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ PKCS1 = KEY.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncr
 PKCS8 = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 ENCRYPTED = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")).decode()
 PUBLIC = KEY.public_key().public_bytes(Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUE\n-----END CERTIFICATE-----\n"
 CURVE = (
     ec.generate_private_key(ec.SECP256R1())
     .private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
@@ -34,11 +36,19 @@ CURVE = (
         lambda pem: pem.replace("\n", "\\r\\n"),
         lambda pem: pem.strip(),
         lambda pem: pem.replace("\n", " "),
+        lambda pem: "\ufeff" + pem,
+        lambda pem: "\ufeff" + pem.replace("\n", "\r\n"),
+        lambda pem: base64.b64encode(pem.encode()).decode(),
+        lambda pem: base64.encodebytes(b"\xef\xbb\xbf" + pem.replace("\n", "\r\n").encode()).decode(),
+        lambda pem: f"Bag Attributes\n  friendlyName: backup\nKey Attributes: <No Attributes>\n{pem}",
+        lambda pem: f"{CERTIFICATE}{pem}{PUBLIC}",
+        lambda pem: f"GITHUB_APP_KEY={pem}",
     ],
-    ids=["as it is", "blanks", "literal n", "quotes", "windows", "literal r n", "no last line end", "one line"],
 )
 def test_a_key_is_taken_as_people_paste_it(pem: str, pasted: object) -> None:
-    assert parse_key(pasted(pem), "the secret").private_numbers() == KEY.private_numbers()  # type: ignore[operator]
+    text = pasted(pem)  # type: ignore[operator]
+    for encoding in ("utf-8", "utf-16", "utf-16-le", "utf-16-be"):
+        assert parse_key(text.encode(encoding), "the secret").private_numbers() == KEY.private_numbers()
 
 
 @pytest.mark.parametrize(
@@ -48,16 +58,20 @@ def test_a_key_is_taken_as_people_paste_it(pem: str, pasted: object) -> None:
         ("ghp_something", "does not hold a PEM private key"),
         ('{"key": "-----BEGIN"}', "looks like JSON"),
         (ENCRYPTED, "encrypted"),
-        (PUBLIC, "not a private key"),
+        (PUBLIC, "holds a PUBLIC KEY, which is not a private key"),
+        (CERTIFICATE, "holds a CERTIFICATE, which is not a private key"),
+        (base64.b64encode(PUBLIC.encode()).decode(), "holds a PUBLIC KEY"),
+        (PKCS1 + PKCS8, "holds 2 private keys"),
+        ("".join(PKCS1.splitlines()[1:-1]), "BEGIN ...----- and -----END ...----- are missing"),
+        ("PuTTY-User-Key-File-3: ssh-rsa\nEncryption: none\n", "PuTTY"),
         (CURVE, "not RSA"),
         (PKCS1[:400], "damaged"),
-        (PKCS1.replace("A", "B"), "damaged"),
+        (PKCS1.replace("A", "B").replace("RSB PRIVBTE", "RSA PRIVATE"), "damaged"),
     ],
-    ids=["empty", "token", "json", "encrypted", "public", "curve", "cut", "changed"],
 )
 def test_what_is_no_usable_key_is_refused_with_the_reason_and_not_shown(text: str, reason: str) -> None:
     with pytest.raises(AppKeyError, match=reason) as caught:
-        parse_key(text, "the secret arn:x")
+        parse_key(text.encode(), "the secret arn:x")
     assert "the secret arn:x" in str(caught.value)
     assert not any(line in str(caught.value) for line in text.splitlines() if len(line) > 20)
 

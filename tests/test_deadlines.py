@@ -7,24 +7,33 @@ import psutil
 import pytest
 import requests
 
-from clients import Log, git_client
+from clients import FastStop, Log, git_client, github_client
 from embedded.github import FakeGitHub, Fault
 from embedded.organisation import RECIPES
-from github_s3_backup.backup.repository.clone import clone_deadline
+from github_s3_backup.backup.repository.clone import Cloner
 from github_s3_backup.git.mirror import clone_mirror
 from github_s3_backup.git.process import GitError
-from github_s3_backup.github.rest import Api, GitHubError, new_session
+from github_s3_backup.github.http import new_session
+from github_s3_backup.github.rest import Api, GitHubError
+from github_s3_backup.runtime.patience import LONG, USUAL, Patience
 from github_s3_backup.runtime.stop import Stop
 from world import Repositories, World
 
 GB = 1024**3
+REFS = r"GET /acme/fork\.git/info/refs"
 PACK = r"POST /acme/fork\.git/git-upload-pack"
 
 
 def descendants() -> set[psutil.Process]:
     """Return what this process has started, and the processes those have started."""
-    found = psutil.Process().children(recursive=True)
-    return {process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE}
+    return {process for process in psutil.Process().children(recursive=True) if _is_alive(process)}
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 # -- a run -----------------------------------------------------------------------------------------
@@ -88,7 +97,7 @@ def test_a_clone_beyond_its_deadline_is_killed_with_its_children(
 ) -> None:
     before = descendants()
     with pytest.raises(GitError, match="git clone was killed after 1 s, the deadline for this repository") as caught:
-        clone_mirror(git_client(tmp_path, github), dripping, tmp_path / "mirror.git", "token", timeout=1)
+        clone_mirror(git_client(tmp_path, github), dripping, tmp_path / "mirror.git", "token", lambda: 1)
     assert caught.value.permanent
     assert {process for process in descendants() - before if "git-remote" in process.name()} == set()
 
@@ -96,15 +105,67 @@ def test_a_clone_beyond_its_deadline_is_killed_with_its_children(
 def test_git_that_hangs_is_killed_with_what_it_started(tmp_path: Path, github: FakeGitHub) -> None:
     started = time.monotonic()
     with pytest.raises(GitError, match="was killed after 1 s"):
-        git_client(tmp_path, github).run("-c", "alias.hang=!sleep 71.5", "hang", timeout=1)
+        git_client(tmp_path, github).run("-c", "alias.hang=!sleep 71.5", "hang", deadline=lambda: 1)
     assert time.monotonic() - started < 10
     assert [process for process in descendants() if "71.5" in " ".join(process.cmdline())] == []
 
 
-def test_the_deadline_of_a_clone_grows_with_its_size() -> None:
-    assert 10 * 60 <= clone_deadline(0) <= 30 * 60
-    assert clone_deadline(GB) - clone_deadline(0) == pytest.approx(clone_deadline(2 * GB) - clone_deadline(GB))
-    assert clone_deadline(10 * GB) > 10 * GB / 1_000_000, "a connection of 1 MB/s is no fault"
+def test_the_deadline_of_a_clone_grows_with_what_has_arrived() -> None:
+    """GitHub's size may be wrong: a repository of 100 GB may be listed with 0."""
+    assert 10 * 60 <= USUAL.seconds(0) <= 30 * 60
+    assert USUAL.seconds(100 * GB) > 100 * GB / 1_000_000, "a connection of 1 MB/s is no fault"
+    assert LONG.seconds(0) > 10 * USUAL.seconds(0)
+
+
+def test_git_goes_on_for_as_long_as_its_deadline_moves_on(tmp_path: Path, github: FakeGitHub) -> None:
+    deadlines = iter([1, 2, 60])
+    git_client(tmp_path, github).run("-c", "alias.slow=!sleep 3", "slow", deadline=lambda: next(deadlines, 60))
+    assert next(deadlines, None) is None
+
+
+def test_what_took_too_long_gets_far_more_time_from_the_next_run(world: World) -> None:
+    """The server's words are those of git where it is silent for too long."""
+    world.add("fork")
+    silent = Fault(REFS, status=503, raw="Operation too slow.", headers={"Content-Type": "text/plain"}, times=99)
+    world.github.faults = [silent]
+    run = world.run()
+    assert run.failures["acme/fork"]["timed_out"] is True
+    world.yesterday()
+    world.github.faults = [Fault(PACK, status=0, delay=3)]
+    process = world.start()
+    seen: set[str] = set()
+    while process.poll() is None:
+        seen |= {part for each in descendants() for part in cmdline(each) if part.startswith("http.lowSpeedTime=")}
+        time.sleep(0.1)
+    assert world.end(process).code == 0
+    assert f"http.lowSpeedTime={LONG.silences[0]}" in seen
+    assert LONG.silences[0] >= 10 * USUAL.silences[0]
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
+@pytest.mark.parametrize("silences", [(1, 3), (1,)])
+def test_a_server_that_is_silent_for_too_long_is_asked_once_more_with_more_patience(
+    tmp_path: Path, github: FakeGitHub, repositories: Repositories, silences: tuple[int, ...]
+) -> None:
+    github.add("acme", "fork", repositories.path(RECIPES["fork"]))
+    github.faults = [Fault(PACK, status=0, delay=2.2)]
+    log, stop = Log(), FastStop()
+    client = github_client(github, log, stop)
+    (listed,) = client.repositories(client.installations()[0]).repositories
+    cloner = Cloner(client, git_client(tmp_path, github), stop, log.logger, Patience(60.0, silences))
+    if len(silences) == 1:
+        with pytest.raises(GitError, match="Operation too slow") as caught:
+            cloner.clone(listed, tmp_path / "mirror.git")
+        assert caught.value.timed_out
+        assert caught.value.permanent
+    else:
+        assert cloner.clone(listed, tmp_path / "mirror.git")[1].refs
 
 
 # -- an answer of the API --------------------------------------------------------------------------

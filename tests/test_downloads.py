@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any
 
 import pytest
 
-from clients import Log, github_client
+from clients import FastStop, Log, github_client
 from embedded.github import FakeGitHub, Fault
 from embedded.github_lfs import LfsStore
-from github_s3_backup.github.links import Downloader, Link, LinkError
-from github_s3_backup.github.rest import GitHubError, new_session
+from embedded.github_releases import FakeFile, FakeRelease
+from github_s3_backup.github.http import Link, new_session
+from github_s3_backup.github.links import Downloader, LinkError
+from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.repository import Repository
+from github_s3_backup.runtime.patience import USUAL, Patience
 from github_s3_backup.runtime.stop import Stop, Stopped
 
 FILE = r"GET /lfs/"
@@ -37,11 +41,11 @@ class Files:
         self.links.append(Link(self.github.files.give("/lfs/1/file", self.path)[0], {}))
         return self.links[-1]
 
-    def download(self, size: int | None = None, stop: Stop | None = None, **options: float) -> bytes:
-        return b"".join(self.blocks(size, stop, **options))
+    def download(self, size: int | None = None, stop: Stop | None = None, patience: Patience = USUAL) -> bytes:
+        return b"".join(self.blocks(size, stop, patience))
 
-    def blocks(self, size: int | None = None, stop: Stop | None = None, **options: float) -> Iterator[bytes]:
-        downloader = Downloader(new_session(None, 2), stop or Stop(), self.log.logger, **options)
+    def blocks(self, size: int | None = None, stop: Stop | None = None, patience: Patience = USUAL) -> Iterator[bytes]:
+        downloader = Downloader(new_session(None, 2), stop or FastStop(), self.log.logger, patience)
         return downloader.blocks(self.path.stat().st_size if size is None else size, self.new_link)
 
     def ranges(self) -> list[str | None]:
@@ -162,7 +166,7 @@ def test_a_file_that_drips_is_given_up_at_its_deadline(files: Files) -> None:
     """A byte comes often enough for every timeout, and the file would take an hour."""
     files.github.faults = [Fault(FILE, status=0, drip=0.01, times=99)]
     with pytest.raises(LinkError, match=r"was too slow: .* of 360000 bytes arrived until the deadline"):
-        files.download(360_000, deadline_base=0.5)
+        files.download(360_000, patience=Patience(0.5, (60,)))
     assert len(files.links) == 1
 
 
@@ -174,6 +178,38 @@ def test_a_stopped_run_does_not_wait_for_a_file_that_drips(files: Files) -> None
     stop.expire_after(0)
     reader = ThreadPoolExecutor(1)
     assert isinstance(reader.submit(list, blocks).exception(30), Stopped)
+
+
+def test_a_wait_that_a_rate_limit_asks_for_is_not_the_files_time(files: Files) -> None:
+    """Its reset is 40 minutes away, longer than the file may take."""
+    stop = FastStop()
+    limited = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(time.time()) + 2400)}
+    files.github.faults = [
+        Fault(FILE, status=0, cut_after=400_001),
+        Fault(FILE, status=403, headers=limited),
+        Fault(FILE, status=0, cut_after=400_001),
+    ]
+    assert files.download(stop=stop, patience=Patience(30.0, (60,))) == BODY
+    assert sum(stop.waits) >= 2399
+
+
+def test_a_secondary_rate_limit_without_a_header_is_known_by_its_words(github: FakeGitHub, tmp_path: Path) -> None:
+    stop, log = FastStop(), Log()
+    content = tmp_path / "tool.zip"
+    content.write_bytes(b"a release's file")
+    release = FakeRelease(github.new_id(), "v1", files=[FakeFile(github.new_id(), "tool.zip", content)])
+    github.add("acme", "game", tmp_path, releases=[release])
+    client = github_client(github, log, stop)
+    (repository,) = client.repositories(client.installations()[0]).repositories
+    found = client.releases(repository, None)
+    assert found is not None
+    (file,) = found.releases[0].files
+    words = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+    github.faults = [Fault("GET .*/releases/assets/", status=403, message=words, times=8)]
+    began = stop.now()
+    blocks = client.downloader.blocks(file.size_bytes, lambda: client.release_file_link(repository, file.id))
+    assert b"".join(blocks) == b"a release's file"
+    assert stop.now() - began > 8 * 60
 
 
 # -- the token -------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clients import Log, github_client
+from clients import FastStop, Log, github_client
 from embedded.github import FakeGitHub, Fault
 from github_s3_backup.github.client import Installation, Listing
 from github_s3_backup.github.rest import GitHubError
@@ -98,13 +98,23 @@ def test_a_field_that_is_no_text_is_refused_and_the_manifest_is_written(world: W
     assert len(run.failures) == len(no_text)
 
 
+def test_an_installation_on_an_enterprise_is_no_daily_failure(world: World) -> None:
+    world.github.enterprises.add("acme-corp")
+    world.github.install("acme-corp")
+    world.add("empty")
+    run = world.run()
+    assert run.code == 0
+    (line,) = run.named("skipped, an enterprise has no repositories of its own")
+    assert (line["owner"], line["level"]) == ("acme-corp", "info")
+
+
 # -- the listing alone -----------------------------------------------------------------------------
 
 
 def listing_of(github: FakeGitHub) -> Listing:
     """Return what the program lists of the only installation there is."""
     (installation,) = github.installations.values()
-    return github_client(github, Log()).repositories(Installation(installation.id, installation.owner))
+    return github_client(github, Log(), FastStop()).repositories(Installation(installation.id, installation.owner))
 
 
 def names(listing: Listing) -> set[str]:
@@ -148,6 +158,18 @@ def test_pages_are_followed_on_githubs_host_only(api: FakeGitHub) -> None:
         listing_of(api)
 
 
+def test_a_next_page_may_spell_githubs_host_in_another_way(github: FakeGitHub) -> None:
+    for number in range(101):
+        github.add("acme", f"copy-{number:03}", NOWHERE)
+    (installation,) = github.installations.values()
+    spelled = github.api_url.replace("127.0.0.1", "localhost")
+    page = f"{spelled}/installation/repositories?per_page=100&page=2"
+    github.after_page = lambda number: setattr(github, "next_page", page if number == 1 else None)
+    client = github_client(github, Log(), FastStop(), spelled.replace("localhost", "LOCALHOST"))
+    listing = client.repositories(Installation(installation.id, installation.owner))
+    assert len(listing.repositories) == 101
+
+
 def test_pages_that_lead_in_a_circle_end(api: FakeGitHub) -> None:
     api.next_page = f"{api.api_url}/installation/repositories?per_page=100"
     with pytest.raises(GitHubError, match="pages do not end"):
@@ -187,7 +209,7 @@ def test_a_token_that_is_rejected_is_replaced_once(api: FakeGitHub) -> None:
 def test_a_wrong_app_id_is_named(api: FakeGitHub) -> None:
     api.app_id = "999"
     with pytest.raises(GitHubError, match=r"Integration not found.*GITHUB_APP_ID"):
-        github_client(api, Log()).installations()
+        github_client(api, Log(), FastStop()).installations()
 
 
 def test_an_installation_that_is_suspended_or_does_not_exist_is_named(api: FakeGitHub) -> None:
@@ -196,4 +218,4 @@ def test_an_installation_that_is_suspended_or_does_not_exist_is_named(api: FakeG
     with pytest.raises(GitHubError, match="This installation has been suspended"):
         listing_of(api)
     with pytest.raises(GitHubError, match="GITHUB_APP_INSTALLATION_ID"):
-        github_client(api, Log()).repositories(Installation(4711, "?"))
+        github_client(api, Log(), FastStop()).repositories(Installation(4711, "?"))

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -228,3 +229,12 @@ def test_known_secrets_and_logins_in_urls_are_removed_from_text() -> None:
     basic = base64.b64encode(b"x-access-token:a-token-of-another-shape").decode()
     text = f"a-token-of-another-shape {basic} https://user:pass@github.com/acme"
     assert redactor.clean(text) == "*** *** https://***github.com/acme"
+
+
+def test_a_token_is_forgotten_some_time_after_it_has_expired() -> None:
+    redactor, now = Redactor(), datetime.now(UTC)
+    redactor.hide_token("the-token-of-a-restore")
+    for hours in (-3, -2, -0.5, 0.5, 1):
+        redactor.hide_token(f"expires-in {hours}", now + timedelta(hours=hours))
+    text = " / ".join(["the-token-of-a-restore", *(f"expires-in {hours}" for hours in (-3, -2, -0.5, 0.5, 1))])
+    assert redactor.clean(text) == "*** / expires-in -3 / expires-in -2 / *** / *** / ***"

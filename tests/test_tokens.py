@@ -1,4 +1,4 @@
-"""A GitHub that gives no token for some minutes fails no repository."""
+"""A GitHub that gives no token for hours fails no repository."""
 
 import threading
 import time
@@ -8,25 +8,21 @@ from datetime import timedelta
 
 import pytest
 
-from clients import Log, github_client
+from clients import FastStop, Log, github_client
 from embedded.github import FakeGitHub, FakeInstallation, Fault
 from github_s3_backup.github.client import GitHub, Installation
-from github_s3_backup.github.tokens import (
-    ERROR_REMEMBERED,
-    LAST_USE,
-    MAX_OUTAGE,
-    OUTAGE_PAUSE,
-    REFRESH_AHEAD,
-    TokenError,
-)
+from github_s3_backup.github.outage import MAX_OUTAGE
+from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.github.tokens import ERROR_REMEMBERED, LAST_USE, REFRESH_AHEAD, TokenError
+from github_s3_backup.runtime.stop import Stopped
 
 MINT = r"POST .*/access_tokens"
 THREADS = 8
 
 
 def down(times: int = 999) -> Fault:
-    """Return a GitHub that gives no token, and does not want to be waited for."""
-    return Fault(MINT, status=503, headers={"Retry-After": "0"}, times=times)
+    """Return a GitHub that gives no token."""
+    return Fault(MINT, status=503, times=times)
 
 
 def at_once(action: Callable[[], str]) -> list[str]:
@@ -52,9 +48,14 @@ def log() -> Log:
 
 
 @pytest.fixture
-def client(github: FakeGitHub, log: Log) -> Iterator[GitHub]:
+def stop() -> FastStop:
+    return FastStop()
+
+
+@pytest.fixture
+def client(github: FakeGitHub, log: Log, stop: FastStop) -> Iterator[GitHub]:
     started = time.monotonic()
-    yield github_client(github, log)
+    yield github_client(github, log, stop)
     assert time.monotonic() - started < ERROR_REMEMBERED, "this test was to be over before errors are forgotten"
 
 
@@ -99,47 +100,85 @@ def test_nobody_waits_for_a_refresh_that_takes_long(
     assert len(github.requests(MINT)) == 2
 
 
+@pytest.mark.parametrize("hours", [0.1, 5])
 def test_workers_wait_for_a_new_token_and_go_on_when_github_is_back(
-    github: FakeGitHub, installation: FakeInstallation, client: GitHub, log: Log
+    github: FakeGitHub, installation: FakeInstallation, client: GitHub, log: Log, stop: FastStop, hours: float
 ) -> None:
     github.token_life = LAST_USE / 2
     tokens = client.tokens(installation.id)
     expired = tokens.token()
     github.token_life = timedelta(hours=1)
-    github.faults = [down(times=6)]  # one round of tries
-    started = time.monotonic()
+    began, outage = stop.now(), down(100_000)
+    github.faults = [outage]
+    stop.after(hours * 3600, github.faults.clear)
     (new,) = set(at_once(tokens.token))
     assert new != expired
-    assert OUTAGE_PAUSE <= time.monotonic() - started < MAX_OUTAGE / 2
+    assert hours * 3600 < stop.now() - began < hours * 3600 + 600
     assert len(github.issued) == 2
-    assert len(log.named("no token, retrying")) == 1
+    lines = log.named("no token, retrying")
+    assert 3 < len(lines) < 100
+    assert "503" in lines[0]["error"]
+
+
+def test_a_run_without_a_deadline_waits_for_hours_and_one_with_a_deadline_until_then(
+    github: FakeGitHub, installation: FakeInstallation, client: GitHub, stop: FastStop
+) -> None:
+    github.token_life = LAST_USE / 2
+    tokens = client.tokens(installation.id)
+    tokens.token()
+    github.faults, began = [down(100_000)], stop.now()
+    with pytest.raises(TokenError, match="503"):
+        tokens.token()
+    assert MAX_OUTAGE <= stop.now() - began < MAX_OUTAGE + 1200
+    stop.sleep(ERROR_REMEMBERED)
+    stop.expire_after(3600)
+    stop.after(MAX_OUTAGE + 3600, lambda: stop.expire_after(0))
+    with pytest.raises(Stopped):
+        tokens.token()
+    assert stop.now() - began > MAX_OUTAGE + 3600
+
+
+def test_while_the_whole_api_is_down_work_waits_and_one_endpoint_that_fails_is_a_failure(
+    github: FakeGitHub, installation: FakeInstallation, client: GitHub, log: Log, stop: FastStop
+) -> None:
+    listing, whole = Installation(installation.id, "acme"), Fault("GET /api", status=502, times=100_000)
+    client.repositories(listing)
+    began, github.faults = stop.now(), [whole]
+    stop.after(7200, github.faults.clear)
+    client.repositories(listing)
+    assert stop.now() - began > 7200
+    assert "502" in log.named("GitHub is down, waiting")[0]["error"]
+    github.faults, began = [Fault("GET .*/installation/repositories", status=502, times=100_000)], stop.now()
+    with pytest.raises(GitHubError, match="502"):
+        client.repositories(listing)
+    assert stop.now() - began < 60
 
 
 @pytest.mark.parametrize(("status", "words"), [(404, "was the App uninstalled"), (401, "check GITHUB_APP_ID")])
 def test_a_refusal_is_not_waited_for_and_not_asked_for_once_more(
-    github: FakeGitHub, installation: FakeInstallation, client: GitHub, status: int, words: str
+    github: FakeGitHub, installation: FakeInstallation, client: GitHub, stop: FastStop, status: int, words: str
 ) -> None:
     github.token_life = LAST_USE / 2
     tokens = client.tokens(installation.id)
     tokens.token()
     github.faults = [Fault(MINT, status=status, message="Integration not found", times=99)]
-    started = time.monotonic()
+    started = stop.now()
     for _ in range(3):
         with pytest.raises(TokenError, match=words) as caught:
             tokens.token()
         assert caught.value.status == status
-    assert time.monotonic() - started < OUTAGE_PAUSE
+    assert stop.now() - started < 60
     assert len(github.requests(MINT)) == 2
 
 
 def test_where_github_never_gave_a_token_nobody_waits_long(
-    github: FakeGitHub, installation: FakeInstallation, client: GitHub
+    github: FakeGitHub, installation: FakeInstallation, client: GitHub, stop: FastStop
 ) -> None:
     github.faults = [down()]
-    started = time.monotonic()
+    started = stop.now()
     with pytest.raises(TokenError, match="503"):
         client.tokens(installation.id).token()
-    assert time.monotonic() - started < OUTAGE_PAUSE
+    assert stop.now() - started < 60
 
 
 def test_a_rate_limit_of_the_app_is_waited_for_like_an_outage(
@@ -151,7 +190,7 @@ def test_a_rate_limit_of_the_app_is_waited_for_like_an_outage(
     tokens.token()
     github.token_life = timedelta(hours=1)
     message = "You have exceeded a secondary rate limit."
-    github.faults = [Fault(MINT, status=403, headers={"Retry-After": "0"}, message=message, times=6)]
+    github.faults = [Fault(MINT, status=403, headers={"Retry-After": "0"}, message=message, times=14)]
     assert tokens.token() == github.issued[-1]
     (waiting,) = log.named("no token, retrying")
     assert message in waiting["error"]

@@ -18,8 +18,9 @@ from clients import Log
 from embedded.github import FakeGitHub, Fault
 from embedded.stack import Stack
 from github_s3_backup.github import lfs
-from github_s3_backup.github.links import Downloader, Link, LinkError
-from github_s3_backup.github.rest import Api, GitHubError, new_session
+from github_s3_backup.github.http import Link, new_session, same_server
+from github_s3_backup.github.links import Downloader, LinkError
+from github_s3_backup.github.rest import Api, GitHubError
 from github_s3_backup.runtime.environment import EnvironmentReader
 from github_s3_backup.runtime.stop import Stop
 from world import Repositories, World
@@ -55,6 +56,22 @@ def test_plain_http_on_the_loopback_interface_and_https_anywhere_will_do(url: st
     read = EnvironmentReader({"GITHUB_API_URL": url})
     assert read.url("GITHUB_API_URL", "https://github.com") == url
     assert read.problems == []
+
+
+@pytest.mark.parametrize(
+    "url", ["https://GHES.Example/api/v3", "HTTPS://ghes.example:443/api/v3/", "https://Ghes.example:443/api/v3"]
+)
+def test_a_server_is_the_same_however_it_is_spelled(url: str) -> None:
+    read = EnvironmentReader({"GITHUB_API_URL": url})
+    assert read.url("GITHUB_API_URL", "https://github.com") == "https://ghes.example/api/v3"
+    assert same_server(url, "https://ghes.example/other")
+    for other in (
+        "http://ghes.example",
+        "https://ghes.example:8443",
+        "https://ghes.example.com",
+        "https://x@ghes.example",
+    ):
+        assert not same_server(url, other)
 
 
 # -- a private CA ----------------------------------------------------------------------------------

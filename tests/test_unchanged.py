@@ -14,7 +14,6 @@ from embedded.real_git import git
 from embedded.s3_proxy import S3Fault, S3Proxy
 from embedded.stack import Stack
 from github_s3_backup.backup.plan.last_backup import is_due
-from github_s3_backup.github.rest import API_ATTEMPTS
 from world import Backup, Repositories, Run, World
 
 NAMES = ("api", "public", "empty")
@@ -443,7 +442,7 @@ def test_refs_are_asked_for_again_when_github_says_and_nothing_is_cloned(
 
 def test_an_answer_that_tells_no_refs_leads_to_a_clone(world: World, copies: list[FakeRepository]) -> None:
     world.github.faults = [
-        Fault(of(copies[0]), status=429, headers={"Retry-After": "0"}, times=API_ATTEMPTS),
+        Fault(of(copies[0]), status=429, headers={"Retry-After": "7200"}),
         Fault(of(copies[1]), status=404),
         Fault(of(copies[2]), status=200, raw="<html>"),
         Fault(of(copies[3]), status=200, raw=""),

@@ -11,8 +11,9 @@ import pytest
 from embedded.git_server import GitServer, Respond, with_body
 from github_s3_backup.git.pkt_line import pkt_line
 from github_s3_backup.git.wire import ChangesNotPossibleError, fetch_request, read_pack
+from github_s3_backup.github.http import Link, new_session
 from github_s3_backup.github.packs import Limits, PackRequest, fetch_pack
-from github_s3_backup.github.rest import GitHubError, new_session
+from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.runtime.stop import Stop, Stopped
 
 OID = b"1" * 40
@@ -68,7 +69,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
 
 def fetch(server: GitServer, respond: Respond, limits: Limits = LIMITS, stop: Stop | None = None) -> bytes:
     server.respond = respond
-    request = PackRequest(f"{server.url}/x.git/git-upload-pack", {"Authorization": "Basic x"}, b"request")
+    request = PackRequest(Link(f"{server.url}/x.git/git-upload-pack", {"Authorization": "Basic x"}), b"request")
     return b"".join(fetch_pack(new_session(None, 1), request, limits, stop or Stop()))
 
 

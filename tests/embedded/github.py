@@ -51,6 +51,8 @@ class FakeGitHub:
         self.key = self.app.key
         # People; every other owner is an organisation.
         self.people: set[str] = set()
+        # Enterprises, which own no repositories.
+        self.enterprises: set[str] = set()
         # The largest pack that is taken, in bytes.
         self.push_limit = PUSH_LIMIT
         # Bytes of the largest file in a push, the words that refuse every push, and the sizes of all blocks pushed.
@@ -191,6 +193,8 @@ class FakeGitHub:
         return (self._owners | {item.lower(): item for item in seen}).get(login.lower())
 
     def owner_type(self, login: str) -> str:
+        if login in self.enterprises:
+            return "Enterprise"
         return "User" if login.lower() in {item.lower() for item in self.people} else "Organization"
 
     def find(self, owner: str, name: str) -> FakeRepository | None:
@@ -319,7 +323,8 @@ class FakeGitHub:
         if installation.suspended:
             return refusal(template, 403, "This installation has been suspended")
         permissions = body.get("permissions", app.permissions)
-        if not all(covers(app.permissions, what, level) for what, level in permissions.items()):
+        granted = all(covers(app.permissions, what, level) for what, level in permissions.items())
+        if installation.owner in self.enterprises or not granted:
             return refusal(template, 422, "The permissions requested are not granted to this installation.")
         value, token = self._new_token(installation, permissions)
         expires_at = token.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -12,11 +12,12 @@ from github_s3_backup.backup.plan.last_backup import LastBackup
 from github_s3_backup.backup.plan.records import Shard
 from github_s3_backup.backup.plan.store import PlanStore
 from github_s3_backup.backup.repository.transfers import AT_ONCE, Transfers
-from github_s3_backup.configuration import Command, Configuration
+from github_s3_backup.configuration import DEFAULT_INSTALLATION_REQUESTS, Command, Configuration
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.app_key import key_from_file, key_from_secret
 from github_s3_backup.github.client import GitHub
-from github_s3_backup.github.rest import new_session
+from github_s3_backup.github.http import new_session
+from github_s3_backup.github.limiter import Budget
 from github_s3_backup.github.tokens import App
 from github_s3_backup.program import s3_config
 from github_s3_backup.records.content import Kind
@@ -114,8 +115,11 @@ class Services:
     context: RunContext
 
 
-def reach_github(configuration: Configuration, context: RunContext) -> GitHub:
-    """Return GitHub as the App sees it. Raises AppKeyError where its key can't be had."""
+def reach_github(configuration: Configuration, context: RunContext, shares: int = 1) -> GitHub:
+    """Return GitHub as the App sees it. Raises AppKeyError where its key can't be had.
+
+    `shares`: how many tasks share what an installation may ask.
+    """
     settings = configuration.github
     if settings.key_secret_arn:
         key = key_from_secret(context.aws.client("secretsmanager"), settings.key_secret_arn)
@@ -123,7 +127,9 @@ def reach_github(configuration: Configuration, context: RunContext) -> GitHub:
         key = key_from_file(Path(str(settings.key_file)))
     session = new_session(os.environ.get("SSL_CERT_FILE"), configuration.concurrency + AT_ONCE + 2)
     app = App(settings.app_id, key, settings.api_url, settings.server_url, installation_id=settings.installation_id)
-    return GitHub(app, session, context.redactor, context.stop, context.log)
+    orchestration = configuration.orchestration
+    requests = orchestration.installation_requests if orchestration else DEFAULT_INSTALLATION_REQUESTS
+    return GitHub(app, session, context.redactor, context.stop, context.log, Budget(requests, shares))
 
 
 def open_bucket(configuration: Configuration, context: RunContext) -> Bucket:

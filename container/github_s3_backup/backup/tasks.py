@@ -116,15 +116,16 @@ def shard_task(configuration: Configuration, scratch: Path, context: RunContext)
 
 def _start_shard(configuration: Configuration, scratch: Path, context: RunContext) -> _ShardTask:
     """Read what is to be done. Raises StartError with everything that is wrong."""
-    problems = Problems()
-    with problems.of("GitHub"):
-        github = reach_github(configuration, context)
+    problems, shares = Problems(), 1
     with problems.of("S3"):
         bucket = open_bucket(configuration, context)
         store, orchestration = _parts(bucket, configuration)
         shard = store.shard(orchestration.shard)
+        shares = shard.shares
         stored = store.stored(shard.number)
         is_reported = store.report(shard.number) is not None
+    with problems.of("GitHub"):
+        github = reach_github(configuration, context, shares)
     with problems.of("git"):
         git = new_git(configuration, scratch, context)
     problems.check()

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from github_s3_backup.git.process import SLOW_SECONDS, Git, GitError
+from github_s3_backup.git.process import SLOW_SECONDS, Deadline, Git, GitError
 from github_s3_backup.git.refs import Refs, branch_name, parse_refs
 
 # Protocol 2 asks for the refs in a request of its own, which saves nothing where every ref is wanted. What arrives
@@ -24,7 +24,7 @@ class Mirror:
 
 
 def clone_mirror(
-    git: Git, url: str, path: Path, token: str, timeout: float | None = None, slow_seconds: int = SLOW_SECONDS
+    git: Git, url: str, path: Path, token: str, deadline: Deadline | None = None, slow_seconds: int = SLOW_SECONDS
 ) -> Mirror:
     """Clone every ref of `url` into the new bare repository `path`.
 
@@ -32,7 +32,8 @@ def clone_mirror(
     """
     shutil.rmtree(path, ignore_errors=True)  # what an earlier attempt may have left
     slow = ("-c", f"http.lowSpeedTime={slow_seconds}")
-    git.run_remote(*slow, *CLONE, "--", url, str(path), token=token, trace=path.with_suffix(".trace"), timeout=timeout)
+    trace = path.with_suffix(".trace")
+    git.run_remote(*slow, *CLONE, "--", url, str(path), token=token, trace=trace, deadline=deadline)
     git_dir = f"--git-dir={path}"
     refs, head = local_refs(git, path), None
     with contextlib.suppress(GitError):  # it ends with 128 where HEAD does not resolve, or is no branch

@@ -6,21 +6,23 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
 from requests.structures import CaseInsensitiveDict
 
-from github_s3_backup.runtime.retry import RetryableError, requested_wait
+from github_s3_backup.runtime.retry import PERMANENT, TRANSIENT, Retry, RetryableError, retry_after
 from github_s3_backup.runtime.stop import Stop, kill
 
 # The variable that names the file descriptor with the token, which git's children inherit.
 ASKPASS_FD = "ASKPASS_FD"
 ASKPASS = Path(__file__).with_name("askpass.sh")
 # The environment variables that git inherits. It gets no others.
-INHERITED = ("PATH", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
+PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
+INHERITED = ("PATH", *PROXIES, *(name.lower() for name in PROXIES))
 # What it inherits too if the server is reached by ssh.
 INHERITED_BY_SSH = ("SSH_AUTH_SOCK", "GIT_SSH_COMMAND")
 # A transfer that averages less than this for so long is given up. Bytes per second, seconds.
@@ -46,23 +48,43 @@ SETTINGS = (
 WITH_TOKEN = ("http.proactiveAuth=basic",)
 MAX_ERROR_LENGTH = 2000
 BLOCK_SIZE = 1024**2
+# What the error of a process says that was killed at its deadline.
+DEADLINE = "the deadline for this repository"
 # The niceness of git processes with a low priority.
 LOW_PRIORITY = 10
+# How often a process with a deadline is looked at. Seconds.
+LOOK_EVERY = 5.0
 # git replaces credentials in a trace by <redacted>.
 TRACE_HEADERS_ONLY = {"GIT_TRACE_CURL_NO_DATA": "1", "GIT_TRACE_REDACT": "1"}
+
+# Returns the seconds after its start at which a process is killed.
+Deadline = Callable[[], float]
 
 
 class GitError(RetryableError):
     """git failed; the text is what it wrote to stderr, `lines` the whole of it."""
 
-    def __init__(self, text: str, returncode: int = 0, lines: tuple[str, ...] = ()) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, returncode: int = 0, lines: tuple[str, ...] = (), retry: Retry = TRANSIENT) -> None:
+        super().__init__(text, retry)
         self.returncode, self.lines = returncode, lines
-        self.unauthorized = bool(
-            re.search(r"Authentication failed|error: 401|could not read (Username|Password)", text)
-        )
-        self.disk_full = bool(re.search(r"No space left on device|Out of diskspace|Disk quota exceeded", text))
-        self.too_slow = "Operation too slow" in text
+
+    @property
+    def unauthorized(self) -> bool:
+        return bool(re.search(r"Authentication failed|error: 401|could not read (Username|Password)", str(self)))
+
+    @property
+    def disk_full(self) -> bool:
+        return bool(re.search(r"No space left on device|Out of diskspace|Disk quota exceeded", str(self)))
+
+    @property
+    def too_slow(self) -> bool:
+        """Whether the server sent nothing for too long."""
+        return "Operation too slow" in str(self)
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether more time might have helped."""
+        return self.too_slow or DEADLINE in str(self)
 
 
 class Git:
@@ -105,13 +127,13 @@ class Git:
         token: str | None = None,
         trace: Path | None = None,
         stdin: bytes = b"",
-        timeout: float | None = None,
+        deadline: Deadline | None = None,
     ) -> bytes:
         """Run git to its end and return its standard output.
 
         `token` is offered to the configured server if it asks. The file `trace` gets the HTTP headers, without
-        credentials. git and its children are killed after `timeout` seconds, and when the run is stopped. Raises
-        GitError and Stopped.
+        credentials. git and its children are killed at the `deadline`, and when the run is stopped. Raises GitError and
+        Stopped.
         """
         traced = {"GIT_TRACE_CURL": str(trace), **TRACE_HEADERS_ONLY} if trace else {}
         command = [part for setting in WITH_TOKEN for part in ("-c", setting)] if token else []
@@ -120,22 +142,35 @@ class Git:
             self._offer(token) as offer,
             self._start((*command, *arguments), subprocess.PIPE, offer | traced, source) as process,
         ):
-            try:
-                output, errors = process.communicate(stdin or None, timeout)
-            except subprocess.TimeoutExpired:
-                kill(process)
-                raise _timeout(arguments, timeout) from None
+            output, errors = self._communicate(process, arguments, stdin, deadline)
         self._check(process, arguments, errors)
         return output
 
-    def run_remote(self, *arguments: str, token: str | None, trace: Path, timeout: float | None = None) -> bytes:
+    def _communicate(
+        self, process: "subprocess.Popen[bytes]", arguments: tuple[str, ...], stdin: bytes, deadline: Deadline | None
+    ) -> tuple[bytes, bytes]:
+        """Return what a process writes until its end. Raises GitError at its deadline, which may move on meanwhile."""
+        if deadline is None:
+            return process.communicate(stdin or None)
+        given, started = stdin or None, self._stop.now()
+        while (left := deadline() - (self._stop.now() - started)) > 0:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.communicate(given, min(left, LOOK_EVERY))
+            given = None
+        kill(process)
+        after = f"git {_subcommand(arguments)} was killed after {self._stop.now() - started:.0f} s"
+        raise GitError(f"{after}, {DEADLINE}", retry=PERMANENT)
+
+    def run_remote(self, *arguments: str, token: str | None, trace: Path, deadline: Deadline | None = None) -> bytes:
         """Run git against the server, as `run` does; a GitError holds how long the server asks to wait."""
         trace.unlink(missing_ok=True)
         try:
-            return self.run(*arguments, token=token, trace=trace, timeout=timeout)
+            return self.run(*arguments, token=token, trace=trace, deadline=deadline)
         except GitError as error:
-            error.wait, error.wait_source = requested_wait(*_last_answer(trace))
-            raise
+            if error.permanent:
+                raise
+            asked = retry_after(*_last_answer(trace), str(error))
+            raise error.with_retry(replace(asked, permanent=False)) from None
 
     def stream(self, *arguments: str, stdin: IO[bytes] | None = None) -> Generator[bytes, None, None]:
         """Run git and yield its standard output in blocks; close the generator to end git early. Raises as `run`."""
@@ -210,12 +245,6 @@ class Git:
 def _subcommand(arguments: tuple[str, ...]) -> str:
     """Return git's subcommand: the first argument that is not an option, a setting or a path."""
     return next(a for a in arguments if not a.startswith("-") and "/" not in a and "=" not in a)
-
-
-def _timeout(arguments: tuple[str, ...], timeout: float | None) -> GitError:
-    error = GitError(f"git {_subcommand(arguments)} was killed after {timeout:.0f} s, the deadline for this repository")
-    error.permanent = True
-    return error
 
 
 def _error(subcommand: str, returncode: int, stderr: str) -> GitError:

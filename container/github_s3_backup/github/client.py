@@ -15,8 +15,10 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.git.served_refs import ServedRefs, parse_served_refs
 from github_s3_backup.github import lfs, names
 from github_s3_backup.github.answers import InvalidRepositoryError, read_repository
+from github_s3_backup.github.http import Link
 from github_s3_backup.github.lfs import LfsAnswer
-from github_s3_backup.github.links import Downloader, Link
+from github_s3_backup.github.limiter import Budget, Limiter
+from github_s3_backup.github.links import Downloader
 from github_s3_backup.github.packs import Limits, PackRequest, fetch_pack
 from github_s3_backup.github.releases import Releases, read_releases
 from github_s3_backup.github.rest import (
@@ -37,6 +39,9 @@ from github_s3_backup.version import TOOL_VERSION
 PAGE_SIZE = 100
 # A listing that changes or falls short is repeated: listings in all.
 LISTINGS = 2
+# A token of such an installation is for the enterprise's settings. GitHub gives none for repositories.
+ENTERPRISE = "Enterprise"
+WHOLE_BUDGET = Budget()
 # GitHub's git server answers 404 to a client that does not call itself git. https://github.com/jelmer/dulwich/issues/562
 # No cache on the way may answer: old refs would pass for unchanged ones.
 GIT_HEADERS = {
@@ -82,23 +87,41 @@ class Listing:
         return max(0, self.total_count - len(self.repositories) - len(self.refused))
 
 
+@dataclass(frozen=True)
+class _Access:
+    """How the App asks for one installation's repositories: with its token, within its budget."""
+
+    tokens: TokenManager
+    limiter: Limiter
+    api: Api
+
+
 class GitHub:
-    """The App's view of GitHub."""
+    """The App's view of GitHub. `budget`: the part of each installation's requests that this task may send."""
 
     def __init__(
-        self, app: App, session: requests.Session, redactor: Redactor, stop: Stop, log: FilteringBoundLogger
+        self,
+        app: App,
+        session: requests.Session,
+        redactor: Redactor,
+        stop: Stop,
+        log: FilteringBoundLogger,
+        budget: Budget = WHOLE_BUDGET,
     ) -> None:
-        self._app, self._redactor, self._stop, self._log = app, redactor, stop, log
+        self._app, self._redactor, self._stop, self._log, self._budget = app, redactor, stop, log, budget
         self._api = Api(app.api_url, session, stop, log)
         self.downloader = Downloader(session, stop, log)
-        self._managers: dict[int, TokenManager] = {}
+        self._access: dict[int, _Access] = {}
         self._installations: list[int] | None = None
         self._lock = threading.Lock()
 
     # -- the App ---------------------------------------------------------------------------------
 
     def installations(self) -> list[Installation]:
-        """Return every installation of the App, or the one that is configured. Raises GitHubError."""
+        """Return every installation of the App, or the one that is configured. Raises GitHubError.
+
+        That of an enterprise is left out: the repositories belong to its organizations.
+        """
         if self._app.installation_id:
             return [Installation(self._app.installation_id, "?")]
         installations = []
@@ -108,22 +131,36 @@ class GitHub:
                 for answer in page:
                     account = answer.get("account") or {}
                     owner = printable(str(account.get("login") or account.get("slug") or "?"))
+                    if answer.get("target_type") == ENTERPRISE:
+                        self._log.info("skipped, an enterprise has no repositories of its own", owner=owner)
+                        continue
                     installations.append(Installation(int(answer["id"]), owner))
         return installations
 
     def tokens(self, installation_id: int) -> TokenManager:
         """Return the one TokenManager of an installation."""
+        return self._to(installation_id).tokens
+
+    def limiter(self, installation_id: int) -> Limiter:
+        """Return what lets the requests of an installation through."""
+        return self._to(installation_id).limiter
+
+    def _to(self, installation_id: int) -> _Access:
         with self._lock:
-            manager = TokenManager(lambda: self._mint(installation_id), self._stop, self._log)
-            return self._managers.setdefault(installation_id, manager)
+            if installation_id not in self._access:
+                tokens = TokenManager(lambda: self._mint(installation_id), self._stop, self._log)
+                limiter = Limiter(self._budget, self._app.api_url, self._stop)
+                self._access[installation_id] = _Access(tokens, limiter, self._api.within(limiter))
+            return self._access[installation_id]
 
     def _mint(self, installation_id: int) -> Token:
         url = f"{self._api.url}/app/installations/{installation_id}/access_tokens"
         answer = self._send_as_app("POST", url, json={"permissions": dict(self._app.permissions)}).json()
         with as_documented(url):
-            self._redactor.hide_token(answer["token"])
             expires_at = datetime.fromisoformat(answer["expires_at"])
-            return Token(answer["token"], expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))
+            token = Token(str(answer["token"]), expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))
+        self._redactor.hide_token(token.value, token.expires_at)
+        return token
 
     # -- its repositories ------------------------------------------------------------------------
 
@@ -214,7 +251,8 @@ class GitHub:
         return found
 
     def _names(self, installation_id: int, node_ids: list[str]) -> dict[int, str]:
-        return self.tokens(installation_id).with_token(lambda token: names.ask(self._api, token, node_ids))
+        to = self._to(installation_id)
+        return to.tokens.with_token(lambda token: names.ask(to.api, token, node_ids))
 
     def clone_url(self, repository: Repository) -> str:
         return f"{self._app.server_url}/{repository.full_name}.git"
@@ -224,7 +262,8 @@ class GitHub:
 
         Raises GitHubError, also where the repository has another name now, and ServedRefsError.
         """
-        send = self._api.send_once if once else self._api.send
+        api = self._to(repository.installation_id).api
+        send = api.send_once if once else api.send
         url = f"{self.clone_url(repository)}/info/refs?service=git-upload-pack"
         answer = send("GET", url, lambda: basic_authorization(token), headers=GIT_HEADERS)
         if urlsplit(answer.url).path != urlsplit(url).path:
@@ -236,10 +275,11 @@ class GitHub:
         url = f"{self.clone_url(repository)}/git-upload-pack"
 
         def send(token: str) -> Iterator[bytes]:
-            headers = GIT_HEADERS | {"Authorization": basic_authorization(token)}
-            return fetch_pack(self.downloader.session, PackRequest(url, headers, request), limits, self._stop)
+            link = Link(url, GIT_HEADERS | {"Authorization": basic_authorization(token)}, to.limiter)
+            return fetch_pack(to.api.session, PackRequest(link, request), limits, self._stop)
 
-        return self.tokens(repository.installation_id).with_token(send)
+        to = self._to(repository.installation_id)
+        return to.tokens.with_token(send)
 
     # -- what is beside git ----------------------------------------------------------------------
 
@@ -249,8 +289,8 @@ class GitHub:
         Raises GitHubError.
         """
         url = self.clone_url(repository)
-        tokens = self.tokens(repository.installation_id)
-        return tokens.with_token(lambda token: lfs.ask(self._api, url, token, "download", objects))
+        to = self._to(repository.installation_id)
+        return to.tokens.with_token(lambda token: lfs.ask(to.api, url, token, "download", objects))
 
     def releases(self, repository: Repository, etag: str | None) -> Releases | None:
         """Return a repository's releases, None where their first page did not change since the answer with this ETag.
@@ -268,14 +308,14 @@ class GitHub:
 
     def release_file_link(self, repository: Repository, number: int) -> Link:
         """Return where to download a release's file, by the file's id. Raises TokenError."""
-        token = self.tokens(repository.installation_id).token()
+        to = self._to(repository.installation_id)
         headers = {
             "Accept": "application/octet-stream",
-            "Authorization": f"Bearer {token}",
+            "Authorization": f"Bearer {to.tokens.token()}",
             "User-Agent": USER_AGENT,
             "X-GitHub-Api-Version": API_VERSION,
         }
-        return Link(f"{self._repository_url(repository)}/releases/assets/{number}", headers)
+        return Link(f"{self._repository_url(repository)}/releases/assets/{number}", headers, to.limiter)
 
     def _repository_url(self, repository: Repository) -> str:
         return f"{self._api.url}/repos/{repository.full_name}"
@@ -295,5 +335,6 @@ class GitHub:
 
     def _get(self, url: str, installation_id: int, once: bool = False, **options: Any) -> requests.Response:
         """Get with the installation's token."""
-        tokens, send = self.tokens(installation_id), self._api.send_once if once else self._api.send
-        return tokens.with_token(lambda token: send("GET", url, lambda: f"Bearer {token}", **options))
+        to = self._to(installation_id)
+        send = to.api.send_once if once else to.api.send
+        return to.tokens.with_token(lambda token: send("GET", url, lambda: f"Bearer {token}", **options))

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from github_s3_backup.github.links import Link
+from github_s3_backup.github.http import Link, same_server
+from github_s3_backup.github.limiter import Limiter
+from github_s3_backup.github.links import LinkError
 from github_s3_backup.github.rest import Api, GitHubError, as_documented, basic_authorization
+from github_s3_backup.runtime.retry import retry_after
 
 Operation = Literal["download", "upload"]
 # GitHub takes no more in one request.
@@ -32,6 +35,11 @@ class LfsAnswer:
     def is_absent(self) -> bool:
         return self.code in ABSENT
 
+    def refusal(self) -> LinkError:
+        """Return what the server answered in place of a link."""
+        retry = retry_after(self.code, {}, self.message)
+        return LinkError(f"the LFS server answered {self.code}: {self.message}", self.code, retry)
+
 
 def ask(
     api: Api, repository_url: str, token: str | None, operation: Operation, objects: Mapping[str, int]
@@ -46,28 +54,35 @@ def ask(
     authorization = basic_authorization(token) if token else None
     answer = api.send("POST", url, lambda: authorization, headers=HEADERS, json=body)
     with as_documented(url):
-        answers = {str(item["oid"]): _read(item, url, authorization) for item in answer.json()["objects"]}
+        reader = _Reader(url, authorization, api.limiter)
+        answers = {str(item["oid"]): reader.read(item) for item in answer.json()["objects"]}
     if missing := objects.keys() - answers.keys():
         raise GitHubError(f"the answer to {urlsplit(url).path} lacks the object {min(missing)}", answer.status_code)
     return answers
 
 
-def _read(item: dict[str, Any], url: str, authorization: str | None) -> LfsAnswer:
-    if error := item.get("error"):
-        return LfsAnswer({}, int(error["code"]), str(error["message"]))
-    if item.get("authenticated"):
-        authorization = None
-    actions = item.get("actions") or {}
-    return LfsAnswer({str(name): _link(action, url, authorization) for name, action in actions.items()})
+@dataclass(frozen=True)
+class _Reader:
+    """Reads what the LFS server at `url` says. The token is added only to links on the server itself."""
 
+    url: str
+    authorization: str | None
+    limiter: Limiter | None
 
-def _link(action: dict[str, Any], url: str, authorization: str | None) -> Link:
-    """Return a link with its headers. The token is added only where the link is on the LFS server itself."""
-    target = str(action["href"])
-    if urlsplit(target).scheme not in ("https", urlsplit(url).scheme):
-        raise GitHubError("the LFS server handed out a link that is not encrypted")
-    headers = {str(name): str(value) for name, value in (action.get("header") or {}).items()}
-    same_server = urlsplit(target)[:2] == urlsplit(url)[:2]
-    if authorization and same_server and "authorization" not in {name.lower() for name in headers}:
-        headers["Authorization"] = authorization
-    return Link(target, headers)
+    def read(self, item: dict[str, Any]) -> LfsAnswer:
+        if error := item.get("error"):
+            return LfsAnswer({}, int(error["code"]), str(error["message"]))
+        authorization = None if item.get("authenticated") else self.authorization
+        actions = item.get("actions") or {}
+        return LfsAnswer({str(name): self._link(action, authorization) for name, action in actions.items()})
+
+    def _link(self, action: dict[str, Any], authorization: str | None) -> Link:
+        target = str(action["href"])
+        if urlsplit(target).scheme not in ("https", urlsplit(self.url).scheme):
+            raise GitHubError("the LFS server handed out a link that is not encrypted")
+        headers = {str(name): str(value) for name, value in (action.get("header") or {}).items()}
+        if not same_server(target, self.url):
+            return Link(target, headers)
+        if authorization and "authorization" not in {name.lower() for name in headers}:
+            headers["Authorization"] = authorization
+        return Link(target, headers, self.limiter)

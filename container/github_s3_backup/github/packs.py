@@ -4,7 +4,7 @@ import contextlib
 import io
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import requests
@@ -12,7 +12,8 @@ import urllib3
 
 from github_s3_backup.git.process import MIN_SPEED, SLOW_SECONDS
 from github_s3_backup.git.wire import ChangesNotPossibleError, compress, read_pack
-from github_s3_backup.github.rest import TIMEOUT, GitHubError, root_cause
+from github_s3_backup.github.http import Link, opened, root_cause
+from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.runtime.stop import Stop
 
 if TYPE_CHECKING:
@@ -38,10 +39,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class PackRequest:
-    """What a git server is asked for. `headers`: who asks, with its credentials."""
+    """What a git server is asked for. `link`: where, and with which credentials."""
 
-    url: str
-    headers: dict[str, str]
+    link: Link
     body: bytes
 
 
@@ -51,33 +51,28 @@ def fetch_pack(session: requests.Session, request: PackRequest, limits: Limits, 
     Raises GitHubError where it refuses. The iterator raises ChangesNotPossibleError where the answer is no pack, is too
     large or too slow, and Stopped.
     """
-    answer = _send(session, request)
-    return _read(answer, limits, stop)
+    with contextlib.ExitStack() as stack:
+        answer = stack.enter_context(_sent(session, request))
+        return _read(answer, stack.pop_all(), limits, stop)
 
 
-def _send(session: requests.Session, request: PackRequest) -> requests.Response:
-    """Return the answer, its body not yet read. Redirects are not followed."""
-    try:
-        answer = session.post(
-            request.url,
-            compress(request.body),
-            headers=request.headers | HEADERS,
-            timeout=TIMEOUT,
-            allow_redirects=False,
-            stream=True,
-            proxies=requests.utils.get_environ_proxies(request.url),
-        )
-    except (requests.RequestException, OSError) as error:
-        raise GitHubError(f"the git server can't be reached: {root_cause(error)}") from None
-    kind = answer.headers.get("Content-Type", "no type")
-    if answer.status_code != 200 or kind != HEADERS["Accept"]:
-        answer.close()
-        raise GitHubError(f"the git server answered {answer.status_code}, {kind}", answer.status_code)
-    return answer
+@contextlib.contextmanager
+def _sent(session: requests.Session, request: PackRequest) -> Iterator[requests.Response]:
+    """Yield the answer, its body not yet read. Redirects are not followed."""
+    link = replace(request.link, headers={**request.link.headers, **HEADERS})
+    with contextlib.ExitStack() as stack:
+        try:
+            answer = stack.enter_context(opened(session, "POST", link, data=compress(request.body)))
+        except (requests.RequestException, OSError) as error:
+            raise GitHubError(f"the git server can't be reached: {root_cause(error)}") from None
+        kind = answer.headers.get("Content-Type", "no type")
+        if answer.status_code != 200 or kind != HEADERS["Accept"]:
+            raise GitHubError(f"the git server answered {answer.status_code}, {kind}", answer.status_code)
+        yield answer
 
 
-def _read(answer: requests.Response, limits: Limits, stop: Stop) -> Iterator[bytes]:
-    with contextlib.closing(answer):
+def _read(answer: requests.Response, until: contextlib.ExitStack, limits: Limits, stop: Stop) -> Iterator[bytes]:
+    with until:
         yield from read_pack(io.BufferedReader(_Body(answer, limits, stop), BUFFER_SIZE).read)
 
 

@@ -7,16 +7,17 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import requests
 from structlog.typing import FilteringBoundLogger
 
+from github_s3_backup.github.http import same_server
 from github_s3_backup.github.releases import UPLOADED
 from github_s3_backup.github.rest import Api, GitHubError, as_documented
 from github_s3_backup.github.uploads import Body
 from github_s3_backup.records.release_list import Release, ReleaseFile
-from github_s3_backup.runtime.retry import retrying
+from github_s3_backup.runtime.retry import TRANSIENT, retrying
 from github_s3_backup.runtime.stop import Stop
 
 PAGE_SIZE = 100
@@ -106,31 +107,31 @@ class ReleaseWriter:
             try:
                 answer = self._with_token(request)
             except GitHubError as error:
-                if not self._is_there(release, file, error):
-                    raise
+                if failed := self._failure(release, file, error):
+                    raise failed from None
             else:
                 with as_documented(url):
                     check_file(_read_file(answer.json()), file)
 
         retrying(UPLOAD_ATTEMPTS, self._stop, self._log)(send)
 
-    def _is_there(self, release: ExistingRelease, file: ReleaseFile, error: GitHubError) -> bool:
-        """Return whether the upload that failed arrived all the same. Raises GitHubError where something else did.
+    def _failure(self, release: ExistingRelease, file: ReleaseFile, error: GitHubError) -> GitHubError | None:
+        """Return what an upload's error means, None where the file arrived all the same.
 
-        What it left in part is removed, so that the next attempt can succeed.
+        What it left in part is removed, so that the next attempt can succeed. Raises GitHubError where another file is
+        there.
         """
         if error.refused and error.status != 422:
-            return False
+            return error
         now = next((item for item in self.existing() if item.id == release.id), None)
         found = now.files.get(file.name) if now else None
         if found is None:
-            return False
+            return error
         if not found.is_whole:
             self.remove_unfinished(found)
-            error.permanent = False
-            return False
+            return error.with_retry(TRANSIENT)
         check_file(found, file)
-        return True
+        return None
 
     def remove_unfinished(self, file: ExistingFile) -> None:
         """Remove the empty file that a failed upload has left, as GitHub's documentation allows. Raises GitHubError."""
@@ -156,9 +157,10 @@ def upload_url(given: str, api_url: str, file: ReleaseFile) -> str:
     Raises GitHubError unless it is on GitHub's own host: the request brings the token.
     """
     base, query = given.partition("{")[0], {"name": file.name} | ({"label": file.label} if file.label else {})
-    target, own = urlsplit(base), urlsplit(api_url)
-    if target.scheme != own.scheme or target.netloc not in (own.netloc, f"uploads.{own.netloc.removeprefix('api.')}"):
-        raise GitHubError(f"GitHub gives a place for uploads that is not its own: {target.netloc}")
+    own = urlsplit(api_url)
+    beside = urlunsplit((own.scheme, f"uploads.{own.netloc.removeprefix('api.')}", "", "", ""))
+    if not same_server(base, api_url) and not same_server(base, beside):
+        raise GitHubError(f"GitHub gives a place for uploads that is not its own: {urlsplit(base).netloc}")
     return f"{base}?{urlencode(query, quote_via=quote, errors='replace')}"
 
 

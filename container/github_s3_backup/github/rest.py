@@ -5,29 +5,24 @@ https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-
 
 import base64
 import contextlib
-import io
-import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
-import urllib3
-from requests.adapters import HTTPAdapter
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.runtime.retry import RetryableError, requested_wait, retrying
+from github_s3_backup.github.http import ANSWER_SECONDS, Link, opened, read_whole, root_cause, same_server
+from github_s3_backup.github.limiter import Limiter
+from github_s3_backup.github.outage import Outage
+from github_s3_backup.runtime.retry import PERMANENT, TRANSIENT, Retry, RetryableError, retry_after, retrying
 from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.version import TOOL_VERSION
 
 API_ATTEMPTS = 6
-TIMEOUT = (10, 60)  # seconds to connect, seconds between two bytes
-ANSWER_SECONDS = 120  # for a whole answer: a server that sends a byte now and then never times out otherwise
-BLOCK_SIZE = 64 * 1024
 NO_CONTENT, NOT_MODIFIED = 204, 304
-MAX_PAGES, MAX_REDIRECTS = 10_000, 5
-# What GitHub's documentation asks for where a secondary rate limit comes without a header. Seconds.
-SECONDARY_LIMIT_WAIT = 60.0
+MAX_PAGES = 10_000
 
 USER_AGENT, API_VERSION = f"terraform-aws-github-backup/{TOOL_VERSION}", "2022-11-28"
 
@@ -37,39 +32,50 @@ Authorization = Callable[[], str | None]
 class GitHubError(RetryableError):
     """GitHub refused or could not be reached; the text holds GitHub's own words. `status` 0: no answer."""
 
-    permanent = True
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, status: int = 0, retry: Retry = PERMANENT) -> None:
+        super().__init__(message, retry)
         self.status = status
-        self.unauthorized = status == 401
+
+    @property
+    def unauthorized(self) -> bool:
+        return self.status == 401
 
     @property
     def refused(self) -> bool:
         """Whether GitHub will not answer otherwise later. A rate limit is no refusal, whatever its status."""
-        return 400 <= self.status < 500 and self.status != 429 and self.wait_source is None
+        return 400 <= self.status < 500 and not self.retry.is_limit
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether GitHub did not answer, or with a fault of its own."""
+        return self.status == 0 or self.status >= 500
 
 
+@dataclass(frozen=True)
 class Api:
-    """Sends requests, retries transient faults, and follows pages. `url`: without a slash at the end."""
+    """Sends requests, retries transient faults, and follows pages.
 
-    def __init__(
-        self,
-        url: str,
-        session: requests.Session,
-        stop: Stop,
-        log: FilteringBoundLogger,
-        answer_seconds: float = ANSWER_SECONDS,
-    ) -> None:
-        self.url, self._answer_seconds = url, answer_seconds
-        self._session, self._stop, self._log = session, stop, log
+    `url`: without a slash at the end. `limiter`: of the installation whose requests these are. It got a token from
+    GitHub, so GitHub was there, and where it is down this waits.
+    """
+
+    url: str
+    session: requests.Session
+    stop: Stop
+    log: FilteringBoundLogger
+    limiter: Limiter | None = None
+    answer_seconds: float = ANSWER_SECONDS
+
+    def within(self, limiter: Limiter) -> "Api":
+        """Return the same API for the requests of one installation."""
+        return replace(self, limiter=limiter)
 
     def pages(self, url: str, get: Callable[[str], requests.Response]) -> Iterator[Any]:
-        """Yield the JSON of each page, following Link: rel="next" while it stays on GitHub's host and is new."""
+        """Yield the JSON of each page, following Link: rel="next" while it stays on GitHub's server and is new."""
         next_url: str | None = url
         seen: set[str] = set()
         while next_url:
-            if urlsplit(next_url)[:2] != urlsplit(self.url)[:2]:
+            if not same_server(next_url, self.url):
                 raise GitHubError(f"GitHub's next page is on another host than GITHUB_API_URL: {next_url}")
             if next_url in seen or len(seen) >= MAX_PAGES:
                 raise GitHubError(f"GitHub's pages do not end: {next_url} comes after {len(seen)} others")
@@ -79,13 +85,28 @@ class Api:
             next_url = answer.links.get("next", {}).get("url")
 
     def send(self, method: str, url: str, authorization: Authorization, **options: Any) -> requests.Response:
-        """Send one request, retry transient faults, and return the successful answer."""
-        loop = retrying(API_ATTEMPTS, self._stop, self._log)
+        """Send one request, retry transient faults, wait for the end of an outage, and return the successful answer."""
+        outage = Outage(self.stop)
+        while True:
+            try:
+                loop = retrying(API_ATTEMPTS, self.stop, self.log)
+                return loop(self.send_once, method, url, authorization, **options)
+            except GitHubError as error:
+                pause = outage.pause() if self._is_down(error, authorization) else None
+                if pause is None:
+                    raise error.as_permanent() from None
+                self.log.warning("GitHub is down, waiting", seconds=pause, error=str(error))
+                self.stop.sleep(pause)
+
+    def _is_down(self, error: GitHubError, authorization: Authorization) -> bool:
+        """Return whether nothing else works either, so that the fault says nothing of what was asked for."""
+        if self.limiter is None or not error.is_outage or error.permanent:
+            return False
         try:
-            return loop(self.send_once, method, url, authorization, **options)
-        except GitHubError as error:
-            error.permanent = True  # it was retried often enough
-            raise
+            self.send_once("GET", f"{self.url}/rate_limit", authorization)  # which counts against no limit
+        except GitHubError as other:
+            return other.is_outage
+        return False
 
     def send_once(self, method: str, url: str, authorization: Authorization, **options: Any) -> requests.Response:
         """Send one request once and return the successful answer."""
@@ -97,53 +118,30 @@ class Api:
         } | options.pop("headers", {})
         request = f"{method} {urlsplit(url).path}"
         try:
-            answer = self._follow_redirects(method, url, headers, options)
+            with opened(self.session, method, Link(url, headers, self.limiter), **options) as answer:
+                read_whole(answer, self.answer_seconds)
         except (requests.RequestException, OSError) as error:
-            fault = GitHubError(f"{self.url} can't be reached ({request}): {root_cause(error)}")
-            fault.permanent = False
-            raise fault from None
+            words = f"{self.url} can't be reached ({request}): {root_cause(error)}"
+            raise GitHubError(words, retry=TRANSIENT) from None
         if answer.status_code >= 300 and answer.status_code != NOT_MODIFIED:
-            raise _refusal(answer, request)
+            raise self._refusal(answer, request)
         if url.startswith(self.url) and answer.status_code not in (NO_CONTENT, NOT_MODIFIED):
             _require_json(answer, request)
         return answer
 
-    def _follow_redirects(
-        self, method: str, url: str, headers: dict[str, str], options: dict[str, Any]
-    ) -> requests.Response:
-        """Send, and follow redirects of a GET that stay on the host: the token goes nowhere else."""
-        for _ in range(MAX_REDIRECTS):
-            answer = self._session.request(
-                method,
-                url,
-                headers=headers,
-                timeout=TIMEOUT,
-                allow_redirects=False,
-                stream=True,
-                proxies=requests.utils.get_environ_proxies(url),
-                **options,
-            )
-            _read(answer, self._answer_seconds)
-            target = urljoin(url, answer.headers.get("Location", ""))
-            if not answer.is_redirect or method != "GET" or urlsplit(target)[:2] != urlsplit(url)[:2]:
-                break
-            url = target
-        return answer
+    def _refusal(self, answer: requests.Response, request: str) -> GitHubError:
+        words = answer_words(answer)
+        retry = retry_after(answer.status_code, answer.headers, words)
+        if self.limiter:
+            self.limiter.heed(retry)
+        asked = f" ({retry.source} asks to wait {retry.wait:.0f} s)" if retry.wait is not None else ""
+        message = f"GitHub answered {answer.status_code} to {request}: {words}{asked}"
+        return GitHubError(message, answer.status_code, retry)
 
 
 def basic_authorization(token: str) -> str:
     """Return the Authorization header with which GitHub's git and LFS servers take a token."""
     return "Basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()
-
-
-def new_session(ca_file: str | None, connections: int) -> requests.Session:
-    """Return a session that ignores the machine's .netrc and proxies, and keeps `connections` open to each host."""
-    session = requests.Session()
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=connections))
-    session.trust_env = False
-    session.verify = ca_file or True
-    return session
 
 
 @contextlib.contextmanager
@@ -156,56 +154,16 @@ def as_documented(url: str) -> Iterator[None]:
         raise GitHubError(f"the answer to {urlsplit(url).path} is not what GitHub documents: {difference}") from None
 
 
-def _read(answer: requests.Response, seconds: float) -> None:
-    """Read the whole body within so many seconds. Raises requests' errors."""
-    deadline = time.monotonic() + seconds
-    blocks = []
-    with answer:
-        try:
-            while block := answer.raw.read1(BLOCK_SIZE, decode_content=True):
-                blocks.append(block)
-                if time.monotonic() > deadline:
-                    raise requests.ReadTimeout(f"the answer took longer than {seconds:g} s")
-        except urllib3.exceptions.HTTPError as error:
-            raise requests.ConnectionError(error) from None
-    answer.raw = io.BytesIO(b"".join(blocks))
-
-
 def _require_json(answer: requests.Response, request: str) -> None:
     try:
         answer.json()
     except ValueError:
         kind = answer.headers.get("Content-Type", "no type")
-        fault = GitHubError(
-            f"the answer to {request} is {kind}, not JSON: is GITHUB_API_URL GitHub's API?", answer.status_code
-        )
-        fault.permanent = False
-        raise fault from None
+        message = f"the answer to {request} is {kind}, not JSON: is GITHUB_API_URL GitHub's API?"
+        raise GitHubError(message, answer.status_code, TRANSIENT) from None
 
 
-def root_cause(error: BaseException) -> str:
-    """Return the innermost reason of a failed request: the outer ones repeat it in Python's words."""
-    reason = error
-    while (inner := getattr(reason, "reason", None) or (reason.args and reason.args[0])) and isinstance(
-        inner, BaseException
-    ):
-        reason = inner
-    return str(reason) or type(reason).__name__
-
-
-def _refusal(answer: requests.Response, request: str) -> GitHubError:
-    words = _words(answer)
-    wait, source = requested_wait(answer.status_code, answer.headers)
-    if source is None and answer.status_code in (403, 429) and "secondary rate limit" in words.lower():
-        wait, source = SECONDARY_LIMIT_WAIT, "GitHub's documentation"
-    asked = f" ({source} asks to wait {wait:.0f} s)" if wait is not None else ""
-    fault = GitHubError(f"GitHub answered {answer.status_code} to {request}: {words}{asked}", answer.status_code)
-    fault.wait, fault.wait_source = wait, source
-    fault.permanent = source is None and answer.status_code != 429 and answer.status_code < 500
-    return fault
-
-
-def _words(answer: requests.Response) -> str:
+def answer_words(answer: requests.Response) -> str:
     """Return GitHub's own explanation: the causes of a 422, why a repository is blocked, where a redirect leads."""
     if answer.is_redirect:
         return f"redirect to {answer.headers['Location']}"
@@ -216,4 +174,5 @@ def _words(answer: requests.Response) -> str:
         details = " ".join(str(detail) for detail in (*causes, block.get("reason"), block.get("html_url")) if detail)
         return f"{body['message']} ({details})" if details else str(body["message"])
     except (ValueError, KeyError, AttributeError, TypeError):
-        return answer.text.strip()[:300] or answer.reason or "no explanation"
+        is_page = "html" in answer.headers.get("Content-Type", "")
+        return (not is_page and answer.text.strip()[:300]) or answer.reason or "no explanation"

@@ -4,7 +4,6 @@ https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-githu
 """
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from structlog.typing import FilteringBoundLogger
 
+from github_s3_backup.github.outage import Outage
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.runtime.retry import RetryableError
 from github_s3_backup.runtime.stop import Stop
@@ -25,9 +25,7 @@ JWT_BACKDATED, JWT_LIFE = timedelta(seconds=60), timedelta(minutes=9)
 REFRESH_AHEAD, LAST_USE = timedelta(minutes=5), timedelta(seconds=20)
 # After a refresh failed, the old token is used for so long before the next one. Seconds.
 REFRESH_PAUSE = 15.0
-# Without a valid token workers wait this long for GitHub to give one, asking again this often. Seconds.
-MAX_OUTAGE, OUTAGE_PAUSE = 300.0, 10.0
-# For this long after such a wait failed, every request for a token fails at once. Seconds.
+# For this long after GitHub gave no token, every request for one fails at once. Seconds.
 ERROR_REMEMBERED = 60.0
 # A backup needs no more, whatever the App was granted.
 READ_ONLY = MappingProxyType({"contents": "read", "metadata": "read"})
@@ -91,7 +89,7 @@ class TokenManager:
             self._refresh()
         with self._lock:
             if not self._is_usable():
-                self._token = self._wait_for_token(MAX_OUTAGE)
+                self._token = self._wait_for_token()
             assert self._token
             return self._token.value
 
@@ -110,7 +108,7 @@ class TokenManager:
         with self._lock:
             if self._token is None or self._token.value == rejected:
                 self._token = None
-                self._token = self._wait_for_token(0.0)
+                self._token = self._wait_for_token()
             return self._token.value
 
     def _is_usable(self) -> bool:
@@ -121,7 +119,7 @@ class TokenManager:
         with self._lock:
             if not self._token or not self._is_usable() or self._token.is_valid_for(REFRESH_AHEAD):
                 return False
-            if self._refreshing or time.monotonic() < self._refresh_at:
+            if self._refreshing or self._stop.now() < self._refresh_at:
                 return False
             self._refreshing = True
             return True
@@ -131,7 +129,7 @@ class TokenManager:
         try:
             token = self._mint()
         except GitHubError as error:
-            self._refresh_at = time.monotonic() + REFRESH_PAUSE
+            self._refresh_at = self._stop.now() + REFRESH_PAUSE
             self._log.warning("token not refreshed, using the old one", error=str(error))
         else:
             with self._lock:
@@ -139,20 +137,22 @@ class TokenManager:
         finally:
             self._refreshing = False
 
-    def _wait_for_token(self, max_outage: float) -> Token:
-        """Mint a token; where GitHub gave one before and is down, wait for it that long. Raises TokenError."""
-        if self._error and time.monotonic() - self._error_at < ERROR_REMEMBERED:
+    def _wait_for_token(self) -> Token:
+        """Mint a token; where GitHub gave one before and is down now, wait for it. Raises TokenError and Stopped."""
+        if self._error and self._stop.now() - self._error_at < ERROR_REMEMBERED:
             raise TokenError(str(self._error), self._error.status)
-        started = time.monotonic()
+        outage = Outage(self._stop)
         while True:
+            self._stop.check()
             try:
                 token = self._mint()
             except GitHubError as error:
-                if error.refused or not self._minted or time.monotonic() - started > max_outage:
-                    self._error, self._error_at = TokenError(str(error), error.status), time.monotonic()
+                pause = None if error.refused or not self._minted else outage.pause()
+                if pause is None:
+                    self._error, self._error_at = TokenError(str(error), error.status), self._stop.now()
                     raise self._error from None
-                self._log.warning("no token, retrying", seconds=OUTAGE_PAUSE, error=str(error))
-                self._stop.sleep(OUTAGE_PAUSE)
+                self._log.warning("no token, retrying", seconds=pause, error=str(error))
+                self._stop.sleep(pause)
             else:
                 self._error, self._minted = None, True
                 return token

@@ -4,15 +4,15 @@ https://github.com/git-lfs/git-lfs/blob/main/docs/api/basic-transfers.md
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import requests
 from structlog.typing import FilteringBoundLogger
 
+from github_s3_backup.github.http import Link, opened, read_whole
 from github_s3_backup.github.lfs import HEADERS, LfsAnswer
-from github_s3_backup.github.links import ATTEMPTS, Link, LinkError, refusal, without_query
-from github_s3_backup.github.rest import root_cause
+from github_s3_backup.github.links import ATTEMPTS, refusal, unreachable
 from github_s3_backup.runtime.retry import retrying
 from github_s3_backup.runtime.stop import Stop
 
@@ -47,9 +47,7 @@ class LfsUploader:
 
     def _upload_once(self, oid: str, size: int, body: Body, answer: LfsAnswer) -> None:
         if answer.code:
-            error = LinkError(f"the LFS server answered {answer.code}: {answer.message}", answer.code)
-            error.permanent = answer.code < 500 and answer.code != 429
-            raise error
+            raise answer.refusal()
         if "upload" not in answer.links:
             return  # it has the object already
         self._put(answer.links["upload"], body)
@@ -65,18 +63,11 @@ class LfsUploader:
         self._send("PUT", Link(link.url, headers), {}, data=data)
 
     def _send(self, method: str, link: Link, headers: dict[str, str], **options: Any) -> None:
+        link = replace(link, headers={**headers, **link.headers})
         try:
-            answer = self.session.request(
-                method,
-                link.url,
-                headers={**headers, **link.headers},
-                timeout=TIMEOUT,
-                allow_redirects=False,
-                proxies=requests.utils.get_environ_proxies(link.url),
-                **options,
-            )
+            with opened(self.session, method, link, timeout=TIMEOUT, **options) as answer:
+                if answer.status_code >= 300:
+                    raise refusal(answer)
+                read_whole(answer)
         except (requests.RequestException, OSError) as error:
-            raise LinkError(f"{link.host} can't be reached: {without_query(root_cause(error))}") from None
-        with answer:
-            if answer.status_code >= 300:
-                raise refusal(answer, link.host)
+            raise unreachable(link, error) from None

@@ -180,6 +180,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
         tuple[Kind, ...],
         Meta(description="The parts that this run could not store: `partial` has an older state of them, or not all"),
     ] = ()
+    timed_out: Annotated[
+        bool, Meta(description="It took too long. The next run gives this repository far more time")
+    ] = False
 
 
 class Vanished(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 MAX_SHOWN = 100
 LOOPBACK = re.compile(r"localhost|127(\.[0-9]+){3}|::1")
@@ -13,6 +13,8 @@ NUMBER = re.compile(r"[1-9][0-9]{0,17}")
 # Terraform writes a third with many digits.
 DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,40})?")
 REPOSITORY_PATTERN = re.compile(r"[\w.*?\[\]!-]+(/[\w.*?\[\]!-]+)?", re.ASCII)
+
+PORTS = {"https": 443, "http": 80}
 
 T = TypeVar("T")
 
@@ -58,8 +60,7 @@ class EnvironmentReader:
             self.problems.append(f"{name} must not contain a user name or password: remove them")
         elif parts.scheme == "http" and not LOOPBACK.fullmatch(parts.hostname or ""):
             self.problems.append(f"{name} must be an https:// URL: {_shown(value)} would send tokens unencrypted")
-        scheme, _, rest = value.partition("://")
-        return f"{scheme.lower()}://{rest}"
+        return normalized(value) if sound else value
 
     def number(self, name: str, default: int, most: int) -> int:
         value = self.text(name)
@@ -124,3 +125,11 @@ def _shown(value: str) -> str:
     if len(without_login) > MAX_SHOWN or re.search(r"[A-Za-z0-9+/=]{40}", without_login):
         return f"{len(value)} characters that begin with {value[:4]!r}"
     return repr(without_login)
+
+
+def normalized(url: str) -> str:
+    """Return a URL with its scheme and host in small letters, and without the port that it has anyway."""
+    parts = urlsplit(url)
+    netloc = parts.netloc.lower()
+    default = f":{PORTS.get(parts.scheme)}"
+    return urlunsplit(parts._replace(netloc=netloc.removesuffix(default)))

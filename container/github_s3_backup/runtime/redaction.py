@@ -3,8 +3,12 @@
 import base64
 import re
 import threading
+from datetime import UTC, datetime, timedelta
 
 HIDDEN = "***"
+# A token that has expired may still be in the words of a server that was slow.
+KEPT_AFTER_EXPIRY = timedelta(hours=1)
+NEVER = datetime.max.replace(tzinfo=UTC)
 # What is secret by its shape: GitHub tokens, JWTs, PEM blocks, RSA keys without their PEM frame, logins in URLs.
 # https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/about-authentication-to-github
 SHAPES = (
@@ -25,13 +29,16 @@ class Redactor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._secrets: tuple[str, ...] = ()
+        # Each with the moment when it expires.
+        self._secrets: tuple[tuple[str, datetime], ...] = ()
 
-    def hide_token(self, token: str) -> None:
-        """Remember an installation token, and the form in which Basic authentication sends it."""
+    def hide_token(self, token: str, expires_at: datetime = NEVER) -> None:
+        """Remember a token until it is of no use, and the form in which Basic authentication sends it."""
         basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
+        outdated = datetime.now(UTC) - KEPT_AFTER_EXPIRY
         with self._lock:
-            self._secrets = (*self._secrets, token, basic)
+            kept = [known for known in self._secrets if known[1] > outdated]
+            self._secrets = (*kept, (token, expires_at), (basic, expires_at))
 
     def clean(self, text: str) -> str:
         """Return the text fit for one line: every known or likely secret is ***, what is no text is escaped."""
@@ -42,7 +49,7 @@ class Redactor:
         return "\n".join(printable(line) for line in self._hide(text).split("\n"))
 
     def _hide(self, text: str) -> str:
-        for secret in self._secrets:
+        for secret, _ in self._secrets:
             text = text.replace(secret, HIDDEN)
         for shape in SHAPES:
             text = shape.sub(HIDDEN, text)

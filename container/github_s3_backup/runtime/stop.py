@@ -37,6 +37,7 @@ class Stop:
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._since = 0.0
         self.reason: Literal["signal", "deadline"] | None = None
+        self.has_deadline = False
 
     def listen(self, timeout: float, at_timeout: Callable[[], None]) -> None:
         """Stop at a signal from now on; call `at_timeout` if the process is still here after `timeout` seconds."""
@@ -46,6 +47,7 @@ class Stop:
 
     def expire_after(self, seconds: float) -> None:
         """Stop the run after so many seconds, its deadline."""
+        self.has_deadline = True
 
         def expire() -> None:
             if not self._event.wait(seconds):
@@ -80,6 +82,10 @@ class Stop:
         """Raise Stopped if the run was told to stop."""
         if self._event.is_set():
             raise Stopped
+
+    def now(self) -> float:
+        """Return the seconds of a clock that only goes forward."""
+        return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         """Sleep, or raise Stopped as soon as the run is told to stop."""

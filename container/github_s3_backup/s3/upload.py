@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 # Parts are held in memory. S3 takes 10,000 of them; some are kept for what an estimate may fall short of.
 PART_SIZE, MAX_PARTS = 16 * 1024**2, 9_000
-# Parts of one upload that are sent at once, besides the one that is being read.
-PARTS_AT_ONCE = 3
+# Parts of one upload that are in memory at once: those that are being sent, and the one that is being read.
+PARTS_AT_ONCE = 4
 # S3 answers these about an upload that is no longer open.
 NO_LONGER_OPEN = ("NoSuchUpload", "404")
 # S3 answers these to a complete request whose first answer was lost.
@@ -125,20 +125,24 @@ class Uploader:
 
     def _put(self, key: str, source: Source) -> StoredObject:
         part_size = self.part_size(source.estimate)
-        memory = min(source.estimate, (PARTS_AT_ONCE + 1) * part_size)
-        needs = Reservation(0, min(memory, self._buffers.total.memory))
+        at_once = self.parts_at_once(part_size)
+        needs = Reservation(0, min(source.estimate, at_once * part_size, self._buffers.total.memory))
         with self._buffers.reserve(needs), self._explained(key):
             parts = self._read_parts(source, part_size)
             first = next(parts)
             if first.size < part_size:
                 return self._put_whole(key, first, source)
             with self._multipart(key) as upload_id:
-                sent = self._send_parts(key, upload_id, chain([first], parts))
+                sent = self._send_parts(key, upload_id, chain([first], parts), at_once)
                 return self._complete(key, upload_id, sent, source)
 
     def part_size(self, estimate: int) -> int:
         """Return a part's bytes, with which an upload of about `estimate` bytes needs no more parts than S3 takes."""
         return max(self._min_part_size, -(-estimate // MAX_PARTS))
+
+    def parts_at_once(self, part_size: int) -> int:
+        """Return how many parts of one upload may be in memory: one at least, as S3 takes no smaller ones."""
+        return max(1, min(PARTS_AT_ONCE, self._buffers.total.memory // part_size))
 
     @contextlib.contextmanager
     def _explained(self, key: str) -> Iterator[None]:
@@ -186,11 +190,17 @@ class Uploader:
 
     # -- in parts --------------------------------------------------------------------------------
 
-    def _send_parts(self, key: str, upload_id: str, parts: Iterable[Part]) -> "list[CompletedPartTypeDef]":
-        """Send parts while the next is read, a few at once, and return them in order. Raises what S3 refused."""
-        slots = threading.Semaphore(PARTS_AT_ONCE)
+    def _send_parts(
+        self, key: str, upload_id: str, parts: Iterable[Part], at_once: int
+    ) -> "list[CompletedPartTypeDef]":
+        """Send parts while the next is read, and return them in order. Raises what S3 refused.
+
+        No more than `at_once` are in memory, the first of which has been read.
+        """
+        room = threading.Semaphore(at_once - 1)
         sent: list[CompletedPartTypeDef] = []
         errors: list[BaseException] = []
+        threads: list[threading.Thread] = []
 
         def send(part: Part) -> None:
             try:
@@ -199,25 +209,28 @@ class Uploader:
             except BaseException as error:
                 errors.append(error)
             finally:
-                slots.release()
+                room.release()
 
         try:
             for part in parts:
+                # A daemon thread: one that hangs on a silent server does not keep a stopped run from ending.
+                thread = threading.Thread(target=send, args=(part,), daemon=True)
+                thread.start()
+                threads.append(thread)
+                self._acquire(room)
                 if errors:
                     break
-                self._acquire(slots)
-                # A daemon thread: one that hangs on a silent server does not keep a stopped run from ending.
-                try:
-                    threading.Thread(target=send, args=(part,), daemon=True).start()
-                except RuntimeError:  # this machine allows no more threads
-                    slots.release()
-                    raise
         finally:
-            for _ in range(PARTS_AT_ONCE):  # a part that arrives after the upload is aborted stays in the bucket
-                self._acquire(slots)
+            self._join(threads)  # a part that arrives after the upload is aborted stays in the bucket
         if errors:
             raise errors[0]
         return sorted(sent, key=lambda part: part["PartNumber"])
+
+    def _join(self, threads: Iterable[threading.Thread]) -> None:
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.2)
+                self._stop.check()
 
     def _acquire(self, slots: threading.Semaphore) -> None:
         while not slots.acquire(timeout=0.2):

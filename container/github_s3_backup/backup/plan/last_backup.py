@@ -40,6 +40,11 @@ class LastBackup:
         failure = self._failures.get(repository_id)
         return (failure and failure.partial) or self._entries.get(repository_id)
 
+    def timed_out(self, repository_id: int) -> bool:
+        """Return whether it took too long to store the repository."""
+        failure = self._failures.get(repository_id)
+        return failure is not None and failure.timed_out
+
     def lacks(self, entry: Entry, kind: Kind) -> bool:
         """Return whether it is what was stored of a repository of which this part failed."""
         failure = self._failures.get(entry.id)

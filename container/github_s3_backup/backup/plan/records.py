@@ -39,14 +39,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class Shard(msgspec.Struct, frozen=True, kw_only=True):
     """Repositories that one task backs up, in this order, and then looks for those that GitHub does not list.
 
-    `workers`: how many at once. `disk`: the bytes of temporary disk that the largest takes. `known` and `failed`: what
-    the last backup holds of them, and what it failed to store. `patient`: wait for GitHub's rate limit when looking for
-    what is `unlisted`.
+    `workers`: how many at once. `shares`: in how many shards at most an installation of these is, which share what it
+    may ask of GitHub. `disk`: the bytes of temporary disk that the largest takes. `known` and `failed`: what the last
+    backup holds of them, and what it failed to store. `patient`: wait for GitHub's rate limit when looking for what is
+    `unlisted`.
     """
 
     number: str
     repositories: tuple[Repository, ...]
     workers: int
+    shares: int
     disk: int
     known: tuple[Entry, ...]
     failed: tuple[Failure, ...]

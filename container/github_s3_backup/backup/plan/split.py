@@ -60,7 +60,7 @@ def split(repositories: Iterable[Repository], limits: Limits, last: LastBackup) 
     filled = [filled for filled in bins if filled.repositories]
     width = len(str(len(filled)))
     return [
-        _shard(f"{number:0{width}}", filled.repositories, _workers(filled.repositories, shares, limits), last)
+        _shard(f"{number:0{width}}", filled.repositories, _most_shares(filled.repositories, shares), limits, last)
         for number, filled in enumerate(filled, 1)
     ]
 
@@ -75,12 +75,11 @@ def _spread(group: list[Repository], bins: list[_Bin], last: LastBackup) -> None
         heapq.heapreplace(bins, target)
 
 
-def _workers(repositories: Iterable[Repository], shares: dict[int, int], limits: Limits) -> int:
-    most = max(shares[repository.installation_id] for repository in repositories)
-    return max(1, min(limits.workers, limits.installation_workers // most))
+def _most_shares(repositories: Iterable[Repository], shares: dict[int, int]) -> int:
+    return max(shares[repository.installation_id] for repository in repositories)
 
 
-def _shard(number: str, repositories: Sequence[Repository], workers: int, last: LastBackup) -> Shard:
+def _shard(number: str, repositories: Sequence[Repository], shares: int, limits: Limits, last: LastBackup) -> Shard:
     """Return a shard: first what failed in the last backup, so that a deadline never leaves out the same ones.
 
     Then the largest, as they take the longest.
@@ -90,7 +89,8 @@ def _shard(number: str, repositories: Sequence[Repository], workers: int, last: 
     return Shard(
         number=number,
         repositories=tuple(ordered),
-        workers=workers,
+        workers=max(1, min(limits.workers, limits.installation_workers // shares)),
+        shares=shares,
         disk=clone_reservation(max(expected_size(repository, last) for repository in ordered)).disk,
         known=known,
         failed=failed,

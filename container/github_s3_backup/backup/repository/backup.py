@@ -12,6 +12,7 @@ from github_s3_backup.backup.repository.errors import EXPECTED_ERRORS, current_s
 from github_s3_backup.backup.repository.git_data import GitData
 from github_s3_backup.backup.repository.unchanged import check_unchanged
 from github_s3_backup.backup.services import Services
+from github_s3_backup.git.process import GitError
 from github_s3_backup.github.client import RepositoryGoneError
 from github_s3_backup.records.manifest import Entry, Failure, Stage, new_entry
 from github_s3_backup.repository import Repository
@@ -55,7 +56,9 @@ def _result(listed: Repository, content: ContentBackup, services: Services) -> E
     except Stopped:
         return interrupted(listed, services, current_stage())
     except EXPECTED_ERRORS as error:
-        return _failure(listed, stage_of(error), str(error), services)
+        failure = _failure(listed, stage_of(error), str(error), services)
+        timed_out = isinstance(error, GitError) and error.timed_out
+        return msgspec.structs.replace(failure, timed_out=timed_out)
     except Exception as error:
         services.context.log.exception("bug, please report it")
         return _failure(listed, stage_of(error), f"bug: {error!r}", services)

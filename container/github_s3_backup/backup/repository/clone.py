@@ -1,27 +1,33 @@
 """Clones one repository, whatever has happened to it since it was listed."""
 
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.mirror import Mirror, clone_mirror
-from github_s3_backup.git.process import SLOW_SECONDS, Git, GitError
+from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.served_refs import ServedRefsError
 from github_s3_backup.github.client import GitHub
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.github.tokens import TokenError
 from github_s3_backup.repository import Repository
-from github_s3_backup.runtime.retry import retrying
+from github_s3_backup.runtime.patience import USUAL, Patience
+from github_s3_backup.runtime.retry import AT_ONCE, retrying
 from github_s3_backup.runtime.stop import Stop
 
 ATTEMPTS = 4
-# After a transfer that was too slow, the next one may be slow for this long: a server may count for minutes first.
-PATIENT_SECONDS = 5 * SLOW_SECONDS
-# The deadline of one clone: a base, and what the size takes at a speed that a working connection exceeds.
-DEADLINE_BASE, DEADLINE_BYTES_PER_SECOND = 15 * 60.0, 250_000
 # GitHub's staff, or the law, has closed the repository.
 BLOCKED = (403, 451)
+# What git says where its server refuses.
+FORBIDDEN = "error: 403"
+# Why GitHub's git server may refuse what its API does not.
+WHY_FORBIDDEN = (
+    "usual causes: the organization has an IP allow list that lacks this task's address, its NAT gateway's; or a proxy "
+    "or firewall refuses git"
+)
 
 
 @dataclass(frozen=True)
@@ -32,36 +38,36 @@ class Cloner:
     git: Git
     stop: Stop
     log: FilteringBoundLogger
+    patience: Patience = USUAL
 
-    def clone(self, listed: Repository, size: int, path: Path) -> tuple[Repository, Mirror]:
-        """Clone a repository of about `size` bytes into `path`; return it under its present name, and its mirror.
+    def clone(self, listed: Repository, path: Path) -> tuple[Repository, Mirror]:
+        """Clone a repository into `path`; return it under its present name, and its mirror.
 
         Faults are retried with backoff or when the server says. A rejected token is replaced, a new name is followed.
         Raises RepositoryGoneError, GitHubError where GitHub blocks it or gives no token, and else GitError.
         """
-        current, slow_seconds = listed, SLOW_SECONDS
+        current, silences = listed, self.patience.silences
         tokens = self.github.tokens(listed.installation_id)
         for attempt in retrying(ATTEMPTS, self.stop, self.log):
             with attempt:
                 try:
                     return current, tokens.with_token(
-                        lambda token: self._clone_once(current, size, path, token, slow_seconds)  # noqa: B023
+                        lambda token: self._clone_once(current, path, token, silences[0])  # noqa: B023
                     )
                 except GitError as error:
-                    if error.disk_full:
-                        error.permanent = True
-                    if error.permanent:
-                        raise
-                    if error.too_slow:
-                        error.permanent, slow_seconds = slow_seconds == PATIENT_SECONDS, PATIENT_SECONDS
-                    current = self._look_up(current, error)
-                    raise
+                    self.github.limiter(listed.installation_id).heed(error.retry)
+                    if error.permanent or error.disk_full or (error.too_slow and len(silences) == 1):
+                        raise error.as_permanent() from None
+                    silences = silences[1:] if error.too_slow else silences
+                    current, failed = self._look_up(current, error)
+                    raise failed from None
         raise AssertionError("tenacity raises the last error")
 
-    def _clone_once(self, repository: Repository, size: int, path: Path, token: str, slow_seconds: int) -> Mirror:
+    def _clone_once(self, repository: Repository, path: Path, token: str, silence: int) -> Mirror:
         """Clone once. An empty mirror is believed only where the server says so in git's protocol."""
-        url, timeout = self.github.clone_url(repository), clone_deadline(size)
-        mirror = clone_mirror(self.git, url, path, token, timeout, slow_seconds)
+        url, limiter = self.github.clone_url(repository), self.github.limiter(repository.installation_id)
+        with limiter.request("GET", url):
+            mirror = clone_mirror(self.git, url, path, token, lambda: self.patience.seconds(_size(path)), silence)
         if not mirror.refs and (reason := self._why_not_empty(repository, token)):
             raise GitError(f"git clone found no refs, but the server did not confirm that there are none: {reason}")
         return mirror
@@ -73,8 +79,11 @@ class Cloner:
         except ServedRefsError as error:
             return str(error)
 
-    def _look_up(self, repository: Repository, error: GitError) -> Repository:
-        """Return what the repository is now, after a clone failed. Raises `error` where GitHub can't tell."""
+    def _look_up(self, repository: Repository, error: GitError) -> tuple[Repository, GitError]:
+        """Return what the repository is now, after a clone failed, and whether to try again.
+
+        Raises `error` where GitHub can't tell, and GitHub's own where it blocks the repository or gives no token.
+        """
         try:
             found = self.github.look_up(repository.id, repository.installation_id)
         except TokenError:
@@ -82,17 +91,33 @@ class Cloner:
         except GitHubError as unknown:
             if unknown.status in BLOCKED:
                 raise
-            error.permanent = True  # GitHub was asked often enough to know that it is down
-            raise error from None
+            raise error.as_permanent() from None  # GitHub was asked often enough to know that it is down
         found = found.wiki if repository.is_wiki else found
         if found.full_name != repository.full_name:
-            error.wait = 0
             self.log.warning("repository was renamed", new_name=found.full_name)
-        elif error.unauthorized:
-            error.permanent = True
-        return found
+            return found, error.with_retry(AT_ONCE)
+        if error.unauthorized:
+            return found, error.as_permanent()
+        if FORBIDDEN in str(error) and not error.retry.is_limit:
+            return found, self._explained(found, error).as_permanent()
+        return found, error
+
+    def _explained(self, repository: Repository, error: GitError) -> GitError:
+        """Return the error of a git server that refuses what the API does not, with the words of its answer."""
+        words = WHY_FORBIDDEN
+        try:
+            token = self.github.tokens(repository.installation_id).token()
+            self.github.served_refs(repository, token, once=True)
+        except (GitHubError, ServedRefsError) as refusal:
+            words = f"{refusal}; {words}"
+        return GitError(f"{error} ({words})", error.returncode, error.lines)
 
 
-def clone_deadline(size: int) -> float:
-    """Return the seconds after which a clone of about `size` bytes is given up."""
-    return DEADLINE_BASE + size / DEADLINE_BYTES_PER_SECOND
+def _size(folder: Path) -> int:
+    """Return the bytes of a clone in progress. Files come and go meanwhile."""
+    size = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                size += (Path(parent) / name).stat().st_size
+    return size

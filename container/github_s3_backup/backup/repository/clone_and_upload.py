@@ -18,6 +18,7 @@ from github_s3_backup.git.refs import default_branch, summarize
 from github_s3_backup.records.manifest import new_entry
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.capacity import DiskFullError, Reservation, clone_reservation
+from github_s3_backup.runtime.patience import LONG, USUAL
 
 
 def store(listed: Repository, last_size: int, services: Services) -> GitData:
@@ -29,7 +30,7 @@ def store(listed: Repository, last_size: int, services: Services) -> GitData:
     capacity, first = services.capacity, clone_reservation(size)
     for needs in (first, Reservation(capacity.total.disk, first.memory)):
         try:
-            return _store_once(listed, size, needs, services)
+            return _store_once(listed, needs, services)
         except (GitError, OSError) as error:
             if not _is_disk_full(error):
                 raise
@@ -45,14 +46,15 @@ def _is_disk_full(error: GitError | OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def _store_once(listed: Repository, size: int, needs: Reservation, services: Services) -> GitData:
+def _store_once(listed: Repository, needs: Reservation, services: Services) -> GitData:
     """Reserve capacity, clone, and upload the bundle, in a folder of its own."""
     enter("clone")
     with services.capacity.reserve(needs) as larger_beside, _folder(services.scratch) as folder:
         # The largest clone in flight decides when the run ends.
         git = services.git.with_low_priority() if larger_beside else services.git
-        cloner = Cloner(services.github, git, services.context.stop, services.context.log)
-        repository, mirror = cloner.clone(listed, size, folder / "mirror.git")
+        patience = LONG if services.last_backup.timed_out(listed.id) else USUAL
+        cloner = Cloner(services.github, git, services.context.stop, services.context.log, patience)
+        repository, mirror = cloner.clone(listed, folder / "mirror.git")
         if not mirror.refs:
             return GitData(repository, new_entry(repository, "empty", None, None, 0.0))
         # It may have been renamed since the listing: what is stored describes itself.

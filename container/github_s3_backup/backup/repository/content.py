@@ -126,4 +126,4 @@ def _is_refusal(kind: Kind, error: GitHubError) -> bool:
     """
     if kind == "lfs":
         return LFS_DISABLED in str(error)
-    return error.status in NOT_READABLE and not error.wait_source and not isinstance(error, TokenError)
+    return error.status in NOT_READABLE and not error.retry.is_limit and not isinstance(error, TokenError)

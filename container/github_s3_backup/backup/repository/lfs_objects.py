@@ -9,8 +9,9 @@ from github_s3_backup.backup.repository.errors import ContentError
 from github_s3_backup.backup.services import Services
 from github_s3_backup.git.lfs_pointers import Pointers
 from github_s3_backup.github.client import GitHub
+from github_s3_backup.github.http import Link
 from github_s3_backup.github.lfs import BATCH_SIZE, LfsAnswer
-from github_s3_backup.github.links import Link, LinkError
+from github_s3_backup.github.links import LinkError
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.records.content import StoredContent
 from github_s3_backup.repository import Repository
@@ -121,13 +122,7 @@ def _link_in(answer: LfsAnswer) -> Link:
     if answer.is_absent:
         raise AbsentError(f"the LFS server answered {answer.code}: {answer.message}")
     if answer.code:
-        raise _refused(answer)
+        raise answer.refusal()
     if "download" not in answer.links:
         raise AbsentError("the LFS server gave no link to it")
     return answer.links["download"]
-
-
-def _refused(answer: LfsAnswer) -> LinkError:
-    error = LinkError(f"the LFS server answered {answer.code}: {answer.message}", answer.code)
-    error.permanent = answer.code < 500 and answer.code != 429
-    return error

@@ -6,7 +6,8 @@ from collections import Counter
 import requests
 
 from github_s3_backup.git.process import Git
-from github_s3_backup.github.rest import Api, new_session
+from github_s3_backup.github.http import new_session
+from github_s3_backup.github.rest import Api
 from github_s3_backup.github.uploads import LfsUploader
 from github_s3_backup.restore.push.credentials import CONNECTIONS, WriteAccess, open_credentials, read_write_access
 from github_s3_backup.restore.push.git import GitPusher

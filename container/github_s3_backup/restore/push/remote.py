@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
@@ -72,8 +72,9 @@ class Remote:
         except GitError as error:
             rejected = is_rejected(error) and TRANSIENT not in str(error)
             final = rejected or PERMANENT.search(str(error)) or (not self.is_new and is_not_found(error))
-            error.permanent = error.wait_source is None and bool(final)
-            raise
+            if error.retry.is_limit:
+                raise
+            raise error.with_retry(replace(error.retry, permanent=bool(final))) from None
 
 
 def refspecs(step: Step, overwrite: bool) -> list[str]:
