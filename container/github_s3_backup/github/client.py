@@ -241,7 +241,7 @@ class GitHub:
 
         return self.tokens(repository.installation_id).with_token(send)
 
-    # -- what is beside git ----------------------------------------------------------------------
+    # -- LFS objects and releases ----------------------------------------------------------------
 
     def lfs_links(self, repository: Repository, objects: Mapping[str, int]) -> dict[str, LfsAnswer]:
         """Return where to download LFS objects (sizes in bytes, by OID), as many as fit in one batch.

@@ -158,7 +158,7 @@ def upload_url(given: str, api_url: str, file: ReleaseFile) -> str:
     base, query = given.partition("{")[0], {"name": file.name} | ({"label": file.label} if file.label else {})
     target, own = urlsplit(base), urlsplit(api_url)
     if target.scheme != own.scheme or target.netloc not in (own.netloc, f"uploads.{own.netloc.removeprefix('api.')}"):
-        raise GitHubError(f"GitHub gives a place for uploads that is not its own: {target.netloc}")
+        raise GitHubError(f"GitHub named an upload URL on another host: {target.netloc}")
     return f"{base}?{urlencode(query, quote_via=quote, errors='replace')}"
 
 

@@ -229,7 +229,7 @@ def _add_push(commands: Commands) -> None:
     parser.add_argument(
         "--allow-more-readers", dest="more_readers", action="append", default=[], metavar="REPOSITORY", help=more
     )
-    hidden = "push refs that GitHub keeps for itself, such as refs/pull/1/head, as branches PREFIX/pull/1/head"
+    hidden = "push refs that GitHub reserves, such as refs/pull/1/head, as branches PREFIX/pull/1/head"
     parser.add_argument("--hidden-refs-as", metavar="PREFIX", help=hidden)
     step = "push at most so much at once (default: %(default)s)"
     parser.add_argument("--step-size", type=_number, default=STEP_SIZE, metavar="MB", help=step)

@@ -30,13 +30,13 @@ from github_s3_backup.s3.objects import Objects
 
 OK, SOME_FAILED, STOPPED = 0, 1, 143
 EVERYTHING = ["*/*"]
-# Files beside git at once, for each repository at once: these wait for the network, not for git.
+# LFS objects and release files at once, for each repository at once: these wait for the network, not for git.
 FILES_PER_WORKER = 2
 
 
 @dataclass(frozen=True)
 class Session:
-    """One run of a restore command. `scratch`: a temporary folder, removed at the end. `pool`: for files beside git."""
+    """One run of a restore command. `scratch`: a temporary folder, removed at the end. `pool`: for content."""
 
     options: argparse.Namespace
     aws: boto3.session.Session

@@ -1,4 +1,4 @@
-"""Several repositories at once, and their files beside git: one that fails does not stop the others."""
+"""Several repositories at once, and their LFS objects and release files: one that fails does not stop the others."""
 
 import contextlib
 import contextvars
@@ -103,7 +103,7 @@ def _counter(bar: "tqdm[NoReturn]") -> OnBytes:
     return count
 
 
-# -- files beside git ----------------------------------------------------------------------------
+# -- LFS objects and release files ----------------------------------------------------------------
 
 
 class Pool:
