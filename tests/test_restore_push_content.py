@@ -405,7 +405,7 @@ def test_files_are_uploaded_to_githubs_own_hosts_only(given: str, api: str, fits
     if fits:
         assert upload_url(given, api, file).endswith("?name=a%20b%26c.txt")
         return
-    with pytest.raises(GitHubError, match="not its own"):
+    with pytest.raises(GitHubError, match="on another host"):
         upload_url(given, api, file)
 
 
