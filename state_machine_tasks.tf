@@ -137,7 +137,7 @@ locals {
         Type    = "Fail"
         Error   = "ShardLost"
         CausePath = join(" ", [
-          "States.Format('Shard {} did not finish, whatever was tried: {}. The events of this execution name its",
+          "States.Format('Shard {} did not finish in any attempt: {}. The events of this execution name its",
           "tasks.', $.shard, $.error.Error)",
         ])
       }

@@ -197,8 +197,8 @@ variable "repositories" {
 
 variable "backup_content" {
   description = <<-EOT
-    What is backed up besides git data; each part costs time in every run, and storage. What is switched off is in no
-    new backup; what is already stored stays until it expires.
+    What is backed up besides git data; each part costs time in every run, and storage. New backups leave out what is
+    switched off; what is already stored stays until it expires.
     - lfs: the Git LFS objects that any commit names. false: a restored repository has pointers in place of these files.
     - releases: releases and their files. false: only the tags of releases are restored.
     - wikis: wikis, with their whole history. false: no wiki is restored.
@@ -236,8 +236,8 @@ variable "full_backup_days" {
 
 variable "anomaly_percent" {
   description = <<-EOT
-    Percentage of the repositories of the last complete backup above which their disappearance from GitHub is an
-    anomaly: the run stores everything else, fails, and raises an alarm. Fewer than 3 repositories never are.
+    Percentage of the repositories in the last complete backup that may disappear from GitHub before it is an anomaly.
+    If more of them are gone, and at least 3, the run stores everything else, fails, and raises an alarm.
   EOT
   type        = number
   default     = 5

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 import github_contract
 from embedded.github import FakeGitHub
+from embedded.programs import end_forks
 from embedded.s3_proxy import S3Proxy
 from embedded.stack import Stack, serve_stack
 from terraform.module import REGION, TERRAFORM, Applied, Module, copy_module
@@ -24,6 +25,10 @@ settings.register_profile("exhaustive", ANY_SPEED, max_examples=200)
 settings.load_profile("usual")
 
 NUMBERS = itertools.count(1)
+
+
+def pytest_sessionfinish() -> None:
+    end_forks()
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,7 @@ def served(session: Session, tmp_path: Path) -> Iterator[Organisation]:
 
 
 @pytest.mark.timeout(600)  # a dozen runs
+@pytest.mark.exhaustive
 def test_everything_is_measured_printed_and_written(stack: Stack, tmp_path: Path) -> None:
     results = measure(SMALL, tmp_path, tmp_path / "repositories", stack.aws)
     assert {who: len(usages) for who, usages in results.comparison.runs.items()} == {

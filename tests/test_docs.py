@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +149,7 @@ def run_three_commands(world: World, repository: FakeRepository, to: str) -> dic
     assert len(three.strip().splitlines()) == 3
     values = {
         "BUCKET": world.bucket,
-        "DATE": f"{datetime.now(UTC):%Y-%m-%d}",
+        "DATE": str(world.day()),
         "OWNER": entry["owner"],
         "NAME": entry["name"],
         "TO": to,

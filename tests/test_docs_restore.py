@@ -190,6 +190,7 @@ def expect_pushed(place: Place, full_names: list[str], owner: str) -> Check:
     place.github.new_repositories = place.folder / "created"
     place.token = place.github.personal_token("admin", [owner])
     place.variables |= {"GITHUB_API_URL": place.github.api_url, "GITHUB_SERVER_URL": place.github.server_url}
+    place.variables["RESTORE_WRITE_LIMITS"] = "none"
     entries = {entry["full_name"]: entry for entry in place.today.manifest["repos"]}
 
     def check(output: str) -> None:

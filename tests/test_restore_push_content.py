@@ -405,14 +405,14 @@ def test_files_are_uploaded_to_githubs_own_hosts_only(given: str, api: str, fits
     if fits:
         assert upload_url(given, api, file).endswith("?name=a%20b%26c.txt")
         return
-    with pytest.raises(GitHubError, match="not its own"):
+    with pytest.raises(GitHubError, match="on another host"):
         upload_url(given, api, file)
 
 
 def test_a_place_for_uploads_elsewhere_gets_no_file(source: Source) -> None:
     source.github.uploads_elsewhere = True
     run = source.push()
-    assert "a place for uploads that is not its own" in run.failures[GAME]
+    assert "GitHub named an upload URL on another host" in run.failures[GAME]
     assert not source.there.releases[0].files
 
 
@@ -450,7 +450,7 @@ def test_another_server_with_git_lfs_gets_the_objects(source: Source) -> None:
     assert run.code == 0, run.stderr
     assert source.there.lfs.oids() == source.lfs.oids
     assert pushable(source.there.wiki or source.there.path) == pushable(source.repository.wiki or source.there.path)
-    assert "restore no releases: this is no GitHub" in [event["note"] for event in run.named("left out")]
+    assert "restore no releases: the target is not GitHub" in [event["note"] for event in run.named("left out")]
     assert source.there.releases == []
 
 

@@ -130,7 +130,7 @@ def test_refs_that_github_keeps_for_itself_are_named_and_pushed_as_branches_if_t
     add_stream(world, "only-hidden", alone)
     world.run()
     arguments = ("push", "--all", "--to", NEW_OWNER)
-    said = "leave out 2 refs that GitHub keeps for itself: 1 refs/pins, 1 refs/pull"
+    said = "leave out 2 refs that GitHub reserves: 1 refs/pins, 1 refs/pull"
     assert said in world.restore(*arguments, "--dry-run").stdout
     run = world.restore(*arguments)
     assert run.code == 0, run.stderr

@@ -156,7 +156,7 @@ def test_a_shard_that_always_dies_fails_and_the_others_are_merged(standins: Stan
     lost, stored = execution.children
     assert (lost.status, lost.error, lost.tries("BackUpShard")) == ("FAILED", "ShardLost", 4)
     assert lost.cause == (
-        "Shard 01 did not finish, whatever was tried: States.TaskFailed. The events of this execution name its tasks."
+        "Shard 01 did not finish in any attempt: States.TaskFailed. The events of this execution name its tasks."
     )
     assert (stored.status, stored.output, stored.tries("BackUpShard")) == ("SUCCEEDED", {}, 1)
     assert execution.states()[-1] == "Merge"

@@ -293,7 +293,7 @@ def test_a_shard_and_a_merge_before_the_list_say_what_is_missing(tasks: Tasks) -
     assert (shard.code, merge.code) == (2, 2)
     for run in (shard, merge):
         assert len(run.problems) == 1
-        assert "did `backup list` end well?" in run.problems[0]
+        assert "did `backup list` succeed?" in run.problems[0]
 
 
 def test_a_report_that_is_broken_is_named(world: World, tasks: Tasks) -> None:

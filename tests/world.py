@@ -10,6 +10,7 @@ import hashlib
 import json
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -132,6 +133,12 @@ class World:
     bucket: str
     service: str
     variables: dict[str, str] = field(default_factory=dict)
+    today: Callable[[], date] = lambda: datetime.now(UTC).date()
+    # The first day on which what is in the bucket now can have been stored.
+    since: date = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.since = self.today()
 
     @property
     def scratch(self) -> Path:
@@ -155,9 +162,12 @@ class World:
         return {k: v for k, v in (base | changes).items() if v is not None}
 
     def nobodys_day(self, most: int = 365) -> str:
-        """Return a FULL_BACKUP_DAYS under which no repository is due today; the most where there are too many."""
-        today = datetime.now(UTC).toordinal()
-        numbers = [today + number for number in self.github.repositories]
+        """Return a FULL_BACKUP_DAYS under which no repository is due; the most where there are too many.
+
+        None today, and none tomorrow, which may have begun when the run starts.
+        """
+        today = self.today().toordinal()
+        numbers = [today + day + number for number in self.github.repositories for day in (0, 1)]
         free = (str(days) for days in range(most, 1, -1) if all(number % days for number in numbers))
         return next(free, str(most))
 
@@ -199,7 +209,7 @@ class World:
         return Restored(process.wait(), stdout, stderr, events_of(stderr))
 
     def read_manifest(self) -> dict[str, Any] | None:
-        """Return today's manifest.json."""
+        """Return the day's manifest.json."""
         return self.read(self.key("manifest.json")) if self.key("manifest.json") in self.stored_keys() else None
 
     def read(self, key: str) -> dict[str, Any]:
@@ -209,12 +219,24 @@ class World:
         return manifest
 
     def run_keys(self) -> set[str]:
-        """Return the keys of today's runs' manifests."""
+        """Return the keys of the day's runs' manifests."""
         keys = {key for key in self.stored_keys() if key.startswith(self.key("runs/"))}
         return {key for key in keys if not key.endswith((".lfs.json", ".releases.json", ".bundle", ".sig"))}
 
     def key(self, rest: str) -> str:
-        return f"github-backup/{datetime.now(UTC):%Y-%m-%d}/{rest}"
+        """Return a key of the day on which the last run started."""
+        return f"github-backup/{self.day()}/{rest}"
+
+    def day(self) -> date:
+        """Return today, or the last day on which something was stored where midnight has passed since."""
+        day = self.today()
+        if day > self.since:
+            days = (self.since + timedelta(number) for number in range((day - self.since).days + 1))
+            keys = self.stored_keys()
+            day = max(
+                (day for day in days if any(key.startswith(f"github-backup/{day}/") for key in keys)), default=day
+            )
+        return day
 
     def stored_keys(self) -> set[str]:
         """Return every key in the bucket."""
@@ -225,8 +247,10 @@ class World:
         """Move what the last run stored into the past, as if it had run so many days ago; return its manifest."""
         made = self.read_manifest()
         assert made is not None
+        day = self.key("")
         manifest = self.take_over(Backup(self.bucket, made), days)
-        self._delete_all(self.key(""))
+        self._delete_all(day)
+        self.since = self.today()
         return manifest
 
     def take_over(self, backup: Backup, days: int) -> dict[str, Any]:
@@ -236,8 +260,9 @@ class World:
         same ids.
         """
         manifest = copy.deepcopy(backup.manifest)
-        then = datetime.now(UTC).date() - timedelta(days)
-        age = date.fromisoformat(manifest["date"]) - then
+        today, made = self.today(), date.fromisoformat(manifest["date"])
+        then = (min(today, made) if backup.bucket == self.bucket else today) - timedelta(days)
+        age = made - then
         if backup.bucket != self.bucket:
             manifest["repos"] = [entry for entry in manifest["repos"] if entry["id"] in self.github.repositories]
             names = [self.github.repositories[entry["id"]].full_name for entry in manifest["repos"]]

@@ -24,7 +24,7 @@ MAX_WORKERS = 256
 DEFAULT_FULL_BACKUP_DAYS, MAX_FULL_BACKUP_DAYS = 28, 365
 DEFAULT_ANOMALY_PERCENT = 5.0
 MIN_DEADLINE_HOURS, MAX_DEADLINE_HOURS = 0.0001, 24 * 31
-# AWS Step Functions starts at most 10,000 children of a map at once; more shards than this are no use to anybody.
+# AWS Step Functions starts at most 10,000 children of a map at once; more shards than this would not help.
 MAX_SHARDS = 1000
 # GitHub allows 100 concurrent requests; a few are kept for tokens and look-ups.
 # https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits
@@ -183,7 +183,7 @@ def _read_repository_filter(read: EnvironmentReader) -> RepositoryFilter:
 
 
 def _read_content(read: EnvironmentReader) -> frozenset[Kind]:
-    """Return what is backed up beside git."""
+    """Return what is backed up besides git data."""
     flags: dict[Kind, str] = {"wiki": "BACKUP_WIKIS", "lfs": "BACKUP_LFS", "releases": "BACKUP_RELEASES"}
     return frozenset([kind for kind, name in flags.items() if read.flag(name, default=True)])
 

@@ -131,6 +131,13 @@ def _forks() -> "_Forks":
     return _Forks()
 
 
+def end_forks() -> None:
+    """End the process that forks, and wait for it: what it and the programs took counts for the tests."""
+    if _forks.cache_info().currsize:
+        _forks().close()
+        _forks.cache_clear()
+
+
 class _Forks:
     """The other end of `forking.py`."""
 
@@ -142,6 +149,10 @@ class _Forks:
             command = [sys.executable, str(script), str(theirs.fileno())]
             environment = {"PATH": os.environ["PATH"], **measured()}
             self._server = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()])
+
+    def close(self) -> None:
+        self._socket.close()
+        self._server.wait()
 
     def start(
         self,

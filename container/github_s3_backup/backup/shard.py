@@ -99,7 +99,7 @@ def report_of_lost_shard(shard: Shard, stored: Sequence[Entry]) -> Report:
     `stored`: what these had stored. The rest is missing, and what was to be looked up was not.
     """
     done = {entry.id for entry in stored}
-    error = f"shard {shard.number} did not finish, whatever was tried; the log streams of its tasks say why"
+    error = f"shard {shard.number} did not finish in any attempt; see the log streams of its tasks"
     failures = tuple(
         Failure(full_name=repository.full_name, id=repository.id, stage="clone", error=error)
         for repository in shard.repositories

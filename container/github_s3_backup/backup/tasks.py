@@ -180,7 +180,7 @@ def _start_merge(configuration: Configuration, scratch: Path, context: RunContex
         store, _ = _parts(bucket, configuration)
         plan = store.plan()
         if plan is None:
-            raise StartError(*problems.found, f"there is no plan in {store.url}: did `backup list` end well?")
+            raise StartError(*problems.found, f"there is no plan in {store.url}: did `backup list` succeed?")
         reports = _reports(plan, store)
     problems.check()
     return Results(plan, reports, git_version, configuration.anomaly_percent), bucket

@@ -1,4 +1,4 @@
-"""The list of a full bundle's objects, which stands beside it: against it a bundle of changes is proven.
+"""The list of a full bundle's objects, stored next to it. A bundle of changes is proven against it.
 
 The file is a header of lines, an empty line, and the ids of all objects:
 

@@ -38,7 +38,7 @@ def parse_served_refs(content_type: str, body: bytes) -> ServedRefs:
     Raises ServedRefsError.
     """
     if content_type != CONTENT_TYPE:
-        raise ServedRefsError(f"the response is {content_type}, which no git server sends")
+        raise ServedRefsError(f"the response has the type {content_type}, so it is not from a git server")
     try:
         lines = list(read_pkt_lines(io.BytesIO(body).read))
     except PktLineError as error:

@@ -281,7 +281,7 @@ class GitHub:
         to = self._to(repository.installation_id)
         return to.tokens.with_token(send)
 
-    # -- what is beside git ----------------------------------------------------------------------
+    # -- LFS objects and releases ----------------------------------------------------------------
 
     def lfs_links(self, repository: Repository, objects: Mapping[str, int]) -> dict[str, LfsAnswer]:
         """Return where to download LFS objects (sizes in bytes, by OID), as many as fit in one batch.

@@ -92,7 +92,7 @@ class Downloader:
                     yield block[to_skip:]
                 to_skip = max(0, to_skip - len(block))
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise LinkError(f"{host} broke off: {without_query(root_cause(error))}") from None
+            raise LinkError(f"{host} closed the connection: {without_query(root_cause(error))}") from None
 
 
 def _first_byte(answer: requests.Response) -> int:

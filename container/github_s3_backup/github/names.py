@@ -14,7 +14,7 @@ QUERY = "query($ids: [ID!]!) { nodes(ids: $ids) { ... on Repository { databaseId
 
 
 def graphql_url(api_url: str) -> str:
-    """Return where GraphQL is: beside the API's v3 on GitHub Enterprise Server, below the API elsewhere."""
+    """Return where GraphQL is: next to the API's v3 on GitHub Enterprise Server, below the API elsewhere."""
     return f"{api_url.removesuffix('/v3')}/graphql"
 
 

@@ -160,7 +160,7 @@ def upload_url(given: str, api_url: str, file: ReleaseFile) -> str:
     own = urlsplit(api_url)
     beside = urlunsplit((own.scheme, f"uploads.{own.netloc.removeprefix('api.')}", "", "", ""))
     if not same_server(base, api_url) and not same_server(base, beside):
-        raise GitHubError(f"GitHub gives a place for uploads that is not its own: {urlsplit(base).netloc}")
+        raise GitHubError(f"GitHub named an upload URL on another host: {urlsplit(base).netloc}")
     return f"{base}?{urlencode(query, quote_via=quote, errors='replace')}"
 
 

@@ -1,1 +1,1 @@
-"""What is stored, as records: the manifest, the lists beside a bundle, and the types of their fields."""
+"""What is stored, as records: the manifest, the lists of LFS objects and releases, and the types of their fields."""

@@ -1,4 +1,4 @@
-"""What a manifest says of a repository's content beside git: its LFS objects, its releases, and what GitHub refused."""
+"""What a manifest says of a repository besides its git data: LFS objects, releases, and what GitHub refused."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""The list of a repository's LFS objects, a JSON file beside its bundle."""
+"""The list of a repository's LFS objects, a JSON file next to its bundle."""
 
 from typing import Annotated, Any, Literal
 

@@ -30,6 +30,8 @@ environment:
   RESTORE_APP_ID       its ID. It needs the permissions Administration, Contents and Workflows: write
   RESTORE_APP_KEY_FILE or RESTORE_APP_KEY_SECRET_ARN
                        its private key: a PEM file, or a Secrets Manager secret
+  RESTORE_WRITE_LIMITS github: one change a second and 500 an hour, as GitHub asks (the default). none: for a GitHub
+                       Enterprise Server without rate limits
   GITHUB_API_URL       for GitHub Enterprise Server: https://HOST/api/v3
   GITHUB_SERVER_URL    for GitHub Enterprise Server: https://HOST
 """
@@ -77,6 +79,9 @@ def _common(date: bool = True) -> argparse.ArgumentParser:
     prefix_help = f"first part of every key (default: $S3_PREFIX, or {DEFAULT_PREFIX})"
     group.add_argument("--prefix", default=prefix, type=lambda text: text.strip("/"), help=prefix_help)
     group.add_argument("--region", help="the bucket's region (default: $AWS_REGION)")
+    fallback = "a second bucket with the same backups: what is missing or damaged in the first comes from it"
+    group.add_argument("--fallback-bucket", metavar="BUCKET", help=fallback)
+    group.add_argument("--fallback-region", metavar="REGION", help="its region (default: the first bucket's)")
     if date:
         date_help = "a day such as 2026-11-23: its newest complete run. latest: the newest backup of each repository"
         group.add_argument("--date", type=_date, metavar="DATE", help=f"{date_help} (the default)")
@@ -90,14 +95,22 @@ def _common(date: bool = True) -> argparse.ArgumentParser:
 def _repositories(parser: argparse.ArgumentParser, everything: bool = True) -> None:
     names = "a repository (acme/api), a pattern ('acme/api-*'), or an owner (acme)"
     parser.add_argument("patterns", nargs="*", metavar="REPOSITORY", help=names)
-    parser.set_defaults(git_only=False)
+    parser.set_defaults(git_only=False, exclude=[], first=[])
     if everything:
         parser.add_argument("--all", action="store_true", help="every repository in the backup")
         parser.add_argument("--git-only", action="store_true", help="leave out wikis, Git LFS objects and releases")
+        for option, use in (("--exclude", "leave out"), ("--first", "begin with")):
+            words = f"{use} what matches; may be repeated"
+            parser.add_argument(option, action="append", default=[], metavar="PATTERN", help=words)
 
 
 def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _result(parser: argparse.ArgumentParser) -> None:
+    help_text = "write what was done and what failed to this file, as JSON"
+    parser.add_argument("--report", dest="result", type=Path, metavar="FILE", help=help_text)
 
 
 def _max_age(parser: argparse.ArgumentParser) -> None:
@@ -167,6 +180,7 @@ def _add_fetch(commands: Commands) -> None:
     )
     _repositories(parser)
     into = "the folder. A repository becomes FOLDER/OWNER/NAME"
+    _result(parser)
     parser.add_argument("--into", type=Path, required=True, metavar="FOLDER", help=into)
     forms = {"bundles": "the files as stored", "mirrors": "bare repositories with all refs", "clones": "working trees"}
     form = f"{'; '.join(f'{name}: {what}' for name, what in forms.items())} (default: %(default)s)"
@@ -205,6 +219,7 @@ def _add_push(commands: Commands) -> None:
     )
     parser.epilog = f"{parser.epilog}\n{PUSH_ENVIRONMENT}"
     _repositories(parser)
+    _result(parser)
     parser.add_argument("--to", metavar="OWNER", help="push to this owner instead of the one in the backup")
     url = "push to another git server. {owner} and {name} stand for the repository's"
     parser.add_argument("--url", metavar="URL", help=url)
@@ -214,7 +229,7 @@ def _add_push(commands: Commands) -> None:
     parser.add_argument(
         "--allow-more-readers", dest="more_readers", action="append", default=[], metavar="REPOSITORY", help=more
     )
-    hidden = "push refs that GitHub keeps for itself, such as refs/pull/1/head, as branches PREFIX/pull/1/head"
+    hidden = "push refs that GitHub reserves, such as refs/pull/1/head, as branches PREFIX/pull/1/head"
     parser.add_argument("--hidden-refs-as", metavar="PREFIX", help=hidden)
     step = "push at most so much at once (default: %(default)s)"
     parser.add_argument("--step-size", type=_number, default=STEP_SIZE, metavar="MB", help=step)

@@ -33,7 +33,7 @@ class PushError(RestoreError):
 
 
 class ContentError(RestoreError):
-    """Some of the files beside git can't be restored."""
+    """Some LFS objects or release files can't be restored."""
 
 
 class PartsError(RestoreError):

@@ -89,7 +89,7 @@ def _row(repository: Selected) -> dict[str, Any]:
 
 
 def _compact(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows for a table: what is beside git in a cell each, a column only where a repository has it."""
+    """Return the rows for a table: a cell for each kind of content, a column only where a repository has it."""
     columns = {"wiki": _wiki, "lfs": _counted("objects"), "releases": _counted("count")}
     shown = [name for name, cell in columns.items() if any(cell(row[name]) != "-" for row in rows)]
     plain = [name for name in (rows[0] if rows else {}) if name not in (*columns, "not_read", "lacks")]

@@ -16,7 +16,7 @@ from github_s3_backup.records.release_list import ReleaseFile, ReleaseList, pars
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.s3.download import BucketReader
 
-# The list itself, beside the folders of the tags.
+# The list itself, next to the folders of the tags.
 LIST = "releases.json"
 # Besides letters and digits of any script.
 SAFE = frozenset("-_.+@=,~")

@@ -1,5 +1,6 @@
 """What a backup holds: the repositories that can be restored, and what can't."""
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any, Literal
 
 from github_s3_backup.records.content import Kind
 from github_s3_backup.records.manifest import Entry, Failure, Manifest, Vanished
+from github_s3_backup.repository_filter import matches_any
 from github_s3_backup.s3.catalogue import DATE
 
 
@@ -15,13 +17,14 @@ class Selected:
     """A repository with its wiki, or a wiki alone, and the date of the backup it is taken from.
 
     `origin`: the backup that was asked for, an older one because it failed there, or the last one before it vanished.
-    `lacks`: why it was stored only in part, None where it was stored whole.
+    `lacks`: why it was stored only in part, None where it was stored whole. `is_first`: it must come before others.
     """
 
     entry: Entry
     date: str
     origin: Literal["backup", "older backup", "vanished"] = "backup"
     lacks: str | None = None
+    is_first: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -60,6 +63,17 @@ class Selection:
     manifest: Manifest
     selected: tuple[Selected, ...]
     unavailable: tuple[Unavailable, ...]
+
+    def without(self, patterns: list[str]) -> "Selection":
+        """Return the selection without what matches a pattern."""
+        selected = tuple(item for item in self.selected if not matches_any(item.entry.full_name, patterns))
+        unavailable = tuple(item for item in self.unavailable if not matches_any(item.full_name, patterns))
+        return Selection(self.manifest, selected, unavailable)
+
+    def with_first(self, patterns: list[str]) -> "Selection":
+        """Return the selection, in which what matches a pattern comes before the rest."""
+        marked = (dataclasses.replace(s, is_first=matches_any(s.entry.full_name, patterns)) for s in self.selected)
+        return Selection(self.manifest, tuple(marked), self.unavailable)
 
 
 # -- one manifest --------------------------------------------------------------------------------

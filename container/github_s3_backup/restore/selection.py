@@ -150,6 +150,10 @@ def _why_no_match(selection: Selection, pattern: str) -> str:
             lacks = f": {repository.lacks}" if repository.lacks else ""
             return f"the backup of {repository.date} holds no wiki of {repository.entry.full_name}{lacks}"
     date = selection.manifest.date
+    names = [item.entry.full_name for item in selection.selected]
+    meant = [name for name in names if name.lower().endswith(f"/{pattern.lower()}")]
+    if meant:
+        return f"the backup of {date} has no owner {pattern}: did you mean {', '.join(meant[:3])}?"
     return (
         f"the backup of {date} has no such repository: `list --date {date}` shows what it holds; "
         "another day may have it (`list`)"

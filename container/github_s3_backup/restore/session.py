@@ -1,11 +1,13 @@
 """What every restore command shares: its options, the bucket, and the services it works with."""
 
 import argparse
+import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import boto3
 from structlog.typing import FilteringBoundLogger
@@ -13,6 +15,8 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.configuration import DEFAULT_SERVICE_NAME
 from github_s3_backup.git.process import Git
 from github_s3_backup.program import aws_session, s3_config
+from github_s3_backup.records.json_fields import utc
+from github_s3_backup.restore.fallback import FallbackReader, readable_catalogue
 from github_s3_backup.restore.latest import LATEST
 from github_s3_backup.restore.selected import Selection, Unavailable
 from github_s3_backup.restore.selection import select
@@ -26,13 +30,13 @@ from github_s3_backup.s3.objects import Objects
 
 OK, SOME_FAILED, STOPPED = 0, 1, 143
 EVERYTHING = ["*/*"]
-# Files beside git at once, for each repository at once: these wait for the network, not for git.
+# LFS objects and release files at once, for each repository at once: these wait for the network, not for git.
 FILES_PER_WORKER = 2
 
 
 @dataclass(frozen=True)
 class Session:
-    """One run of a restore command. `scratch`: a temporary folder, removed at the end. `pool`: for files beside git."""
+    """One run of a restore command. `scratch`: a temporary folder, removed at the end. `pool`: for content."""
 
     options: argparse.Namespace
     aws: boto3.session.Session
@@ -58,7 +62,8 @@ class Session:
         """Return the repositories that the options ask for. Raises S3Error."""
         options = self.options
         date, run_id = options.date or LATEST, options.run
-        return select(self.catalogue, date, run_id, self.patterns, self.log, min_age, options.git_only)
+        selection = select(self.catalogue, date, run_id, self.patterns, self.log, min_age, options.git_only)
+        return selection.without(options.exclude).with_first(options.first)
 
 
 def service_name() -> str:
@@ -80,8 +85,30 @@ def open_session(
     client = aws.client("s3", region_name=region, config=s3_config(options.concurrency + files_at_once))
     catalogue = Catalogue(Objects(client, options.bucket), options.prefix)
     reader = BucketReader(client, options.bucket, stop, log)
+    if options.fallback_bucket:
+        fallback_region = options.fallback_region or region
+        other = aws.client("s3", region_name=fallback_region, config=s3_config(options.concurrency + files_at_once))
+        replica = Catalogue(Objects(other, options.fallback_bucket), options.prefix)
+        catalogue = readable_catalogue(catalogue, replica, log)
+        reader = FallbackReader(reader, BucketReader(other, options.fallback_bucket, stop, log), log)
     pool = Pool(files_at_once, stop)
     return Session(options, aws, catalogue, reader, pool, scratch, redactor, stop, log, datetime.now(UTC))
+
+
+def write_result(path: Path, session: Session, failures: Sequence[Unavailable], summary: dict[str, Any]) -> None:
+    """Write what a command did as JSON, whole or not at all. Raises OSError."""
+    document = {
+        "schema_version": 1,
+        "command": session.options.command,
+        "bucket": session.options.bucket,
+        "started_at": utc(session.started_at),
+        "finished_at": utc(datetime.now(UTC)),
+        **summary,
+        "failures": [asdict(failure) for failure in failures],
+    }
+    unfinished = path.with_name(f"{path.name}.part")
+    unfinished.write_text(json.dumps(document, indent=2) + "\n")
+    unfinished.replace(path)
 
 
 def finish(session: Session, failures: Sequence[Unavailable], done: int) -> int:
@@ -92,6 +119,8 @@ def finish(session: Session, failures: Sequence[Unavailable], done: int) -> int:
     code = SOME_FAILED if failures else OK
     seconds = round((datetime.now(UTC) - session.started_at).total_seconds(), 3)
     summary = {"exit_code": code, "done": done, "failed": len(failures), "duration": seconds}
+    if report := getattr(session.options, "result", None):
+        write_result(report, session, failures, summary)
     if failures:
         session.log.error(f"{command} finished", **summary)
     elif command in ("fetch", "verify", "push"):

@@ -94,7 +94,7 @@ class MirrorSource:
     def make(self, entry: Entry, path: Path, on_bytes: OnBytes) -> None:
         """Make the new bare repository `path`, with all refs and HEAD at the default branch.
 
-        What is downloaded is kept beside it until it is there: an interrupted download is continued. Raises
+        A download is kept next to it until it is complete: an interrupted download is continued. Raises
         DownloadError, UnbundleError, GitError and OSError.
         """
         if entry.status == "empty":

@@ -1,4 +1,4 @@
-"""Several repositories at once, and their files beside git: one that fails does not stop the others."""
+"""Several repositories at once, and their LFS objects and release files: one that fails does not stop the others."""
 
 import contextlib
 import contextvars
@@ -72,7 +72,7 @@ def _concurrently(
 ) -> Iterator[Result | _Failed]:
     """Yield the outcomes as they come. The largest start first: at the end small ones keep every worker busy."""
     with ThreadPoolExecutor(concurrency) as pool:
-        largest_first = sorted(selected, key=lambda repository: -repository.size_bytes)
+        largest_first = sorted(selected, key=lambda repository: (not repository.is_first, -repository.size_bytes))
         for future in as_completed([pool.submit(attempt, repository) for repository in largest_first]):
             yield future.result()
 
@@ -85,6 +85,7 @@ def _attempt(
         try:
             return work(repository, on_bytes)
         except EXPECTED_ERRORS as error:
+            log.warning("failed, the others go on", error=str(error))
             return _Failed(repository, str(error), is_disk_full(error))
         except Exception as error:
             log.exception("bug, please report it")
@@ -102,7 +103,7 @@ def _counter(bar: "tqdm[NoReturn]") -> OnBytes:
     return count
 
 
-# -- files beside git ----------------------------------------------------------------------------
+# -- LFS objects and release files ----------------------------------------------------------------
 
 
 class Pool:

@@ -20,7 +20,7 @@ MIN_MEMORY = 64 * MIB
 # What git takes for a clone: a base, and index-pack 180 bytes an object. A pack rarely has more than one object in
 # 260 bytes. Large blobs are not held in memory (core.bigFileThreshold in git/process.py).
 CLONE_MEMORY, MEMORY_PER_BYTE = 24 * MIB, 0.7
-# Disk for each byte of a clone: a mirror has an index beside its pack, and GitHub's `size` may be out of date.
+# Disk for each byte of a clone: a mirror has an index next to its pack, and GitHub's `size` may be out of date.
 DISK_PER_BYTE = 1.25
 # Disk for each byte of a restore: the bundle, the mirror made from it, and the mirror's index.
 RESTORE_DISK_PER_BYTE = 2.2

@@ -70,7 +70,7 @@ class Archive:
         return self._put_first(full_name, CHANGES, open_source, tuple(self._times))
 
     def put_object_list(self, bundle: StoredObject, body: bytes) -> StoredObject:
-        """Upload the list of a full bundle's objects beside it. Raises UploadError."""
+        """Upload the list of a full bundle's objects, next to it. Raises UploadError."""
         return self._uploader.put(object_list_key(bundle.key), BytesSource(body))
 
     def put_list(self, full_name: str, suffix: str, body: bytes) -> StoredObject:
@@ -96,7 +96,7 @@ class Archive:
             try:
                 with open_source() as source:
                     return self._uploader.put(key, source)
-            except KeyTakenError as taken:  # by a run beside this one
+            except KeyTakenError as taken:  # by another run
                 error = taken
         raise error or KeyTakenError(f"{self._objects.url(key)}: another object already exists")
 
@@ -155,7 +155,7 @@ class Archive:
         return body
 
     def put_signature(self, run_id: str, signature: bytes) -> None:
-        """Write the signature of a run's manifest beside it, unless there is one. Raises S3Error."""
+        """Write the signature of a run's manifest next to it, unless there is one. Raises S3Error."""
         key = signature_key(self._prefix, self._date, run_id)
         self._objects.put(key, signature, "application/octet-stream", once=True)
 

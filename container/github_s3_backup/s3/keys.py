@@ -1,4 +1,4 @@
-"""Where things are in the bucket: keys under a prefix, by UTC day; what is stored once by its content, beside it."""
+"""Where things are in the bucket: keys under a prefix, by UTC day; and what is stored once, by its content."""
 
 import datetime
 

@@ -272,7 +272,7 @@ class Uploader:
             if error_code(error) not in ALREADY_COMPLETE:
                 raise
             stored = self._own_object(key, source, expected)
-            self._abort(key, upload_id)  # still open where a run beside this one has stored the same bytes
+            self._abort(key, upload_id)  # still open where another run has stored the same bytes
             return stored
         checksum = answer.get("ChecksumSHA256")
         if checksum and checksum.partition("-")[0] != expected.partition("-")[0]:

@@ -55,7 +55,7 @@ class LastBackup:
         return entry.full is not None and self.is_due(entry.full.backed_up_at, entry.id)
 
     def is_due(self, made_at: str, repository_id: int) -> bool:
-        """Return whether what was made then of a repository is due to be made afresh."""
+        """Return whether a repository is due for a new full backup."""
         return is_due(made_at, repository_id, self._today, self._days)
 
 
@@ -67,7 +67,7 @@ def last_backup_of(manifest: Manifest | None, today: date, full_backup_days: int
 
 
 def is_due(made_at: str, repository_id: int, today: date, full_backup_days: int) -> bool:
-    """Return whether what was made then of a repository is due to be made afresh, even if it did not change.
+    """Return whether a repository is due for a new full backup, even if it did not change.
 
     Each has its day in every `full_backup_days`, given by its id, so that the days share the work. No bundle is
     referred to for longer than that: S3 expires it so many days after the retention.

@@ -91,7 +91,7 @@ class PlanStore:
     def _require(self, name: str, kind: type[T]) -> T:
         found = self._read(name, kind)
         if found is None:
-            raise AbsentError(f"there is no {self.url}{name}: did `backup list` end well?")
+            raise AbsentError(f"there is no {self.url}{name}: did `backup list` succeed?")
         return found
 
     def _read(self, name: str, kind: type[T]) -> T | None:

@@ -1,4 +1,4 @@
-"""The backup of one repository: check whether it changed; if so, clone and upload; then what is beside git."""
+"""The backup of one repository: clone and upload it if it changed, then its LFS objects, releases, and wiki."""
 
 import time
 from dataclasses import dataclass

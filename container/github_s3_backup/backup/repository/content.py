@@ -1,4 +1,4 @@
-"""What a repository has beside its git data: LFS objects, releases, and the wiki. Each part may fail by itself."""
+"""What a repository has besides its git data: LFS objects, releases, and the wiki. Each part may fail by itself."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

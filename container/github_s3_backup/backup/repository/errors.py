@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class ContentError(Exception):
-    """Something beside the git data could not be stored. `stage`: where that happened."""
+    """Something besides the git data could not be stored. `stage`: where that happened."""
 
     def __init__(self, message: str, stage: Stage) -> None:
         super().__init__(message)

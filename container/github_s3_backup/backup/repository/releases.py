@@ -1,4 +1,4 @@
-"""The releases of a repository: their notes as JSON beside the bundle, their files stored once by their content."""
+"""The releases of a repository: their notes as JSON next to the bundle, their files stored once by their content."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""Transfers of content beside git: many files at once, of all repositories in flight together."""
+"""Transfers of LFS objects and release files: many files at once, of all repositories in flight together."""
 
 import contextvars
 import queue

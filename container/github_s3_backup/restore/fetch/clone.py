@@ -19,7 +19,7 @@ SHOWN = 5
 def clone_refs(refs: Refs) -> Refs:
     """Return the refs as a clone has them: branches as origin/<branch>, all others under their own names.
 
-    Left out are names that a clone needs itself, and those that git can't keep beside others.
+    Left out are names that a clone needs itself, and those that conflict with others.
     """
     kept = {_cloned(name): oid for name, oid in refs.items() if not _needed_by_clones(name)}
     return {name: oid for name, oid in kept.items() if not any(folder in kept for folder in _folders(name))}

@@ -1,6 +1,8 @@
 """`push`: repositories to GitHub or another git server."""
 
 import os
+import shutil
+import time
 from collections import Counter
 
 import requests
@@ -13,6 +15,7 @@ from github_s3_backup.restore.push.credentials import CONNECTIONS, WriteAccess, 
 from github_s3_backup.restore.push.git import GitPusher
 from github_s3_backup.restore.push.github import GitHubTarget
 from github_s3_backup.restore.push.lfs import LfsPusher
+from github_s3_backup.restore.push.pace import Pace, PacedApi, writing_time
 from github_s3_backup.restore.push.releases import ReleasePusher
 from github_s3_backup.restore.push.repository import Pusher
 from github_s3_backup.restore.push.server import GitServer
@@ -22,7 +25,11 @@ from github_s3_backup.restore.selected import Selected, Unavailable
 from github_s3_backup.restore.session import FILES_PER_WORKER, Session, finish
 from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.restore.workers import for_each, open_room
+from github_s3_backup.runtime.units import format_bytes
 from github_s3_backup.s3.download import OnBytes
+
+# Requests that make a repository: create it, switch Actions off, set its default branch.
+WRITES_EACH = 3
 
 
 def run(session: Session) -> int:
@@ -34,6 +41,8 @@ def run(session: Session) -> int:
     target = _target(session, access, http, git)
     pusher = _pusher(session, git, target, http)
     selection = session.select()
+    if isinstance(target, GitHubTarget):
+        _look_ahead(session, target, selection.selected, access)
     clashes = _clashes(session, target, selection.selected)
     clashing = {clash.full_name for clash in clashes}
     selected = [repository for repository in selection.selected if repository.entry.full_name not in clashing]
@@ -63,8 +72,23 @@ def _target(session: Session, access: WriteAccess, http: requests.Session, git: 
             session.redactor.hide_token(access.token)
         return GitServer(options.url, Api(options.url, http, session.stop, session.log), access.token, git, session.log)
     credentials = open_credentials(access, session.aws, session.redactor, session.stop, session.log)
-    api = Api(access.api_url, http, session.stop, session.log)
+    pace = Pace(time.monotonic, session.stop.sleep, session.log) if access.has_limits else None
+    api = PacedApi(access.api_url, http, session.stop, session.log, pace)
     return GitHubTarget(api, access.server_url, credentials, options.more_readers, session.stop, session.log)
+
+
+def _look_ahead(session: Session, target: GitHubTarget, selected: tuple[Selected, ...], access: WriteAccess) -> None:
+    """Raise GitHubError where nothing can be pushed at all; else log how much there is to do, and what there is."""
+    target.check_owners({session.options.to or repository.entry.owner for repository in selected})
+    minutes = writing_time(WRITES_EACH * len(selected)) / 60 if access.has_limits else 0.0
+    session.log.info(
+        "about to push",
+        repositories=len(selected),
+        size_bytes=sum(repository.size_bytes for repository in selected),
+        largest=format_bytes(max((repository.size_bytes for repository in selected), default=0)),
+        disk_free=format_bytes(shutil.disk_usage(session.scratch).free),
+        minutes_for_settings=round(minutes),
+    )
 
 
 def _pusher(session: Session, git: Git, target: Target, http: requests.Session) -> Pusher:

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class WriteAccess:
-    """Where to push and as whom, from the environment."""
+    """Where to push and as whom, from the environment. `has_limits`: the server limits how fast it is written to."""
 
     api_url: str
     server_url: str
@@ -45,6 +45,7 @@ class WriteAccess:
     app_id: str | None
     key_file: str | None
     key_secret_arn: str | None
+    has_limits: bool
 
 
 def read_write_access(environment: Mapping[str, str], token_needed: bool) -> WriteAccess:
@@ -72,9 +73,12 @@ def read_write_access(environment: Mapping[str, str], token_needed: bool) -> Wri
         read.url("GITHUB_API_URL", DEFAULT_API_URL),
         read.url("GITHUB_SERVER_URL", DEFAULT_SERVER_URL),
     )
+    limits = read.text("RESTORE_WRITE_LIMITS") or "github"
+    if limits not in ("github", "none"):
+        read.problems.append(f"RESTORE_WRITE_LIMITS must be github (the default) or none, not {limits!r}")
     if read.problems:
         raise ConfigurationError(read.problems)
-    return WriteAccess(api_url, server_url, token, app_id, file, arn)
+    return WriteAccess(api_url, server_url, token, app_id, file, arn, limits == "github")
 
 
 class Credentials(Protocol):

@@ -29,7 +29,7 @@ HEADS = b"refs/heads/"
 class Push:
     """One push, compared with what is there. `target_refs`: the refs of the target that a push can change.
 
-    `left_out`: the refs of the backup that GitHub keeps for itself. `overwrite`: replace refs of the target that
+    `left_out`: the refs of the backup that GitHub reserves. `overwrite`: replace refs of the target that
     differ. `folder`: a temporary one.
     """
 
@@ -67,7 +67,7 @@ class Push:
 class GitPusher:
     """Pushes the refs of repositories. `step_size`: the largest push, in bytes.
 
-    `hidden_as`: the folder of branches in which refs are pushed that GitHub keeps for itself, None: they are not.
+    `hidden_as`: the folder of branches in which refs that GitHub reserves are pushed, None: they are not pushed.
     """
 
     source: MirrorSource
@@ -145,7 +145,7 @@ class GitPusher:
         """
         push.target.check()
         if push.target.existing is None and push.remote.refs():
-            raise PushError(f"{push.remote.url} was filled by somebody else meanwhile: run the same command again")
+            raise PushError(f"somebody else pushed to {push.remote.url} in the meantime: run the same command again")
         steps, refusals = self._push_missing(push, on_bytes) if push.missing else (0, [])
         now = push.remote.refs() if refusals else push.target_refs
         if steps > 1 or milestones(now):
@@ -203,7 +203,7 @@ class GitPusher:
             return []
         kinds = Counter(b"/".join(name.split(b"/")[:2]).decode(errors="replace") for name in push.left_out)
         shown = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
-        return [f"leave out {len(push.left_out)} refs that GitHub keeps for itself: {shown} (--hidden-refs-as PREFIX)"]
+        return [f"leave out {len(push.left_out)} refs that GitHub reserves: {shown} (--hidden-refs-as PREFIX)"]
 
 
 def foreign_refs(push: Push) -> list[bytes]:
@@ -214,7 +214,7 @@ def foreign_refs(push: Push) -> list[bytes]:
 
 
 def check_conflicts(push: Push) -> None:
-    """Raise PushError if the push would replace something, or can't succeed beside what is there."""
+    """Raise PushError if the push would replace something, or conflicts with what is there."""
     target_refs, url, existing = push.target_refs, push.remote.url, push.target.existing
     foreign = foreign_refs(push)
     if foreign and not push.overwrite:
@@ -224,7 +224,7 @@ def check_conflicts(push: Push) -> None:
         )
     if blocking := sorted(_blocking(target_refs, push.wanted)):
         raise PushError(
-            f"{url} has {shorten(blocking)}, which git can't keep beside refs of the backup: "
+            f"{url} has {shorten(blocking)}, which conflict with refs of the backup: "
             "a name can't also be a folder of names. Rename or delete it there first"
         )
     if existing and existing.archived and push.missing:

@@ -4,7 +4,7 @@ https://docs.github.com/en/rest/repos/repos and https://docs.github.com/en/rest/
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -49,6 +49,21 @@ class GitHubTarget:
 
     def url(self, owner: str, name: str) -> str:
         return f"{self.server_url}/{owner}/{name}.git"
+
+    def check_owners(self, owners: Iterable[str]) -> None:
+        """Raise GitHubError if none of the owners can be pushed to: the token is wrong, or they don't exist."""
+        problems = [problem for owner in sorted(owners) if (problem := self._problem(owner))]
+        if problems and len(problems) == len(set(owners)):
+            raise problems[0]
+
+    def _problem(self, owner: str) -> GitHubError | None:
+        url = f"{self.api.url}/users/{owner}"
+        try:
+            self.credentials.with_token(owner, lambda token: self.api.send("GET", url, lambda: f"Bearer {token}"))
+        except GitHubError as error:
+            missing = f"there is no owner {owner} to push to: create it, or name another one with --to ({error})"
+            return GitHubError(missing, 404) if error.status == 404 else error
+        return None
 
     def repository(self, owner: str, entry: Entry) -> "GitHubRepository":
         """Look a repository up. Raises GitHubError."""

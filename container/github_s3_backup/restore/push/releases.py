@@ -58,7 +58,7 @@ class ReleasePusher:
     def notes(self, push: Push) -> list[str]:
         """Return what is left out, in words."""
         without = push.target.releases is None and _has_releases(push.entry)
-        return ["restore no releases: this is no GitHub"] if without else []
+        return ["restore no releases: the target is not GitHub"] if without else []
 
     def _push(self, push: Push, plans: list[_Plan], writer: ReleaseWriter, on_bytes: OnBytes) -> None:
         """Create releases and upload files. Raises ContentError, PushError and GitError."""

@@ -21,7 +21,7 @@ from github_s3_backup.restore.push.target import Existing, LfsAnswers
 from github_s3_backup.s3.download import OnBytes
 
 T = TypeVar("T")
-# What a git server answers that has no LFS server beside it.
+# What a git server without an LFS server answers.
 NO_LFS = (404, 405, 501)
 
 

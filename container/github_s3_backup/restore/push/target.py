@@ -43,7 +43,7 @@ class TargetRepository(Protocol):
         """Return what `request` gets with a token."""
 
     def ask_lfs(self, operation: Operation, objects: Mapping[str, int]) -> LfsAnswers:
-        """Ask the LFS server that is beside the repository. Raises GitHubError, and PushError if there is none."""
+        """Ask the repository's LFS server. Raises GitHubError, and PushError if there is none."""
 
     def how_to_make_wiki(self) -> str:
         """Return what somebody has to do before a wiki can be pushed."""
