@@ -145,7 +145,7 @@ locals {
       description = join(" ", [
         "EventBridge could not start ${local.tasks[name].purpose} of ${var.service_name} at the first attempt and",
         "keeps trying for up to an hour. If it gives up, the start goes to the dead-letter queue",
-        "${var.service_name}-dead-letters, which raises an alarm of its own.",
+        "${var.service_name}-dead-letters, which has its own alarm.",
       ])
       namespace = "AWS/Events", metric = "RetryInvocationAttempts", dimensions = { RuleName = rule }
       statistic = "Sum", comparison = "GreaterThanThreshold", threshold = 0
@@ -219,7 +219,7 @@ locals {
       description = join(" ", [
         "A run of ${var.service_name} failed in the state machine ${machine.name}: a step could not start its task,",
         "the run was refused, or not everything is stored. The execution in Step Functions shows the step and its",
-        "cause. A run that ends with another exit code than 0 raises alarms of its own.",
+        "cause. A run with an exit code other than 0 also raises other alarms.",
       ])
       namespace = "AWS/States", metric = "ExecutionsFailed", dimensions = local.executions
       statistic = "Sum", comparison = "GreaterThanThreshold", threshold = 0

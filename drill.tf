@@ -1,4 +1,4 @@
-# The restore drill: `restore verify` from the replica bucket, on a schedule of its own. Nothing here is created while
+# The restore drill: `restore verify` from the replica bucket, on its own schedule. Nothing here is created while
 # restore_drill is null.
 
 locals {

@@ -21,7 +21,7 @@
 # Only on request or where needed:
 #   orchestration.tf    a run in many tasks: state_machine.tf, state_machine_tasks.tf, state_machine_policies.tf,
 #                       volumes.tf
-#   drill.tf            a restore drill on a schedule of its own: drill_schedule.tf
+#   drill.tf            a restore drill on its own schedule: drill_schedule.tf
 #   check.tf            the age of the newest backup, where runs are further apart than an alarm looks back
 #
 # Everything else:

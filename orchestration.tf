@@ -1,4 +1,4 @@
-# A run in many tasks: a state machine lists once, backs up each shard in a task of its own, and merges what they
+# A run in many tasks: a state machine lists once, backs up each shard in its own task, and merges what they
 # report. Nothing of it is created while orchestration is null.
 
 locals {
@@ -10,8 +10,8 @@ locals {
   # The state machine's tasks: the container's name, the task definition's last word, and the prefix of the log streams.
   orchestrated_names = length(local.orchestrations) == 0 ? [] : ["list", "shard", "shard-on-volume", "merge"]
 
-  # A shard or a merge that dies is tried again, and the execution's end tells what was lost for good: nobody is told of
-  # each attempt.
+  # A shard or a merge that dies is tried again, and the execution's end tells what was lost for good: no alarm
+  # reports a single attempt.
   shard_names   = ["shard", "shard-on-volume"]
   retried_names = concat(local.shard_names, ["merge"])
 

@@ -50,7 +50,7 @@ locals {
     States = {
       FindRunningExecutions = {
         Comment = join(" ", [
-          "Newest first. If they can't be found, this run goes on: a backup beside another one is better than none.",
+          "Newest first. If they can't be found, this run continues: two backups at once are better than none.",
         ])
         Type           = "Task"
         Resource       = "arn:${local.partition}:states:::aws-sdk:sfn:listExecutions"
@@ -70,7 +70,7 @@ locals {
       }
 
       FindOldest = {
-        Comment = "Of several that start together, the oldest goes on."
+        Comment = "If several start together, the oldest continues."
         Type    = "Pass"
         Parameters = {
           "oldest.$" = "States.ArrayGetItem($.running, States.MathAdd(States.ArrayLength($.running), -1))"

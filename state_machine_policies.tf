@@ -46,7 +46,7 @@ data "aws_iam_policy_document" "state_machine" {
     }
   }
 
-  # Without it: the state machine can't be created. Step Functions hears of ended tasks by this rule of its own.
+  # Without it: the state machine can't be created. Step Functions hears of ended tasks by this rule.
   statement {
     sid       = "HearOfEndedTasks"
     actions   = ["events:DescribeRule", "events:PutRule", "events:PutTargets"]
@@ -73,7 +73,7 @@ data "aws_iam_policy_document" "state_machine" {
     resources = ["${local.bucket_arn}/${local.prefix}/*/plans/*/shards.json"]
   }
 
-  # Without these two: BackUpShards fails. Each shard is an execution of its own, which the Map starts, watches and
+  # Without these two: BackUpShards fails. Each shard is a separate execution, which the Map starts, watches and
   # stops.
   statement {
     sid       = "StartShards"

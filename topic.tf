@@ -48,7 +48,7 @@ resource "aws_sns_topic_subscription" "email" {
 # -- policies ------------------------------------------------------------------------------------
 
 data "aws_iam_policy_document" "alarms" {
-  # Without it: alarms change state and nobody is told.
+  # Without it: alarms change state and notify nobody.
   statement {
     sid       = "AlarmsNotify"
     actions   = ["sns:Publish"]
@@ -66,7 +66,7 @@ data "aws_iam_policy_document" "alarms" {
     }
   }
 
-  # Without it: nobody is told of a task that does not start. No condition: with one, EventBridge's message may be
+  # Without it: a task that does not start is not reported. No condition: with one, EventBridge's message may be
   # refused, and a message too many is better than one too few.
   statement {
     sid       = "TaskEventsNotify"

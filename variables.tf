@@ -441,7 +441,7 @@ variable "orchestration" {
     Fargate's quota of vCPUs must allow all shards at once: those beyond it wait.
     - shards: tasks at once, at most 1000. A run with few repositories has fewer.
     - requests_per_installation: requests to GitHub in flight at once for one installation of the App, in all shards
-      together. github.com refuses more than 100; a GitHub Enterprise Server has limits of its own, or none.
+      together. github.com refuses more than 100; a GitHub Enterprise Server has its own limits, or none.
     - attempts: how often a shard that died is started again. It continues where it ended.
     - list, merge: cpu and memory (MiB) of the tasks that list the repositories and merge the results.
     A shard whose repositories need more disk than task_ephemeral_storage_gb gets an EBS volume of the right size for as
