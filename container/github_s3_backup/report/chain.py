@@ -1,6 +1,7 @@
 """Follows the chain of manifests, and says where it breaks."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from github_s3_backup.report.manifests import Run, Unreadable
 
@@ -29,9 +30,12 @@ def breaks(runs: Sequence[Run | Unreadable], since: str) -> list[str]:
     ]
     named = {link.run_id for _, link in links}
     numbers = [n for n, run in enumerate(runs) if run.run_id in named or run.run_id in chaining]
-    unnamed = [run for run in runs[min(numbers) : max(numbers)] if run.run_id not in named] if numbers else []
+    unnamed = [run.run_id for run in runs[min(numbers) : max(numbers)] if run.run_id not in named] if numbers else []
+    after = dict(pairwise(sorted(named | known.keys())))
     return found + [
-        f"run {run.run_id} is named by no later run: it was added, or ended after the next one began" for run in unnamed
+        f"run {run_id} is named by no later run: it was added, or ended after the next one began"
+        for run_id in unnamed
+        if after[run_id] in chaining  # what a missing or damaged manifest named is not known
     ]
 
 
