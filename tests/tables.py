@@ -16,6 +16,7 @@ from calculator import cost_tables, durations, prices, scaling_tables
 from embedded.stack import PROJECT
 from github_s3_backup import cli_help
 from github_s3_backup.records import lfs_list, manifest, release_list
+from github_s3_backup.report import arguments as report_arguments
 from github_s3_backup.restore import arguments
 
 
@@ -95,7 +96,8 @@ def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser
 
 def helps() -> str:
     """Return the `--help` of every command."""
-    found = {each.prog: each for top in (cli_help.new_parser(), arguments.new_parser()) for each in parsers(top)}
+    tops = (cli_help.new_parser(), arguments.new_parser(), report_arguments.new_parser())
+    found = {each.prog: each for top in tops for each in parsers(top)}
     texts = []
     for name, parser in found.items():
         parser.formatter_class = functools.partial(argparse.RawDescriptionHelpFormatter, width=100)

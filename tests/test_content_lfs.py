@@ -20,6 +20,7 @@ from embedded.github import FakeRepository, Fault
 from embedded.github_lfs import LfsStore, pointer
 from embedded.organisation import Stream
 from embedded.ports import wait_until
+from embedded.programs import REALLY
 from embedded.real_git import git
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.runtime.capacity import PROGRAM_MEMORY, UPLOAD_BUFFERS
@@ -393,7 +394,7 @@ def test_an_object_in_parts_passes_through_little_memory(world: World) -> None:
     pointers = {f"{oid}.bin": store.pointer(oid) for oid in oids}
     content.add(world, "game", lambda stream: _commit(stream, pointers), lfs=store)
     world.github.faults = [Fault(f"{FILE}.*{oids[0]}", status=0, cut_after=100 * MB)]
-    process = world.start()
+    process = world.start(*REALLY)  # its memory is its own from the start
     memory, disk = watch(process.pid, world.scratch)
     run = world.end(process)
     assert run.code == 0, run.output

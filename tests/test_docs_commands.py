@@ -10,11 +10,13 @@ import pytest
 import tables
 from embedded.stack import PROJECT
 from github_s3_backup import cli_help
+from github_s3_backup.report import arguments as report_arguments
 from github_s3_backup.restore import arguments, options
 
 PAGE = (PROJECT / "docs" / "commands.md").read_text()
 CONFIGURATION = (PROJECT / "docs" / "configuration.md").read_text()
-PARSERS = {each.prog: each for top in (cli_help.new_parser(), arguments.new_parser()) for each in tables.parsers(top)}
+TOPS = (cli_help.new_parser(), arguments.new_parser(), report_arguments.new_parser())
+PARSERS = {each.prog: each for top in TOPS for each in tables.parsers(top)}
 
 
 def words(text: str) -> str:
@@ -53,7 +55,7 @@ def test_every_example_of_a_restore_can_be_typed(monkeypatch: pytest.MonkeyPatch
         options.parse(shlex.split(example.partition(" > ")[0].removeprefix(f"  {arguments.PROGRAM} ")))
 
 
-@pytest.mark.parametrize("command", ["", "backup", "backup shard", "restore", "restore push"])
+@pytest.mark.parametrize("command", ["", "backup", "backup shard", "restore", "restore push", "report"])
 def test_the_program_prints_its_help(command: str) -> None:
     done = run(*command.split(), "--help")
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""The command `github-s3-backup`: `backup` runs a backup, `restore COMMAND` restores from one."""
+"""The command `github-s3-backup`: `backup` runs a backup, `restore COMMAND` restores, `report` sums all up."""
 
 import sys
 from collections.abc import Sequence
@@ -27,6 +27,10 @@ def run(arguments: Sequence[str]) -> int:
             from github_s3_backup.restore import main as restore  # noqa: PLC0415
 
             return restore.main(rest)
+        case ["report", *rest]:
+            from github_s3_backup.report import main as report  # noqa: PLC0415
+
+            return report.main(rest)
     from github_s3_backup.cli_help import explain  # noqa: PLC0415
 
     return explain(arguments)

@@ -12,6 +12,7 @@ examples:
   {PROGRAM} backup
   {PROGRAM} restore list
   {PROGRAM} restore fetch acme/api --into restored
+  {PROGRAM} report --days 365
 
 `{PROGRAM} COMMAND --help` explains a command.
 """
@@ -85,7 +86,7 @@ def explain(arguments: Sequence[str]) -> NoReturn:
 
 
 def new_parser() -> argparse.ArgumentParser:
-    """Return the parser of all but the restore commands, which have their own."""
+    """Return the parser of all but the commands of restore and report, which have their own."""
     parser = _described(argparse.ArgumentParser(prog=PROGRAM), "Back up GitHub repositories to S3, and restore them.")
     parser.epilog = EXAMPLES
     parser.add_argument("--version", action="version", version=TOOL_VERSION, help="show the version and exit")
@@ -93,6 +94,7 @@ def new_parser() -> argparse.ArgumentParser:
     backup = _described(commands.add_parser("backup", help="back up every repository that the App can see"), BACKUP)
     backup.epilog = f"example:\n  {PROGRAM} backup\n\n{ENVIRONMENT}\n{CODES}"
     commands.add_parser("restore", help="list, check, compare, fetch, verify or push backups", add_help=False)
+    commands.add_parser("report", help="write a report for auditors from all runs and drills", add_help=False)
     backup.usage = f"{PROGRAM} backup [-h] [list | shard | merge]"
     title = "one task of a run in several tasks"
     tasks = backup.add_subparsers(dest="task", metavar="TASK", title=title, prog=f"{PROGRAM} backup")

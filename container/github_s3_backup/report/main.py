@@ -1,0 +1,113 @@
+"""`report`: what is backed up, how old it is, what failed, and what was proven by a restore, as one page.
+
+Reads manifests and drill reports, and writes nothing to the bucket.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import boto3
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from github_s3_backup.exit_codes import OK, SOME_FAILED
+from github_s3_backup.program import aws_session, prepare_process, s3_config
+from github_s3_backup.records.signing import (
+    KMS_CONFIG,
+    PublicKey,
+    SigningError,
+    public_key_from_file,
+    public_key_from_kms,
+)
+from github_s3_backup.report.arguments import DEFAULT_FILE, parse
+from github_s3_backup.report.drills import read_drills
+from github_s3_backup.report.facts import Facts, Period, Read, facts_of
+from github_s3_backup.report.folder import FolderObjects
+from github_s3_backup.report.manifests import READERS, Run, read_document, read_runs
+from github_s3_backup.report.page import page_of
+from github_s3_backup.runtime.environment import ConfigurationError
+from github_s3_backup.runtime.logs import new_logger
+from github_s3_backup.runtime.redaction import Redactor
+from github_s3_backup.s3.catalogue import Catalogue
+from github_s3_backup.s3.errors import AbsentError, S3Error
+from github_s3_backup.s3.objects import Objects
+
+# What keeps the report from being written.
+ERRORS = (S3Error, SigningError, ConfigurationError, BotoCoreError, ClientError, OSError)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the report and return the exit code."""
+    prepare_process()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # there is nothing to clean up
+    options = parse(list(arguments))
+    log = new_logger(sys.stderr, Redactor())
+    try:
+        facts = _facts(options)
+        if options.json:
+            # Of the ids of the repositories that a run stored, their number.
+            print(msgspec.json.format(msgspec.json.encode(facts, enc_hook=len), indent=2).decode())
+        if options.out or not options.json:
+            out: Path = options.out or DEFAULT_FILE
+            out.write_text(page_of(facts), encoding="utf-8")
+            log.info("report written", report=str(out), findings=len(facts.findings))
+    except ERRORS as error:
+        for problem in getattr(error, "problems", [str(error)]):
+            log.error("problem", error=problem)
+        return SOME_FAILED
+    return OK
+
+
+def _facts(options: argparse.Namespace) -> Facts:
+    now = datetime.now(UTC)
+    since = f"{now - timedelta(days=options.days - 1):%Y-%m-%d}"
+    aws, problems = aws_session()
+    if problems:
+        raise ConfigurationError(problems)
+    keys = [_trusted_key(text, aws) for text in options.trusted_key]
+    objects, drills = _places(options, aws)
+    catalogue = Catalogue(objects, options.prefix)
+    runs = read_runs(catalogue, since, keys)
+    if not runs:
+        raise AbsentError(f"{catalogue.no_backup()}, or a higher number of --days")
+    newest = next((run for run in reversed(runs) if isinstance(run, Run) and run.outcome != "stopped"), None)
+    read = Read(
+        period=Period(
+            f"{'Folder' if options.folder else 'Bucket'} {objects.bucket}, below {options.prefix}/",
+            since,
+            f"{now:%Y-%m-%d}",
+            now,
+        ),
+        runs=runs,
+        newest=read_document(catalogue, newest) if newest else None,
+        drills=read_drills(drills, f"{options.prefix}-drills", since),
+        are_keys_known=bool(keys),
+    )
+    return facts_of(read)
+
+
+def _trusted_key(text: str, aws: boto3.session.Session) -> PublicKey:
+    if not text.startswith("arn:"):
+        return public_key_from_file(Path(text))
+    region = (text.split(":") + [""] * 4)[3] or None
+    return public_key_from_kms(aws.client("kms", region_name=region, config=KMS_CONFIG), text)
+
+
+def _places(options: argparse.Namespace, aws: boto3.session.Session) -> tuple[Objects, Objects]:
+    """Return where the manifests are, and where the drills' reports. Raises ConfigurationError without a region."""
+    if options.folder:
+        folder = FolderObjects(options.folder)
+        return folder, folder
+    region = options.region or aws.region_name
+    if not region:
+        raise ConfigurationError(["the region is unknown: set --region or AWS_REGION to the bucket's region"])
+    client = aws.client("s3", region_name=region, config=s3_config(READERS))
+    if not options.drills_bucket:
+        return Objects(client, options.bucket), Objects(client, options.bucket)
+    # In this machine's region: the backups may be in another one.
+    drills = aws.client("s3", config=s3_config(READERS))
+    return Objects(client, options.bucket), Objects(drills, options.drills_bucket)
