@@ -30,7 +30,8 @@ locals {
     for key, name in local.metrics : key => [local.metrics.namespace, name, local.metrics.dimension, var.service_name]
   }
   own_metrics = { for keys in [
-    ["success", "failure", "unchanged"],
+    ["success", "failure", "unchanged", "as_changes"],
+    ["bytes", "fetched"],
     ["vanished", "anomaly"],
     ["shards", "shards_failed"],
     ["restore_verified", "restore_failed"],
@@ -61,7 +62,7 @@ locals {
       metrics = local.recovery_point
     },
     {
-      title   = "Repositories stored, failed, unchanged", stat = "Sum"
+      title   = "Repositories stored, failed, unchanged, stored as changes", stat = "Sum"
       metrics = local.own_metrics["success"]
     },
     {
@@ -73,8 +74,8 @@ locals {
       metrics = [local.own_metric.success]
     },
     {
-      title   = "Bytes uploaded", stat = "Sum"
-      metrics = [local.own_metric.bytes]
+      title   = "Bytes uploaded, fetched from GitHub", stat = "Sum"
+      metrics = local.own_metrics["bytes"]
     },
     {
       title   = "Duration of a run, seconds", stat = "Maximum"

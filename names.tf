@@ -18,6 +18,8 @@ locals {
     duration           = "RunDuration"
     bytes              = "BytesUploaded"
     unchanged          = "RepositoriesUnchanged"
+    as_changes         = "RepositoriesStoredAsChanges"
+    fetched            = "BytesFetched"
     vanished           = "RepositoriesVanished"
     anomaly            = "BackupAnomaly"
     replication_behind = "ReplicationBehind"

@@ -19,6 +19,7 @@ locals {
     BACKUP_SKIP_ARCHIVED       = var.repositories.skip_archived ? "true" : null
     BACKUP_SKIP_FORKS          = var.repositories.skip_forks ? "true" : null
     BACKUP_WIKIS               = var.backup_content.wikis
+    DIFFERENTIAL               = var.differential
     FULL_BACKUP_DAYS           = var.full_backup_days
     GITHUB_API_URL             = var.github_urls.api
     GITHUB_APP_ID              = var.github_app_id

@@ -234,6 +234,17 @@ variable "full_backup_days" {
   }
 }
 
+variable "differential" {
+  description = <<-EOT
+    Whether a changed repository stores what changed since its last full bundle. A restore then takes two files: the
+    full bundle, at most full_backup_days old, and the day's. false stores every bundle in full: each file stands
+    alone, and each change costs a clone and a copy of the whole repository.
+  EOT
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 variable "anomaly_percent" {
   description = <<-EOT
     Percentage of the repositories in the last complete backup that may disappear from GitHub before it is an anomaly.

@@ -31,10 +31,10 @@ class Full:
 
 @dataclass
 class Changing:
-    """A bare repository on a server."""
+    """A bare repository, on a server of its own where `server` is one."""
 
     tool: Git
-    server: GitServer
+    server: GitServer | None
     path: Path
     folder: Path
     count: int = 0
@@ -108,6 +108,7 @@ class Changing:
 
     def fetch(self, request: bytes, limits: Limits = LIMITS) -> Iterator[bytes]:
         """Send a request as the product does."""
+        assert self.server
         url = f"{self.server.url}/{self.path.name}/git-upload-pack"
         asked = PackRequest(Link(url, {"Authorization": "Basic Zm9vOmJhcg=="}), request)
         return fetch_pack(new_session(None, 1), asked, limits, Stop())

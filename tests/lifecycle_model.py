@@ -22,7 +22,7 @@ from github_s3_backup.backup.plan.vanished import vanished
 from github_s3_backup.backup.repository.content import ContentBackup
 from github_s3_backup.backup.repository.errors import EXPECTED_ERRORS
 from github_s3_backup.backup.repository.git_data import GitData
-from github_s3_backup.backup.repository.unchanged import check_unchanged
+from github_s3_backup.backup.repository.unchanged import current_refs, unchanged_data
 from github_s3_backup.backup.services import Content, RunContext, Services
 from github_s3_backup.git.refs import summarize
 from github_s3_backup.records.content import StoredContent
@@ -172,6 +172,7 @@ class World:
             uploader=uploader,
             content=Content(frozenset({"lfs", "releases"}), lfs, releases, cast("Any", InTurn())),
             last_backup=last,
+            differential=True,
             capacity=Capacity(Reservation(UPLOAD_BUFFERS, 0), Stop()),
             repository_filter=RepositoryFilter(),
             scratch=Path(tempfile.gettempdir()),
@@ -186,7 +187,9 @@ class World:
             return failure
         content = ContentBackup(listed, services)
         try:
-            unchanged = check_unchanged(listed, services.last_backup.stored(number), services)
+            known = services.last_backup.stored(number)
+            served = current_refs(listed, known, services) if known else None
+            unchanged = unchanged_data(listed, known, served) if known and served else None
             return content.add_to(unchanged or self.store(listed, finished, services))
         except EXPECTED_ERRORS as error:
             about = {"error": str(error), "partial": content.entry, "not_stored": content.not_stored}
@@ -205,10 +208,17 @@ class World:
         self.github.trouble = self.luck.choice(trouble) if self.happens(spell.troubled) else None
 
     def store(self, listed: Repository, finished: datetime, services: Services) -> GitData:
-        """Write a bundle, which takes a while."""
-        stored = services.archive.put_bundle(listed.full_name, lambda: contextlib.nullcontext(BytesSource(b"bundle")))
-        project = self.github.projects[listed.id]
+        """Write a full bundle with its list, or a bundle of changes, which takes a while."""
+        archive, known = services.archive, services.last_backup.stored(listed.id)
+        project, open_source = self.github.projects[listed.id], lambda: contextlib.nullcontext(BytesSource(b"bundle"))
+        full = known.full if known and current_refs(listed, known, services) else None
+        if known and full and self.happens(0.8):
+            stored, base, objects = archive.put_changes(listed.full_name, open_source), full, known.objects
+        else:
+            stored, base = archive.put_bundle(listed.full_name, open_source), None
+            objects = archive.put_object_list(stored, b"list")
         entry = new_entry(listed, "stored", stored, summarize(project.refs, "main"), 0.0)
+        entry = msgspec.structs.replace(entry, base=base, objects=objects)
         self.bucket.now = self.moment(self.bucket.now, finished)
         entry = msgspec.structs.replace(entry, backed_up_at=utc(self.bucket.now))
         return GitData(listed, entry, project.refs, {oid: (len(FILES[oid]),) for oid in project.pointers})
@@ -274,9 +284,10 @@ class World:
 
 
 def objects_of(record: Entry | Vanished) -> list[StoredObject]:
-    """Return a repository's bundle and lists."""
+    """Return a repository's bundles and lists."""
     lists = [part.list for part in (record.lfs, record.releases) if part]
-    return [stored for stored in (record.object, *lists) if stored]
+    objects = record.objects if isinstance(record, Entry) else None
+    return [stored for stored in (*record.bundles, objects, *lists) if stored]
 
 
 def contents_of(key: str, body: bytes) -> list[StoredContent]:

@@ -164,7 +164,7 @@ def test_what_changed_restores_on_its_full_bundle(repository: Changing, change: 
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(50_000, marks=pytest.mark.exhaustive)])
-def test_all_refs_are_told_to_the_server_in_the_one_request(empty: Changing, count: int) -> None:
+def test_all_refs_are_told_to_the_server_in_the_one_request(empty: Changing, server: GitServer, count: int) -> None:
     """More haves than git itself ever sends over HTTP, and SHA-256."""
     empty.init("sha256")
     old = empty.commit(ref=MAIN)
@@ -175,11 +175,11 @@ def test_all_refs_are_told_to_the_server_in_the_one_request(empty: Changing, cou
     new = empty.commit(old, ref=MAIN)
     empty.update("delete refs/tags/5", *(f"create refs/tags/new/{number} {new}" for number in range(count)))
     empty.git("pack-refs", "--all")
-    before = len(empty.server.authorizations)
+    before = len(server.authorizations)
     changes = empty.check(full)
     assert changes.prerequisites == (old.encode(),)
     assert len(list(list_objects(empty.tool, changes.pack.parents[2]))) == 3
-    assert empty.server.authorizations[before:] == ["Basic Zm9vOmJhcg=="]
+    assert server.authorizations[before:] == ["Basic Zm9vOmJhcg=="]
 
 
 def test_the_verdict_of_the_proof_is_that_of_a_restore(repository: Changing) -> None:

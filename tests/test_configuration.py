@@ -40,6 +40,7 @@ def test_the_defaults_are_those_of_the_contract(sound: dict[str, str]) -> None:
         service_name="github-backup",
         concurrency=min(64, 8 * (os.cpu_count() or 1)),
         full_backup_days=28,
+        differential=True,
         deadline_hours=None,
         anomaly_percent=5.0,
         repository_filter=RepositoryFilter(),

@@ -217,7 +217,8 @@ def test_the_tables_name_every_exit_code_metric_and_variable() -> None:
     sources = "".join(path.read_text() for path in (PROJECT / "container").rglob("*.py"))
     read = set(
         re.findall(
-            r'"((?:GITHUB|S3|BACKUP|FULL|SERVICE|RESTORE|RUN|SHARD|INSTALLATION|ANOMALY|MANIFEST)_[A-Z_]+)"', sources
+            r'"((?:GITHUB|S3|BACKUP|FULL|SERVICE|RESTORE|RUN|SHARD|INSTALLATION|ANOMALY|MANIFEST)_[A-Z_]+|DIFFERENTIAL)"',
+            sources,
         )
     )
     assert table("Environment variables") - {"AWS_REGION"} == read - {"GITHUB_APP", "RESTORE_APP"}

@@ -20,6 +20,8 @@ def test_every_awkward_repository_is_stored_restores_and_is_in_the_manifest_as_g
         "BackupFailure": [0],
         "BytesUploaded": [sum(entry["size_bytes"] for entry in run.repos.values())],
         "RepositoriesUnchanged": [0],
+        "RepositoriesStoredAsChanges": [0],
+        "BytesFetched": [sum(entry["size_bytes"] for entry in run.repos.values())],
         "RepositoriesVanished": [0],
         "BackupAnomaly": [0],
         "ReplicationBehind": [0],

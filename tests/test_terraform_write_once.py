@@ -147,12 +147,13 @@ def test_every_bundle_is_written_once(primary: Primary, owner: str, name: str, t
     assert primary.decided(primary.put(key)) == "deny"
 
 
-ENDS = ("wiki.bundle", "wiki.031500Z.bundle", *(f"{t}{n}.json" for t in ("", "031500Z.") for n in ("lfs", "releases")))
+LISTS = ("lfs.json", "releases.json", "objects", "changes.bundle")
+ENDS = (".wiki.bundle", ".wiki@031500Z.bundle", *(f"{time}.{end}" for time in ("", "@031500Z") for end in LISTS))
 
 
 @given(owner=NAMES, name=NAMES, end=st.sampled_from(ENDS))
 def test_every_wiki_and_list_is_written_once(primary: Primary, owner: str, name: str, end: str) -> None:
-    key = f"{PREFIX}/{DAY}/{owner}/{name}.{end}"
+    key = f"{PREFIX}/{DAY}/{owner}/{name}{end}"
     assert primary.decided(primary.put(key, **{"s3:if-none-match": "*"})) == "allow"
     assert primary.decided(primary.put(key)) == "deny"
 
@@ -249,6 +250,8 @@ def test_a_brought_bucket_gets_the_same_statements_to_take_in(module: Module, pr
 MAX_CONTENT_DAYS = int(lifecycle_local("max_content_days"))
 EXPIRING = {
     f"{PREFIX}/{DAY}/acme/api.bundle": MAX_FULL_BACKUP_DAYS,
+    f"{PREFIX}/{DAY}/acme/api.objects": MAX_FULL_BACKUP_DAYS,
+    f"{PREFIX}/{DAY}/acme/api@031500Z.changes.bundle": MAX_FULL_BACKUP_DAYS,
     f"{PREFIX}/{DAY}/acme/api.lfs.json": MAX_FULL_BACKUP_DAYS,
     f"{PREFIX}/{DAY}/runs/20261123T031500Z-1a2b3c.json": MAX_FULL_BACKUP_DAYS,
     f"{PREFIX}/{DAY}/manifest.json": MAX_FULL_BACKUP_DAYS,

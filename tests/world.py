@@ -21,7 +21,7 @@ import jsonschema
 from embedded.github import FakeGitHub, FakeRepository
 from embedded.organisation import RECIPES, Recipe, make_repository
 from embedded.programs import Process, start_program
-from embedded.real_git import bundled_refs, restore, served_refs
+from embedded.real_git import bundled_refs, restore, restore_changes, served_refs
 from embedded.stack import BACKUP, PROJECT, RESTORE, Stack
 
 
@@ -158,6 +158,7 @@ class World:
         self.scratch.mkdir(exist_ok=True)
         base = self.stack.environment(self.github, self.bucket, self.scratch)
         base |= {"SERVICE_NAME": self.service, "GITHUB_APP_KEY_FILE": str(key), "FULL_BACKUP_DAYS": self.nobodys_day()}
+        base["DIFFERENTIAL"] = "false"  # most tests are of full bundles, and their repositories too small for others
         base |= self.variables
         return {k: v for k, v in (base | changes).items() if v is not None}
 
@@ -269,6 +270,7 @@ class World:
             assert names == [entry["full_name"] for entry in manifest["repos"]]
         entries = [*manifest["repos"], *partial(manifest)]
         dated = [item for entry in entries for item in (entry, entry["wiki"], entry["releases"]) if item]
+        dated += [item["base"] for item in dated if item.get("base")]
         for where, name in [(manifest, "started_at"), (manifest, "finished_at")] + [
             (item, "backed_up_at") for item in dated
         ]:
@@ -404,17 +406,24 @@ class World:
         return document
 
     def _check_bundle(self, entry: dict[str, Any], source: dict[str, str]) -> None:
-        place = self.folder / f"restore-{entry['id']}-{time.monotonic_ns()}"
-        bundle = place.with_suffix(".bundle")
-        with bundle.open("wb") as file:
-            version = {"VersionId": entry["version_id"]}
-            self.stack.s3.client().download_fileobj(self.bucket, entry["s3_key"], file, ExtraArgs=version)
-        digest = hashlib.file_digest(bundle.open("rb"), "sha256").hexdigest()
-        assert digest == entry["sha256"]
-        assert bundle.stat().st_size == entry["size_bytes"]
-        if digest not in RESTORED:
+        """Assert that the bundle restores, on its full one where it has one."""
+        bundle = self._download(entry)
+        digest, place = entry["sha256"], bundle.with_suffix(".git")
+        if digest not in RESTORED and entry["base"]:
+            RESTORED[digest] = bundled_refs(bundle), restore_changes(self._download(entry["base"]), bundle, place)
+        elif digest not in RESTORED:
             RESTORED[digest] = bundled_refs(bundle), restore(bundle, place)
         assert RESTORED[digest] == (source, {name: oid for name, oid in source.items() if name != "HEAD"})
+
+    def _download(self, stored: dict[str, Any]) -> Path:
+        """Return an object as a file, compared with what the manifest says of it."""
+        path = self.folder / f"restore-{time.monotonic_ns()}.bundle"
+        with path.open("wb") as file:
+            version = {"VersionId": stored["version_id"]}
+            self.stack.s3.client().download_fileobj(self.bucket, stored["s3_key"], file, ExtraArgs=version)
+        assert hashlib.file_digest(path.open("rb"), "sha256").hexdigest() == stored["sha256"]
+        assert path.stat().st_size == stored["size_bytes"]
+        return path
 
 
 # Content that was read and found to be what its key says: bucket, key and version.
@@ -426,7 +435,10 @@ RESTORED: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
 def stored_in(entry: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what an entry names in the folders of days: bundles and lists."""
     lists = [entry[part]["list"] for part in ("lfs", "releases") if entry[part]]
-    return [item for item in (entry, entry["wiki"], *lists) if item and item["s3_key"]]
+    bundles = [
+        item for bundle in (entry, entry["wiki"]) if bundle for item in (bundle, bundle["base"], bundle["objects"])
+    ]
+    return [item for item in (*bundles, *lists) if item and item["s3_key"]]
 
 
 def partial(manifest: dict[str, Any]) -> list[dict[str, Any]]:

@@ -42,6 +42,7 @@ environment, optional:
   BACKUP_WIKIS                false: leave out wikis
   BACKUP_CONCURRENCY          repositories in flight (default: 8 per CPU, at most 64)
   FULL_BACKUP_DAYS            clone each repository at least once in so many days (default: 28)
+  DIFFERENTIAL                false: store full bundles only, never what changed since the last one
   RUN_DEADLINE_HOURS          end the run after so many hours (default: no deadline)
   ANOMALY_PERCENT             fail if more repositories than this vanish in one run (default: 5)
   MANIFEST_SIGNING_KEY_ARN    sign the manifest with this key in AWS KMS (ECC_NIST_P256), or instead

@@ -84,7 +84,11 @@ class Signing:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What one run needs to know. `orchestration`: None where it is a single task."""
+    """What one run needs to know.
+
+    `differential`: a changed repository stores what changed since its full bundle. `orchestration`: None where the run
+    is a single task.
+    """
 
     github: GitHubSettings
     bucket: str
@@ -92,6 +96,7 @@ class Configuration:
     service_name: str
     concurrency: int
     full_backup_days: int
+    differential: bool
     deadline_hours: float | None
     anomaly_percent: float
     repository_filter: RepositoryFilter
@@ -122,6 +127,7 @@ def read_configuration(
         service_name=service,
         concurrency=read.number("BACKUP_CONCURRENCY", workers, MAX_WORKERS),
         full_backup_days=read.number("FULL_BACKUP_DAYS", DEFAULT_FULL_BACKUP_DAYS, MAX_FULL_BACKUP_DAYS),
+        differential=read.flag("DIFFERENTIAL", default=True),
         deadline_hours=read.decimal("RUN_DEADLINE_HOURS", None, MIN_DEADLINE_HOURS, MAX_DEADLINE_HOURS),
         anomaly_percent=read.decimal("ANOMALY_PERCENT", DEFAULT_ANOMALY_PERCENT, 0, 100),
         repository_filter=_read_repository_filter(read),

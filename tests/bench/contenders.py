@@ -27,6 +27,7 @@ def environment(stack: Stack, organisation: Organisation, bucket: str, scratch: 
     config = scratch.with_suffix(".aws")
     config.write_text(AWS_CONFIG)
     given = {"GITHUB_APP_KEY_FILE": str(key), "AWS_CONFIG_FILE": str(config), "FULL_BACKUP_DAYS": FULL_BACKUP_DAYS}
+    given["DIFFERENTIAL"] = "false"  # the alternatives store each change in full too
     return stack.environment(organisation.github, bucket, scratch) | given
 
 

@@ -119,6 +119,8 @@ def metrics_of(manifest: Manifest, reports: Sequence[Report], code: int, anomaly
         metrics.FAILURE: manifest.failure_count or int(code != OK),
         metrics.BYTES: sum(report.bytes_uploaded for report in reports),
         metrics.UNCHANGED: manifest.unchanged_count,
+        metrics.AS_CHANGES: sum(bundle.base is not None for bundle in manifest.new_bundles),
+        metrics.FETCHED: sum(bundle.size_bytes for bundle in manifest.new_bundles),
         metrics.SHARDS: len(reports),
         metrics.SHARDS_FAILED: sum(report.state == "lost" for report in reports),
     }

@@ -101,7 +101,7 @@ class Servers:
 
 @dataclass(frozen=True)
 class Services:
-    """What the backup of one repository needs."""
+    """What the backup of one repository needs. `differential`: a changed one may store what changed."""
 
     github: GitHub
     git: Git
@@ -109,6 +109,7 @@ class Services:
     uploader: Uploader
     content: Content
     last_backup: LastBackup
+    differential: bool
     capacity: Capacity
     repository_filter: RepositoryFilter
     scratch: Path
@@ -181,6 +182,7 @@ def new_services(
         uploader=servers.bucket.uploader,
         content=servers.bucket.content,
         last_backup=LastBackup(shard.known, shard.failed, today, days),
+        differential=configuration.differential and days > 1,
         capacity=machine_capacity(scratch, context.stop),
         repository_filter=configuration.repository_filter,
         scratch=scratch,

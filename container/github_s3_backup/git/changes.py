@@ -30,6 +30,11 @@ class Changes:
     prerequisites: tuple[bytes, ...]
     pack: Path
 
+    @property
+    def repository(self) -> Path:
+        """The repository that has the new objects, and nothing else."""
+        return self.pack.parents[2]
+
 
 def new_tips(refs: Refs, base: ObjectList) -> list[bytes]:
     """Return what the server is to be asked for: the objects that refs point at, and no ref of the full bundle did.

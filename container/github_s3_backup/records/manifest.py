@@ -311,6 +311,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename={"entries": "re
         return sum(entry.status == "unchanged" for entry in self.entries)
 
     @property
+    def new_bundles(self) -> list[Entry]:
+        """What was stored of repositories and wikis in this run, also of those that failed in part."""
+        entries = [*self.entries, *(failure.partial for failure in self.failures if failure.partial)]
+        bundles = [bundle for entry in entries for bundle in (entry, entry.wiki) if bundle]
+        return [bundle for bundle in bundles if bundle.status == "stored"]
+
+    @property
     def ref_count(self) -> int:
         return sum(entry.ref_count for entry in self.entries)
 

@@ -13,6 +13,8 @@ FAILURE = "BackupFailure"
 DURATION = "RunDuration"
 BYTES = "BytesUploaded"
 UNCHANGED = "RepositoriesUnchanged"
+AS_CHANGES = "RepositoriesStoredAsChanges"
+FETCHED = "BytesFetched"
 VANISHED = "RepositoriesVanished"
 ANOMALY = "BackupAnomaly"
 REPLICATION_BEHIND = "ReplicationBehind"
@@ -36,6 +38,8 @@ UNITS = {
     DURATION: "Seconds",
     BYTES: "Bytes",
     UNCHANGED: "Count",
+    AS_CHANGES: "Count",
+    FETCHED: "Bytes",
     VANISHED: "Count",
     ANOMALY: "Count",
     REPLICATION_BEHIND: "Count",

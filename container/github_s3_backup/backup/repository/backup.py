@@ -1,4 +1,4 @@
-"""The backup of one repository: clone and upload it if it changed, then its LFS objects, releases, and wiki."""
+"""The backup of one repository: what changed of it, or all of it, then its LFS objects, releases, and wiki."""
 
 import time
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import msgspec
 from structlog.contextvars import bound_contextvars
 
-from github_s3_backup.backup.repository.clone_and_upload import store
+from github_s3_backup.backup.repository.changes import store_what_changed
 from github_s3_backup.backup.repository.content import ContentBackup
 from github_s3_backup.backup.repository.errors import EXPECTED_ERRORS, current_stage, stage_of
 from github_s3_backup.backup.repository.git_data import GitData
-from github_s3_backup.backup.repository.unchanged import check_unchanged
+from github_s3_backup.backup.repository.unchanged import current_refs
 from github_s3_backup.backup.services import Services
 from github_s3_backup.git.process import GitError
 from github_s3_backup.github.client import RepositoryGoneError
@@ -66,7 +66,8 @@ def _result(listed: Repository, content: ContentBackup, services: Services) -> E
 
 def _git_data(listed: Repository, services: Services) -> GitData:
     known = services.last_backup.stored(listed.id)
-    return check_unchanged(listed, known, services) or store(listed, known.size_bytes if known else 0, services)
+    served = current_refs(listed, known, services) if known else None
+    return store_what_changed(listed, known, served, services)
 
 
 def interrupted(listed: Repository, services: Services, in_stage: Stage = "clone") -> Failure:

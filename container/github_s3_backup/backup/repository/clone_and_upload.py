@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from github_s3_backup.backup.repository.clone import Cloner
 from github_s3_backup.backup.repository.errors import enter
 from github_s3_backup.backup.repository.git_data import GitData
@@ -13,12 +15,15 @@ from github_s3_backup.backup.services import Services
 from github_s3_backup.git.bundle import open_bundle
 from github_s3_backup.git.lfs_pointers import Pointers, find_pointers
 from github_s3_backup.git.mirror import Mirror
+from github_s3_backup.git.object_list import ObjectListError, list_of_mirror
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import default_branch, summarize
 from github_s3_backup.records.manifest import new_entry
+from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.capacity import DiskFullError, Reservation, clone_reservation
 from github_s3_backup.runtime.patience import LONG, USUAL
+from github_s3_backup.s3.errors import S3Error
 
 
 def store(listed: Repository, last_size: int, services: Services) -> GitData:
@@ -49,7 +54,7 @@ def _is_disk_full(error: GitError | OSError) -> bool:
 def _store_once(listed: Repository, needs: Reservation, services: Services) -> GitData:
     """Reserve capacity, clone, and upload the bundle, in a folder of its own."""
     enter("clone")
-    with services.capacity.reserve(needs) as larger_beside, _folder(services.scratch) as folder:
+    with services.capacity.reserve(needs) as larger_beside, new_folder(services.scratch) as folder:
         # The largest clone in flight decides when the run ends.
         git = services.git.with_low_priority() if larger_beside else services.git
         patience = LONG if services.last_backup.timed_out(listed.id) else USUAL
@@ -63,7 +68,20 @@ def _store_once(listed: Repository, needs: Reservation, services: Services) -> G
         enter("upload")
         stored = services.archive.put_bundle(repository.full_name, lambda: open_bundle(git, mirror))
         entry = new_entry(repository, "stored", stored, summarize(mirror.refs, branch), 0.0)
+        entry = msgspec.structs.replace(entry, objects=_object_list(git, mirror, stored, services))
         return GitData(repository, entry, mirror.refs, _pointers(repository, git, mirror, services))
+
+
+def _object_list(git: Git, mirror: Mirror, bundle: StoredObject, services: Services) -> StoredObject | None:
+    """Store the list of the bundle's objects; None where no bundle of changes can stand on the bundle."""
+    if not services.differential:
+        return None
+    try:
+        objects = list_of_mirror(git, mirror, bundle.sha256)
+        return services.archive.put_object_list(bundle, objects.to_bytes()) if objects else None
+    except (ObjectListError, S3Error, GitError, OSError) as error:
+        services.context.log.warning("list of objects not stored", error=str(error))
+        return None
 
 
 def _pointers(repository: Repository, git: Git, mirror: Mirror, services: Services) -> Pointers:
@@ -74,7 +92,7 @@ def _pointers(repository: Repository, git: Git, mirror: Mirror, services: Servic
 
 
 @contextlib.contextmanager
-def _folder(scratch: Path) -> Iterator[Path]:
+def new_folder(scratch: Path) -> Iterator[Path]:
     """Yield a new folder, removed afterwards."""
     with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as name:
         yield Path(name)

@@ -73,7 +73,7 @@ class ContentBackup:
             self._change(lfs=known.lfs)
         if known and known.releases and "releases" in wanted and self._is_young(known.releases.list):
             self._change(releases=known.releases)
-        if known and known.wiki and self.entry and "wiki" in wanted and self._is_young(known.wiki.object):
+        if known and known.wiki and self.entry and "wiki" in wanted and all(map(self._is_young, known.wiki.bundles)):
             self._change(wiki=wiki_of(self.entry, known.wiki))
 
     def _is_young(self, stored: StoredObject | None) -> bool:

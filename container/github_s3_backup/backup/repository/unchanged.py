@@ -17,27 +17,26 @@ from github_s3_backup.s3.errors import S3Error
 LFS_DISABLED = "Git LFS is disabled for this repository"
 
 
-def check_unchanged(listed: Repository, known: Entry | None, services: Services) -> GitData | None:
-    """Return the git data of a repository that did not change, None for one that must be cloned.
+def current_refs(listed: Repository, known: Entry, services: Services) -> ServedRefs | None:
+    """Return the refs that GitHub serves, None where the repository must be cloned whatever they are.
 
-    `known`: what the last backup holds of it. If GitHub's answer or an object in S3 is unexpected, that is logged, and
-    the repository is cloned. So is one that had refs and now has none: the clone asks twice more.
+    `known`: what the last backup holds of it. If GitHub's answer or an object in S3 is unexpected, that is logged.
     """
-    if known is None:
-        return None
     # Asked first, and of every repository: the answer also tells whether the replica has the bundle.
     if not are_stored(known, services) or services.last_backup.must_be_cloned(known) or _lacks_lfs(known, services):
         return None
     try:
-        served = served_refs(listed, services)
+        return served_refs(listed, services)
     except GitHubError as error:
         services.context.log.warning("refs not available, cloning", error=str(error))
         return None
-    return unchanged_data(listed, known, served) if served else None
 
 
 def unchanged_data(listed: Repository, known: Entry, served: ServedRefs) -> GitData | None:
-    """Return the git data where these refs are those of the last backup, else None."""
+    """Return the git data where these refs are those of the last backup, else None.
+
+    None too where it had refs and now has none: a clone asks twice more.
+    """
     refs = served.refs
     if not refs and known.object is None:
         return GitData(listed, new_entry(listed, "empty", None, None, 0.0), known=known)
@@ -49,9 +48,9 @@ def unchanged_data(listed: Repository, known: Entry, served: ServedRefs) -> GitD
 
 
 def are_stored(known: Entry, services: Services) -> bool:
-    """Return whether S3 holds the bundle, and the list of LFS objects, that today's entry would refer to."""
+    """Return whether S3 holds the bundles, and the list of LFS objects, that today's entry would refer to."""
     lists = [known.lfs.list] if known.lfs else []
-    return all(_is_stored(stored, services) for stored in (known.object, *lists) if stored)
+    return all(_is_stored(stored, services) for stored in (*known.bundles, *lists) if stored)
 
 
 def _lacks_lfs(known: Entry, services: Services) -> bool:
@@ -89,6 +88,7 @@ def flaw_of(stored: StoredObject, services: Services) -> str | None:
 
 
 def _unchanged_entry(listed: Repository, known: Entry, refs: Refs) -> Entry:
-    """Return the entry that refers to the last bundle, under the repository's present name."""
+    """Return the entry that refers to the last bundles, under the repository's present name."""
     entry = new_entry(listed, "unchanged", known.object, summarize(refs, listed.default_branch), 0.0)
-    return msgspec.structs.replace(entry, backed_up_at=known.backed_up_at)
+    last = {"backed_up_at": known.backed_up_at, "base": known.base, "objects": known.objects}
+    return msgspec.structs.replace(entry, **last)

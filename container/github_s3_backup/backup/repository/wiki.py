@@ -2,16 +2,15 @@
 
 import msgspec
 
-from github_s3_backup.backup.repository.clone_and_upload import store
+from github_s3_backup.backup.repository.changes import store_what_changed
 from github_s3_backup.backup.repository.git_data import GitData
-from github_s3_backup.backup.repository.unchanged import are_stored, served_refs, unchanged_data
+from github_s3_backup.backup.repository.unchanged import are_stored, served_refs
 from github_s3_backup.backup.services import Services
-from github_s3_backup.git.served_refs import ServedRefs
 from github_s3_backup.github.client import RepositoryGoneError
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.github.tokens import TokenError
 from github_s3_backup.records.manifest import Entry
-from github_s3_backup.repository import WIKI_SUFFIX, Repository
+from github_s3_backup.repository import WIKI_SUFFIX
 
 
 def back_up_wiki(data: GitData, last: Entry | None, services: Services) -> Entry | None:
@@ -25,8 +24,8 @@ def back_up_wiki(data: GitData, last: Entry | None, services: Services) -> Entry
         wiki = wiki.with_default_branch(known.default_branch)
     try:
         served = served_refs(wiki, services)
-        unchanged = _unchanged(wiki, known, served, services) if served else None
-        entry = (unchanged or store(wiki, known.size_bytes if known else 0, services)).entry
+        current = served if known and _is_usable(known, services) else None
+        entry = store_what_changed(wiki, known, current, services).entry
         return wiki_of(data.entry, entry)  # it may have been renamed a moment ago
     except RepositoryGoneError:
         pass
@@ -43,10 +42,9 @@ def wiki_of(entry: Entry, wiki: Entry) -> Entry:
     return msgspec.structs.replace(wiki, full_name=f"{entry.owner}/{name}", owner=entry.owner, name=name)
 
 
-def _unchanged(wiki: Repository, known: Entry | None, served: ServedRefs, services: Services) -> GitData | None:
-    if known is None or services.last_backup.must_be_cloned(known) or not are_stored(known, services):
-        return None
-    return unchanged_data(wiki, known, served)
+def _is_usable(known: Entry, services: Services) -> bool:
+    """Return whether today's entry may refer to what the last backup holds of the wiki."""
+    return not services.last_backup.must_be_cloned(known) and are_stored(known, services)
 
 
 def _log_gone(known: Entry | None, services: Services) -> None:
