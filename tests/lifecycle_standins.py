@@ -81,7 +81,8 @@ class Bucket:
         }
 
     def get_object(self, Key: str, VersionId: str | None = None, **_: Any) -> dict[str, Any]:  # noqa: N803
-        return {"Body": io.BytesIO(self._get(Key, VersionId).body)}
+        body = self._get(Key, VersionId).body
+        return {"Body": io.BytesIO(body), "ContentLength": len(body)}
 
     def get_paginator(self, operation: str) -> "Bucket":
         assert operation == "list_objects_v2"
