@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from embedded.stack import PROJECT
-from terraform.module import ACCOUNT, REGION, Applied, Module
+from terraform.module import ACCOUNT, REGION, Applied, Module, copy_module
 
 GUARD = "terraform_data.set_force_destroy_to_delete_the_backups[0]"
 BUCKETS = ("module.primary[0]", "module.replica[0].module.bucket")
@@ -15,15 +15,16 @@ UPGRADING = (PROJECT / "docs" / "upgrading.md").read_text()
 
 
 @pytest.fixture(scope="module")
-def deployed(module: Module) -> Module:
-    """The module with a state that holds what the required inputs alone make."""
-    module.apply_now()
-    return module
+def deployed(module: Module, tmp_path_factory: pytest.TempPathFactory) -> Module:
+    """A module of its own with a state that holds what the required inputs alone make."""
+    own = Module(copy_module(tmp_path_factory.mktemp("deployed")), module.environment).init()
+    own.apply_now()
+    return own
 
 
 def plan(deployed: Module, **variables: Any) -> str:
     """Return what a plan against the state says, on one line."""
-    given = deployed._variables(variables)  # noqa: SLF001
+    given = deployed._variables(variables)
     options = ("-no-color", "-input=false", "-state=state.json", "-refresh=false")
     return " ".join(deployed.terraform("plan", *options, *given, check=False).split())
 

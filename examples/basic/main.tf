@@ -1,4 +1,5 @@
-# A scheduled, replicated, alarmed backup of every repository that the App can see.
+# A scheduled, replicated, alarmed backup of every repository that the App can see. To remove it with all its backups, apply
+# with force_destroy = true, then destroy.
 
 provider "aws" {
   region = "eu-central-1"
