@@ -938,7 +938,7 @@ variable "object_lock" {
 variable "force_destroy" {
   description = <<-EOT
     Let terraform delete the buckets with every backup in them. false: a plan that destroys or replaces a bucket is
-    refused. To remove everything: apply with true, then destroy.
+    refused. Set it from the start for a trial; the page Upgrading says how to set it later.
   EOT
   type        = bool
   default     = false

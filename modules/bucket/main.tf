@@ -37,8 +37,9 @@ resource "aws_s3_bucket" "backup" {
 }
 
 # A destroy or a replacement of a bucket that is not empty fails, after its policy, versioning and lifecycle are gone.
-# This refuses both at plan: the plan of a bucket's end also ends this resource.
-resource "terraform_data" "set_force_destroy_to_delete_the_backups" {
+# This refuses both at plan: the plan of a bucket's end also ends this resource. Terraform refuses to end it for
+# force_destroy too, so the state has to forget it first.
+resource "terraform_data" "to_delete_backups_set_force_destroy_and_state_rm_this" {
   count = var.force_destroy ? 0 : 1
 
   triggers_replace = [var.name, coalesce(var.region, data.aws_region.current.region)]
