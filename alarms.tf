@@ -117,8 +117,8 @@ locals {
   # How to tell that nothing runs: no run in these hours, or, where runs are too far apart to look back, an old backup.
   no_run = length(local.checks) == 0 ? {
     description = join(" ", [
-      "No backup run of ${var.service_name} has ended in ${local.window_hours} hours (schedule",
-      "${var.schedule_expression}). Look for stopped tasks in the cluster ${local.cluster_name} and at the rule",
+      "No backup run of ${var.service_name} has ended in about ${local.window_hours} hours (schedule",
+      "${local.schedule_expression}). Look for stopped tasks in the cluster ${local.cluster_name} and at the rule",
       "${var.service_name} in EventBridge.",
     ])
     metric     = local.metrics.success
@@ -129,7 +129,7 @@ locals {
     } : {
     description = join(" ", [
       "The newest complete backup of ${var.service_name} is more than ${local.window_hours} hours old (schedule",
-      "${var.schedule_expression}), or the daily check of its age did not run. Look for stopped tasks in the cluster",
+      "${local.schedule_expression}), or the daily check of its age did not run. Look for stopped tasks in the cluster",
       "${local.cluster_name} and at the rules ${var.service_name} and ${local.check_name} in EventBridge.",
     ])
     metric     = local.metrics.backup_age
@@ -139,26 +139,38 @@ locals {
     hours      = local.check_window_hours
   }
 
-  # For each task, by the name of its rule.
-  start_alarms = merge([for name, rule in local.scheduled_names : {
-    (name == "backup" ? "start-failed" : "${name}-start-failed") = {
+  # What starts tasks: a rule for each, or one group of schedules for all.
+  starters = local.is_scheduler ? {
+    "" = {
+      what       = "EventBridge Scheduler", of = "a task", where = "schedules in the group ${var.service_name}"
+      namespace  = "AWS/Scheduler", failed = "TargetErrorCount", lost = "InvocationsFailedToBeSentToDeadLetterCount"
+      dimensions = { ScheduleGroup = var.service_name }
+    }
+    } : { for name, rule in local.scheduled_names : (name == "backup" ? "" : "${name}-") => {
+      what       = "EventBridge", of = local.tasks[name].purpose, where = "rule ${rule}"
+      namespace  = "AWS/Events", failed = "RetryInvocationAttempts", lost = "FailedInvocations"
+      dimensions = { RuleName = rule }
+  } }
+
+  start_alarms = merge([for prefix, starter in local.starters : {
+    "${prefix}start-failed" = {
       description = join(" ", [
-        "EventBridge could not start ${local.tasks[name].purpose} of ${var.service_name} at the first attempt and",
-        "keeps trying for up to an hour. If it gives up, the start goes to the dead-letter queue",
+        "${starter.what} could not start ${starter.of} of ${var.service_name} at the first attempt and keeps trying",
+        "for up to an hour. If it gives up, the start goes to the dead-letter queue",
         "${var.service_name}-dead-letters, which has its own alarm.",
       ])
-      namespace = "AWS/Events", metric = "RetryInvocationAttempts", dimensions = { RuleName = rule }
+      namespace = starter.namespace, metric = starter.failed, dimensions = starter.dimensions
       statistic = "Sum", comparison = "GreaterThanThreshold", threshold = 0
       page      = "start-failed"
       look      = "last_hour"
     }
-    (name == "backup" ? "start-lost" : "${name}-start-lost") = {
+    "${prefix}start-lost" = {
       description = join(" ", [
-        "EventBridge lost a start of ${local.tasks[name].purpose} of ${var.service_name}: it failed for good and did",
-        "not reach the dead-letter queue. Start it by hand, and look at the role of the rule ${rule} and at the",
-        "queue's policy.",
+        "${starter.what} lost a start of ${starter.of} of ${var.service_name}: it failed for good and did not reach",
+        "the dead-letter queue. Start it by hand, and look at the role of the ${starter.where} and at the queue's",
+        "policy.",
       ])
-      namespace = "AWS/Events", metric = "FailedInvocations", dimensions = { RuleName = rule }
+      namespace = starter.namespace, metric = starter.lost, dimensions = starter.dimensions
       statistic = "Sum", comparison = "GreaterThanThreshold", threshold = 0
       page      = "start-lost"
       look      = "last_hour"
@@ -193,7 +205,7 @@ locals {
     }
     drill-not-running = {
       description = join(" ", [
-        "No restore drill of ${var.service_name} has ended in ${drill.window_hours} hours (schedule",
+        "No restore drill of ${var.service_name} has ended in about ${drill.window_hours} hours (schedule",
         "${drill.schedule_expression}). Look for stopped tasks in the cluster ${local.cluster_name} and at the rule",
         "${local.drill_name} in EventBridge.",
       ])

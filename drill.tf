@@ -61,12 +61,13 @@ locals {
     local.drill_schedule_is_given || !local.backup_is_cron || length(local.backup_starts) > 0 ? "" :
     join(" ", [
       "restore_drill.schedule_expression must be set: the minutes at which backup runs start can't be read from",
-      "schedule_expression. Got: ${var.schedule_expression}.",
+      "schedule_expression. Got: ${local.schedule_expression}.",
     ]),
 
     local.drill_is_apart ? "" :
     join(" ", [
-      "restore_drill.schedule_expression must not start drills together with backup runs (${var.schedule_expression});",
+      "restore_drill.schedule_expression must not start drills together with backup runs",
+      "(${local.schedule_expression});",
       "two rate() schedules start together. Leave it out, or use for instance cron(${local.middle % 60}",
       "${floor(local.middle / 60)} * * ? *). Got: ${jsonencode(var.restore_drill.schedule_expression)}.",
     ]),

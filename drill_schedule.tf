@@ -48,7 +48,7 @@ resource "terraform_data" "schedule_start" {
   count = local.backup_is_cron || var.restore_drill == null || local.drill_schedule_is_given ? 0 : 1
 
   input            = timestamp()
-  triggers_replace = [var.schedule_expression, var.schedule_enabled]
+  triggers_replace = [local.schedule_expression, var.schedule_enabled]
 
   lifecycle {
     ignore_changes = [input]

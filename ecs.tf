@@ -10,10 +10,18 @@ resource "aws_ecs_cluster" "backup" {
 
   setting {
     name  = "containerInsights"
-    value = "enabled"
+    value = { off = "disabled", on = "enabled", enhanced = "enhanced" }[var.container_insights]
   }
 
   depends_on = [aws_cloudwatch_log_group.container_insights]
+}
+
+# An existing cluster has its own.
+resource "aws_ecs_cluster_capacity_providers" "backup" {
+  count = var.existing.cluster == null && (var.fargate_spot.shards || var.fargate_spot.drill) ? 1 : 0
+
+  cluster_name       = aws_ecs_cluster.backup[0].name
+  capacity_providers = ["FARGATE", "FARGATE_SPOT"]
 }
 
 locals {
@@ -32,9 +40,10 @@ resource "aws_cloudwatch_log_group" "task" {
   tags              = local.tags
 }
 
-# Otherwise Container Insights creates this group itself, and it never expires.
+# Otherwise Container Insights creates this group itself, and it never expires. It may do so after a destroy, too:
+# import the group then.
 resource "aws_cloudwatch_log_group" "container_insights" {
-  count = var.existing.cluster == null ? 1 : 0
+  count = var.existing.cluster == null && var.container_insights != "off" ? 1 : 0
 
   name              = "/aws/ecs/containerinsights/${var.service_name}/performance"
   retention_in_days = var.log_retention_days

@@ -6,6 +6,7 @@ locals {
   rules_arn = "arn:${local.partition}:events:${local.region}:${local.account_id}:rule"
 
   # A service assumes a role only for this account, and those that start something only for their own rules.
+  starter = local.is_scheduler ? "scheduler.amazonaws.com" : "events.amazonaws.com"
   trust_of = {
     tasks = {
       sid         = "AssumedByItsServiceHere"
@@ -13,14 +14,16 @@ locals {
       source_arns = ["arn:${local.partition}:ecs:${local.region}:${local.account_id}:*"]
     }
     rules = {
-      sid         = "AssumedByItsServiceHere"
-      service     = "events.amazonaws.com"
-      source_arns = [for name in values(local.started_names) : "${local.rules_arn}/${name}"]
+      sid     = "AssumedByItsServiceHere"
+      service = local.starter
+      source_arns = local.is_scheduler ? [local.schedule_group_arn] : [
+        for name in values(local.started_names) : "${local.rules_arn}/${name}"
+      ]
     }
     run_rule = {
       sid         = "AssumedByItsServiceHere"
-      service     = "events.amazonaws.com"
-      source_arns = ["${local.rules_arn}/${local.scheduled_names["backup"]}"]
+      service     = local.starter
+      source_arns = [local.is_scheduler ? local.schedule_group_arn : "${local.rules_arn}/${var.service_name}"]
     }
     state_machine = {
       sid         = "AssumedByItsServiceHere"
@@ -57,13 +60,19 @@ locals {
     length(local.orchestrations) == 0 ? {} : {
       start         = { purpose = "Starts the state machine on schedule", trust = "run_rule" }
       state-machine = { purpose = "Runs the tasks of a backup run", trust = "state_machine" }
-      volumes       = { purpose = "Creates and deletes the volumes of shards", trust = "volumes" }
+    },
+    length(local.volumes) == 0 ? {} : {
+      volumes = { purpose = "Creates and deletes the volumes of shards", trust = "volumes" }
     },
   )
 
-  role_arns = { for name in keys(local.roles) : name => aws_iam_role.role[name].arn }
+  own_roles = { for name, role in local.roles : name => role if !contains(keys(var.iam.role_arns), name) }
+  role_arns = merge(
+    { for name in keys(local.own_roles) : name => aws_iam_role.role[name].arn },
+    { for name, arn in var.iam.role_arns : name => arn if contains(keys(local.roles), name) },
+  )
 
-  policies = {
+  policies = { for name, json in {
     task          = data.aws_iam_policy_document.task.json
     execution     = data.aws_iam_policy_document.execution.json
     replication   = data.aws_iam_policy_document.replication.json
@@ -73,11 +82,11 @@ locals {
     start         = one(data.aws_iam_policy_document.start[*].json)
     state-machine = one(data.aws_iam_policy_document.state_machine[*].json)
     volumes       = one(data.aws_iam_policy_document.volumes[*].json)
-  }
+  } : name => json if contains(keys(local.roles), name) }
 }
 
 resource "aws_iam_role" "role" {
-  for_each = local.roles
+  for_each = local.own_roles
 
   name                 = "${var.service_name}-${each.key}-${local.region}"
   path                 = var.iam.path
@@ -88,7 +97,7 @@ resource "aws_iam_role" "role" {
 }
 
 resource "aws_iam_role_policy" "role" {
-  for_each = local.roles
+  for_each = local.own_roles
 
   name   = each.key == "task" ? "backup" : each.key
   role   = aws_iam_role.role[each.key].id
@@ -211,6 +220,17 @@ data "aws_iam_policy_document" "execution" {
         "arn:${local.partition}:ecr", statement.value.region, statement.value.account,
         "repository/${statement.value.name}",
       ])]
+    }
+  }
+
+  # Without it: "CannotPullContainerError" from a private registry.
+  dynamic "statement" {
+    for_each = var.image_credentials_secret_arn == null ? [] : [var.image_credentials_secret_arn]
+
+    content {
+      sid       = "ReadTheRegistrysCredentials"
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = [statement.value]
     }
   }
 }

@@ -8,7 +8,10 @@ locals {
   smallest_disk_gb = 21
 
   # The state machine's tasks: the container's name, the task definition's last word, and the prefix of the log streams.
-  orchestrated_names = length(local.orchestrations) == 0 ? [] : ["list", "shard", "shard-on-volume", "merge"]
+  orchestrated_names = flatten([
+    length(local.orchestrations) == 0 ? [] : ["list", "shard", "merge"],
+    length(local.volumes) == 0 ? [] : ["shard-on-volume"],
+  ])
 
   # A shard or a merge that dies is tried again, and the execution's end tells what was lost for good: no alarm
   # reports a single attempt.
@@ -53,7 +56,7 @@ locals {
   orchestration_problems = flatten([for orchestration in local.orchestrations : [
     local.deadline_hours < local.interval_hours ? "" :
     join(" ", [
-      "run_deadline_hours must be less than the ${local.interval_hours} hours between two runs when orchestration is",
+      "run.deadline_hours must be less than the ${local.interval_hours} hours between two runs when orchestration is",
       "set: the next run is refused while one is going. Got: ${local.deadline_hours}.",
     ]),
 
@@ -68,7 +71,7 @@ locals {
 # -- the schedule: the rule `backup` of schedules.tf starts the state machine --------------------
 
 resource "aws_cloudwatch_event_target" "start" {
-  count = length(local.orchestrations)
+  count = local.is_scheduler ? 0 : length(local.orchestrations)
 
   rule     = aws_cloudwatch_event_rule.task["backup"].name
   arn      = aws_sfn_state_machine.backup[0].arn

@@ -11,12 +11,22 @@ locals {
   ])
 }
 
+output "alarm_arns" {
+  description = "ARNs of the alarms by name, such as backup-failure."
+  value       = { for name, alarm in aws_cloudwatch_metric_alarm.backup : name => alarm.arn }
+}
+
 output "dashboard_name" {
   description = <<-EOT
     Name of the CloudWatch dashboard: recovery point, runs, repositories, failures, bytes, duration, replication, and
     the results of restore drills.
   EOT
   value       = aws_cloudwatch_dashboard.backup.dashboard_name
+}
+
+output "dead_letter_queue_arn" {
+  description = "ARN of the queue that keeps starts and messages that failed for good."
+  value       = aws_sqs_queue.dead_letters.arn
 }
 
 output "ecs_cluster_arn" {
@@ -27,6 +37,11 @@ output "ecs_cluster_arn" {
 output "ecs_cluster_name" {
   description = "Name of the ECS cluster that runs the tasks."
   value       = local.cluster_name
+}
+
+output "execution_role_arn" {
+  description = "ARN of the role with which Fargate pulls the image and ships logs."
+  value       = local.role_arns["execution"]
 }
 
 output "github_app_key_secret_arn" {
@@ -71,6 +86,11 @@ output "restore_drill_role_arn" {
   value       = lookup(local.role_arns, "drill", null)
 }
 
+output "role_policies" {
+  description = "JSON of each role's policy, by the role's name: what a role in iam.role_arns must be allowed."
+  value       = local.policies
+}
+
 output "run_task_command" {
   description = "Command that starts a backup run in one task now. Without orchestration, the schedule does the same."
   value       = "${local.run_task} ${aws_ecs_task_definition.task["backup"].family}"
@@ -101,13 +121,19 @@ output "s3_bucket_policy" {
 }
 
 output "schedule_rule_arn" {
-  description = "ARN of the EventBridge rule that starts backup runs."
-  value       = aws_cloudwatch_event_rule.task["backup"].arn
+  description = "ARN of the EventBridge rule that starts backup runs; with schedule, of the schedule."
+  value = (
+    local.is_scheduler ? aws_scheduler_schedule.task["backup"].arn :
+    aws_cloudwatch_event_rule.task["backup"].arn
+  )
 }
 
 output "security_group_id" {
-  description = "ID of the tasks' security group: outbound HTTPS and network.egress, nothing inbound."
-  value       = aws_security_group.task.id
+  description = <<-EOT
+    ID of the tasks' security group: outbound HTTPS and network.egress, nothing inbound. null without
+    network.create_security_group.
+  EOT
+  value       = one(aws_security_group.task[*].id)
 }
 
 output "sns_topic_arn" {

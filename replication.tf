@@ -12,7 +12,11 @@ resource "aws_s3_bucket_replication_configuration" "backup" {
   rule {
     id     = local.replication_rule
     status = "Enabled"
-    filter {}
+
+    # In a bucket of yours, only what is the module's: all its prefixes begin alike.
+    filter {
+      prefix = var.existing.bucket == null ? null : local.prefix
+    }
 
     # A deletion in the primary bucket must not hide the copy.
     delete_marker_replication {
@@ -56,6 +60,26 @@ resource "aws_s3_bucket_replication_configuration" "backup" {
       # Without it, S3 publishes neither lag nor failures, and no alarm can fire.
       metrics {
         status = "Enabled"
+
+        dynamic "event_threshold" {
+          for_each = var.buckets.replication_time_control ? [true] : []
+
+          content {
+            minutes = 15
+          }
+        }
+      }
+
+      dynamic "replication_time" {
+        for_each = var.buckets.replication_time_control ? [true] : []
+
+        content {
+          status = "Enabled"
+
+          time {
+            minutes = 15
+          }
+        }
       }
     }
   }

@@ -35,6 +35,8 @@ module "primary" {
   object_lock           = var.object_lock
   kms_key_arn           = local.kms_key_arns.primary
   policy                = data.aws_iam_policy_document.primary.json
+  extra_policy          = var.buckets.primary.policy
+  access_log_bucket     = var.buckets.primary.access_log_bucket
   force_destroy         = var.force_destroy
   tags                  = local.tags
 }
@@ -52,6 +54,8 @@ module "replica" {
     iam_path     = var.iam.path
   }
   restore_drill         = local.drill != null
+  extra_policy          = var.buckets.replica.policy
+  access_log_bucket     = var.buckets.replica.access_log_bucket
   backup_retention_days = var.backup_retention_days
   storage_transitions   = var.storage_transitions
   object_lock           = var.object_lock

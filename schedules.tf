@@ -3,10 +3,15 @@
 module "backup_schedule" {
   source = "./modules/schedule"
 
-  expression = var.schedule_expression
+  expression = local.schedule_expression
 }
 
 locals {
+  # With a time zone or a window: schedules of EventBridge Scheduler in place of rules of EventBridge.
+  is_scheduler        = var.schedule != null
+  schedule_expression = local.is_scheduler ? var.schedule.expression : var.schedule_expression
+  flexible_minutes    = local.is_scheduler ? var.schedule.flexible_minutes : 0
+
   # EventBridge's schedules; in a cron() exactly one of the two days is ?.
   schedule_forms = [
     "^rate\\((1 (hour|day)|([2-9]|[1-9][0-9]+) (hours|days))\\)$",
@@ -18,11 +23,11 @@ locals {
     "day-of-month and day-of-week is ?, such as cron(0 3 * * ? *)",
   ])
 
-  interval_hours = coalesce(var.run_interval_hours, module.backup_schedule.hours, 24)
-  deadline_hours = coalesce(var.run_deadline_hours, local.interval_hours - local.merge_hours)
+  interval_hours = coalesce(var.run.interval_hours, module.backup_schedule.hours, 24)
+  deadline_hours = coalesce(var.run.deadline_hours, local.interval_hours - local.merge_hours)
 
   # Hours without a run before somebody is told.
-  window_hours = local.interval_hours + var.run_grace_hours
+  window_hours = local.interval_hours + var.run.grace_hours + ceil(local.flexible_minutes / 60)
 
   # How far a CloudWatch alarm looks back at most, in hours.
   look_back_hours = 168
@@ -41,10 +46,10 @@ locals {
   read_again_days  = local.max_content_days + ceil(local.window_hours / 24)
 
   backup_problems = compact(concat([
-    var.run_interval_hours != null || module.backup_schedule.hours != null ? "" :
+    var.run.interval_hours != null || module.backup_schedule.hours != null ? "" :
     join(" ", [
-      "run_interval_hours must be set: the hours between two runs can't be read from schedule_expression. Set the",
-      "longest time between two starts, in hours. Got: ${var.schedule_expression}.",
+      "run.interval_hours must be set: the hours between two runs can't be read from schedule_expression. Set the",
+      "longest time between two starts, in hours. Got: ${local.schedule_expression}.",
     ]),
 
     var.backup_retention_days == 0 || var.backup_retention_days * 24 >= 2 * local.interval_hours ? "" :
@@ -69,14 +74,16 @@ locals {
     ]),
   ], local.orchestration_problems))
 
-  # Fargate may have no capacity for a while. After an hour the start goes to the queue, and the queue raises an alarm.
+  # For a start that fails. After an hour it goes to the queue, and the queue raises an alarm. Whether a lack of
+  # capacity counts as a failure is not documented: RunTask then answers with success and names it. The alarm that no
+  # run came counts on none of this.
   start_retries = { seconds = 3600, attempts = 20 }
 }
 
 # -- starts --------------------------------------------------------------------------------------
 
 resource "aws_cloudwatch_event_rule" "task" {
-  for_each = local.scheduled_names
+  for_each = local.is_scheduler ? {} : local.scheduled_names
 
   name                = each.value
   description         = "Starts ${local.tasks[each.key].purpose} of ${var.service_name}"
@@ -86,7 +93,7 @@ resource "aws_cloudwatch_event_rule" "task" {
 }
 
 resource "aws_cloudwatch_event_target" "task" {
-  for_each = local.started_names
+  for_each = local.is_scheduler ? {} : local.started_names
 
   rule     = aws_cloudwatch_event_rule.task[each.key].name
   arn      = local.cluster_arn
@@ -94,10 +101,19 @@ resource "aws_cloudwatch_event_target" "task" {
 
   ecs_target {
     task_definition_arn     = aws_ecs_task_definition.task[each.key].arn
-    launch_type             = "FARGATE"
+    launch_type             = local.is_on_spot[each.key] ? null : "FARGATE"
     task_count              = 1
     propagate_tags          = "TASK_DEFINITION"
     enable_ecs_managed_tags = true
+
+    dynamic "capacity_provider_strategy" {
+      for_each = local.is_on_spot[each.key] ? ["FARGATE_SPOT"] : []
+
+      content {
+        capacity_provider = capacity_provider_strategy.value
+        weight            = 1
+      }
+    }
 
     network_configuration {
       subnets          = var.subnet_ids
@@ -116,7 +132,11 @@ resource "aws_cloudwatch_event_target" "task" {
   }
 
   # Without it, a start that comes before the role's permissions is lost.
-  depends_on = [aws_iam_role_policy.role]
+  depends_on = [aws_iam_role_policy.role, aws_ecs_cluster_capacity_providers.backup]
+}
+
+locals {
+  is_on_spot = { for name in keys(local.scheduled_names) : name => name == "drill" && var.fargate_spot.drill }
 }
 
 # -- starts that failed --------------------------------------------------------------------------

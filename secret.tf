@@ -15,6 +15,17 @@ resource "aws_secretsmanager_secret" "app_key" {
   description = "Private key (PEM) of the GitHub App that ${var.service_name} uses"
   kms_key_id  = local.kms_key_arns.secret
   tags        = local.tags
+
+  recovery_window_in_days = var.secret.recovery_window_days
+
+  # Encrypted with AWS's own key: a key of another region can't be used there.
+  dynamic "replica" {
+    for_each = var.secret.replicate ? [var.replica_region] : []
+
+    content {
+      region = replica.value
+    }
+  }
 }
 
 resource "aws_secretsmanager_secret_policy" "app_key" {

@@ -5,6 +5,8 @@
 data "aws_iam_policy_document" "start" {
   count = length(local.orchestrations)
 
+  source_policy_documents = local.scheduler_statements
+
   # Without it: FailedInvocations, and the start ends in the dead-letter queue.
   statement {
     sid       = "StartTheStateMachine"
@@ -54,15 +56,19 @@ data "aws_iam_policy_document" "state_machine" {
   }
 
   # Without it: RunTask is refused for a shard with a volume, because it passes ECS the role that creates the volume.
-  statement {
-    sid       = "HandOverTheRoleOfVolumes"
-    actions   = ["iam:PassRole"]
-    resources = [local.role_arns["volumes"]]
+  dynamic "statement" {
+    for_each = local.volumes
 
-    condition {
-      test     = "StringEquals"
-      variable = "iam:PassedToService"
-      values   = ["ecs.amazonaws.com"]
+    content {
+      sid       = "HandOverTheRoleOfVolumes"
+      actions   = ["iam:PassRole"]
+      resources = [local.role_arns["volumes"]]
+
+      condition {
+        test     = "StringEquals"
+        variable = "iam:PassedToService"
+        values   = ["ecs.amazonaws.com"]
+      }
     }
   }
 

@@ -52,13 +52,21 @@ locals {
     { Name = "RUN_SHARD", "Value.$" = "$.shard" },
   ]
 
-  # What RunTask is told of each task; the same as the schedule's target says of a single run.
-  run_task_parameters = { for name in local.orchestrated_names : name => {
-    Cluster              = local.cluster_arn
-    TaskDefinition       = aws_ecs_task_definition.task[name].arn
-    LaunchType           = "FARGATE"
-    PropagateTags        = "TASK_DEFINITION"
-    EnableECSManagedTags = true
+  shards_on_spot = {
+    for name in local.orchestrated_names : name => contains(local.shard_names, name) && var.fargate_spot.shards
+  }
+
+  # What RunTask is told of each task: fields that Step Functions documents, and CapacityProviderStrategy, which it does
+  # not, only on request.
+  # https://docs.aws.amazon.com/step-functions/latest/dg/connect-ecs.html
+  run_task_parameters = { for name in local.orchestrated_names : name => { for field, value in {
+    Cluster        = local.cluster_arn
+    TaskDefinition = aws_ecs_task_definition.task[name].arn
+    LaunchType     = local.shards_on_spot[name] ? null : "FARGATE"
+    PropagateTags  = "TASK_DEFINITION"
+
+    CapacityProviderStrategy = local.shards_on_spot[name] ? [{ CapacityProvider = "FARGATE_SPOT", Weight = 1 }] : null
+
     NetworkConfiguration = { AwsvpcConfiguration = {
       Subnets        = var.subnet_ids
       SecurityGroups = local.security_group_ids
@@ -68,11 +76,11 @@ locals {
       Name        = name
       Environment = contains(local.shard_names, name) ? local.shard_variables : local.run_variables
     }] }
-  } }
+  } : field => value if value != null } }
 
   # The disk of a shard that needs more than a Fargate task has. ECS creates it with the task and deletes it with the
   # task.
-  shard_volume = [for orchestration in local.orchestrations : {
+  shard_volume = [for orchestration in local.volumes : {
     Name = local.scratch.name
     ManagedEBSVolume = {
       RoleArn           = local.role_arns["volumes"]
@@ -95,36 +103,14 @@ locals {
   # A shard's execution. One that fails for good is red in the console.
   shard_processor = length(local.orchestrations) == 0 ? null : {
     ProcessorConfig = { Mode = "DISTRIBUTED", ExecutionType = "STANDARD" }
-    StartAt         = "NeedsVolume"
+    StartAt         = length(local.volumes) == 0 ? "BackUpShard" : "NeedsVolume"
 
-    States = {
-      NeedsVolume = {
-        Comment = "A repository may be larger than the largest disk of a Fargate task."
-        Type    = "Choice"
-        Choices = [{ Variable = "$.volume_gib", NumericGreaterThan = 0, Next = "BackUpShardOnVolume" }]
-        Default = "BackUpShard"
-      }
-
+    States = merge(local.states_of_volumes, {
       BackUpShard = {
         Comment        = "An attempt finds what the last one stored."
         Type           = "Task"
         Resource       = "arn:${local.partition}:states:::ecs:runTask.sync"
         Parameters     = local.run_task_parameters["shard"]
-        TimeoutSeconds = local.shard_seconds
-        Retry          = [local.retries.start_shard, local.retries.shard]
-        Catch          = [{ ErrorEquals = ["States.ALL"], ResultPath = "$.error", Next = "LoseShard" }]
-        ResultSelector = {}
-        End            = true
-      }
-
-      BackUpShardOnVolume = {
-        Comment  = "The same with a volume of the size that the plan names."
-        Type     = "Task"
-        Resource = "arn:${local.partition}:states:::ecs:runTask.sync"
-        Parameters = merge(
-          local.run_task_parameters["shard-on-volume"],
-          { VolumeConfigurations = local.shard_volume },
-        )
         TimeoutSeconds = local.shard_seconds
         Retry          = [local.retries.start_shard, local.retries.shard]
         Catch          = [{ ErrorEquals = ["States.ALL"], ResultPath = "$.error", Next = "LoseShard" }]
@@ -141,6 +127,31 @@ locals {
           "tasks.', $.shard, $.error.Error)",
         ])
       }
-    }
+    })
   }
+
+  # Only with orchestration.volumes.
+  states_of_volumes = merge([for orchestration in local.volumes : {
+    NeedsVolume = {
+      Comment = "A repository may be larger than the largest disk of a Fargate task."
+      Type    = "Choice"
+      Choices = [{ Variable = "$.volume_gib", NumericGreaterThan = 0, Next = "BackUpShardOnVolume" }]
+      Default = "BackUpShard"
+    }
+
+    BackUpShardOnVolume = {
+      Comment  = "The same with a volume of the size that the plan names."
+      Type     = "Task"
+      Resource = "arn:${local.partition}:states:::ecs:runTask.sync"
+      Parameters = merge(
+        local.run_task_parameters["shard-on-volume"],
+        { VolumeConfigurations = local.shard_volume },
+      )
+      TimeoutSeconds = local.shard_seconds
+      Retry          = [local.retries.start_shard, local.retries.shard]
+      Catch          = [{ ErrorEquals = ["States.ALL"], ResultPath = "$.error", Next = "LoseShard" }]
+      ResultSelector = {}
+      End            = true
+    }
+  }]...)
 }

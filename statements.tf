@@ -68,6 +68,8 @@ data "aws_iam_policy_document" "key" {
 # -- starting tasks ------------------------------------------------------------------------------
 
 locals {
+  scheduler_statements = local.is_scheduler ? [data.aws_iam_policy_document.keep_failed_starts.json] : []
+
   # The names of the tasks that each role starts.
   task_starters = { for role, names in {
     schedule      = keys(local.started_names)
@@ -77,6 +79,8 @@ locals {
 
 data "aws_iam_policy_document" "start_tasks" {
   for_each = local.task_starters
+
+  source_policy_documents = each.key == "schedule" ? local.scheduler_statements : []
 
   # Without it: no task starts. On schedule: FailedInvocations, and the start ends in the dead-letter queue. In the
   # state machine: ECS.AccessDeniedException in List.

@@ -89,7 +89,7 @@ locals {
         cpu                  = var.task_cpu
         memory               = var.task_memory
         ephemeral_storage_gb = var.task_ephemeral_storage_gb
-        schedule_expression  = var.schedule_expression
+        schedule_expression  = local.schedule_expression
         problems             = local.backup_problems
       }
     },
@@ -126,6 +126,10 @@ resource "aws_ecs_task_definition" "task" {
   task_role_arn            = each.value.role_arn
   tags                     = local.tags
 
+  # A run in several tasks keeps the revision that it began with. ECS starts no task of a deregistered one, so an apply
+  # during a run would lose its shards.
+  skip_destroy = true
+
   ephemeral_storage {
     size_in_gib = each.value.ephemeral_storage_gb
   }
@@ -141,10 +145,14 @@ resource "aws_ecs_task_definition" "task" {
     configure_at_launch = each.key == "shard-on-volume" ? true : null
   }
 
-  container_definitions = jsonencode([{
+  container_definitions = jsonencode([{ for name, value in {
     name    = each.key
     image   = local.image_uri
     command = each.value.command
+
+    repositoryCredentials = var.image_credentials_secret_arn == null ? null : {
+      credentialsParameter = var.image_credentials_secret_arn
+    }
 
     # The task's memory again: only then does the program see the limit (cgroup). Otherwise Fargate shows it the memory
     # of the host, about twice as much.
@@ -169,12 +177,14 @@ resource "aws_ecs_task_definition" "task" {
     logConfiguration = {
       logDriver = "awslogs"
       options = {
+        # Otherwise lines may be dropped, and the runbooks rest on the last ones.
+        "mode"                  = "blocking"
         "awslogs-group"         = aws_cloudwatch_log_group.task.name
         "awslogs-region"        = local.region
         "awslogs-stream-prefix" = each.key
       }
     }
-  }])
+  } : name => value if value != null }])
 
   lifecycle {
     precondition {

@@ -71,7 +71,7 @@ variable "github_app_key_secret_writers" {
 variable "replica_region" {
   description = <<-EOT
     AWS region of the second copy of every bundle. Must differ from the provider's region: the copy is for the day that
-    region is lost.
+    region is lost. A change replaces the replica bucket, so the plan is refused: the page Upgrading says how.
   EOT
   type        = string
   nullable    = false
@@ -127,15 +127,20 @@ variable "github_app_installation_id" {
 }
 
 variable "github_urls" {
-  description = "For GitHub Enterprise Server: URL of the API (https://HOST/api/v3) and of the server (https://HOST)."
+  description = <<-EOT
+    For GitHub Enterprise Server: URL of the API (https://HOST/api/v3) and of the server (https://HOST). A port is
+    opened in the module's security group.
+  EOT
   type        = object({ api = string, server = string })
   default     = { api = "https://api.github.com", server = "https://github.com" }
   nullable    = false
 
   validation {
-    condition = alltrue([for url in values(var.github_urls) : can(regex("^https://[A-Za-z0-9.-]+(/[\\w./-]*)?$", url))])
+    condition = alltrue([
+      for url in values(var.github_urls) : can(regex("^https://[A-Za-z0-9.-]+(:[1-9][0-9]{0,4})?(/[\\w./-]*)?$", url))
+    ])
     error_message = join(" ", [
-      "github_urls must be https URLs without a port (the task reaches 443 only), for instance",
+      "github_urls must be https URLs, for instance",
       "https://github.example.com/api/v3 and https://github.example.com. Got: ${join(", ", values(var.github_urls))}.",
     ])
   }
@@ -286,51 +291,97 @@ variable "schedule_enabled" {
   nullable    = false
 }
 
-variable "run_interval_hours" {
+variable "schedule" {
   description = <<-EOT
-    Longest time between two starts, in hours. null reads it from schedule_expression; required where the expression
-    does not tell.
+    Schedules of EventBridge Scheduler instead of EventBridge's rules, for a time zone or a window of time. null:
+    schedule_expression, in UTC.
+    - expression: as schedule_expression.
+    - time_zone: name from the IANA database such as Europe/Berlin, in which all of the module's schedules are read.
+    - flexible_minutes: minutes, at most 1440, within which a run starts after its time. 0: at its time.
   EOT
-  type        = number
-  default     = null
+  type = object({
+    expression       = string
+    time_zone        = optional(string, "UTC")
+    flexible_minutes = optional(number, 0)
+  })
+  default = null
+
+  validation {
+    condition = var.schedule == null ? true : anytrue([
+      for form in local.schedule_forms : can(regex(form, var.schedule.expression))
+    ])
+    error_message = join(" ", [
+      "schedule.expression must be ${local.schedule_rule}.",
+      "Got: ${jsonencode(var.schedule)}.",
+    ])
+  }
 
   validation {
     condition = (
-      var.run_interval_hours == null ? true :
-      var.run_interval_hours >= 1 &&
-      floor(var.run_interval_hours) == var.run_interval_hours
+      var.schedule == null ? true : can(regex("^(UTC|[A-Z][A-Za-z_]+(/[A-Za-z0-9_+-]+)+)$", var.schedule.time_zone))
     )
     error_message = join(" ", [
-      "run_interval_hours must be a whole number from 1, or null.",
-      "Got: ${coalesce(var.run_interval_hours, 0)}.",
+      "schedule.time_zone must be UTC or a name from the IANA database such as Europe/Berlin, and no abbreviation.",
+      "Got: ${jsonencode(var.schedule)}.",
+    ])
+  }
+
+  validation {
+    condition = (
+      var.schedule == null ? true :
+      var.schedule.flexible_minutes >= 0 &&
+      var.schedule.flexible_minutes <= 1440 &&
+      floor(var.schedule.flexible_minutes) == var.schedule.flexible_minutes
+    )
+    error_message = join(" ", [
+      "schedule.flexible_minutes must be a whole number from 0 to 1440.",
+      "Got: ${jsonencode(var.schedule)}.",
+    ])
+  }
+
+  validation {
+    condition = var.schedule == null || var.schedule_expression == "rate(1 day)"
+    error_message = join(" ", [
+      "schedule and schedule_expression are both set, and there must be one time at which runs start: take one out.",
+      "Got: ${jsonencode(var.schedule)}.",
     ])
   }
 }
 
-variable "run_grace_hours" {
-  description = "Hours that a run may be late, including the time it takes, before an alarm says that none ran."
-  type        = number
-  default     = 6
-  nullable    = false
-
-  validation {
-    condition     = var.run_grace_hours >= 1 && floor(var.run_grace_hours) == var.run_grace_hours
-    error_message = "run_grace_hours must be a whole number from 1. Got: ${var.run_grace_hours}."
-  }
-}
-
-variable "run_deadline_hours" {
+variable "run" {
   description = <<-EOT
-    Hours after which a run ends: what is still being backed up counts as failed, and the manifest is written. Fractions
-    are allowed. null: the time between two runs; with orchestration an hour less, or a quarter less where that is less
-    than an hour, which leaves time to merge.
+    How far apart runs are, and how long one may take.
+    - interval_hours: longest time between two starts. null reads it from the schedule; required where the expression
+      does not tell.
+    - grace_hours: hours that a run may be late, including the time it takes, before an alarm says that none ran.
+    - deadline_hours: hours after which a run ends: what is still being backed up counts as failed, and the manifest is
+      written. Fractions are allowed. null: the time between two runs; with orchestration an hour less, or a quarter
+      less where that is less than an hour, which leaves time to merge.
   EOT
-  type        = number
-  default     = null
+  type = object({
+    interval_hours = optional(number)
+    grace_hours    = optional(number, 6)
+    deadline_hours = optional(number)
+  })
+  default  = {}
+  nullable = false
 
   validation {
-    condition     = var.run_deadline_hours == null ? true : var.run_deadline_hours > 0
-    error_message = "run_deadline_hours must be a number above 0, or null. Got: ${coalesce(var.run_deadline_hours, 0)}."
+    condition = alltrue([
+      for hours in [coalesce(var.run.interval_hours, 1), var.run.grace_hours] : hours >= 1 && floor(hours) == hours
+    ])
+    error_message = join(" ", [
+      "run.interval_hours and run.grace_hours must be whole numbers from 1.",
+      "Got: ${jsonencode(var.run)}.",
+    ])
+  }
+
+  validation {
+    condition = coalesce(var.run.deadline_hours, 1) > 0
+    error_message = join(" ", [
+      "run.deadline_hours must be a number above 0, or null.",
+      "Got: ${jsonencode(var.run)}.",
+    ])
   }
 }
 
@@ -353,6 +404,25 @@ variable "image_uri" {
     error_message = join(" ", [
       "image_uri must be repository:tag or repository@sha256:digest, and not :latest, which changes under your feet.",
       "Got: ${coalesce(var.image_uri, "null")}.",
+    ])
+  }
+}
+
+variable "image_credentials_secret_arn" {
+  description = <<-EOT
+    ARN of a secret with the user name and password of the image's private registry, as ECS asks for it
+    (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/private-auth.html). ECR needs none. null: none.
+  EOT
+  type        = string
+  default     = null
+
+  validation {
+    condition = var.image_credentials_secret_arn == null ? true : can(regex(
+      "^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[\\w/+=.@-]+$", var.image_credentials_secret_arn
+    ))
+    error_message = join(" ", [
+      "image_credentials_secret_arn must be the whole ARN of a secret, or null.",
+      "Got: ${coalesce(var.image_credentials_secret_arn, "null")}.",
     ])
   }
 }
@@ -455,13 +525,14 @@ variable "orchestration" {
       together. github.com refuses more than 100; a GitHub Enterprise Server has its own limits, or none.
     - attempts: how often a shard that died is started again. It continues where it ended.
     - list, merge: cpu and memory (MiB) of the tasks that list the repositories and merge the results.
-    A shard whose repositories need more disk than task_ephemeral_storage_gb gets an EBS volume of the right size for as
-    long as it runs.
+    - volumes: true gives a shard whose repositories need more disk than task_ephemeral_storage_gb an EBS volume of the
+      right size for as long as it runs. Only on request: Step Functions does not document that it passes volumes on.
   EOT
   type = object({
     shards                    = optional(number, 16)
     requests_per_installation = optional(number, 96)
     attempts                  = optional(number, 3)
+    volumes                   = optional(bool, false)
     list                      = optional(object({ cpu = optional(number, 512), memory = optional(number, 2048) }), {})
     merge                     = optional(object({ cpu = optional(number, 512), memory = optional(number, 2048) }), {})
   })
@@ -521,6 +592,36 @@ variable "orchestration" {
   }
 }
 
+variable "fargate_spot" {
+  description = <<-EOT
+    Run tasks on Fargate Spot, which costs about 70 % less and which AWS may take back at any time.
+    - shards: those of a run with orchestration. A shard that is stopped is started again, up to orchestration.attempts.
+    - drill: the restore drill. One that is stopped fails, and the next one continues.
+    An existing cluster must have the capacity provider FARGATE_SPOT.
+  EOT
+  type = object({
+    shards = optional(bool, false)
+    drill  = optional(bool, false)
+  })
+  default  = {}
+  nullable = false
+}
+
+variable "container_insights" {
+  description = "Container Insights of the module's cluster: off, on, or enhanced: shows each task, and costs more."
+  type        = string
+  default     = "on"
+  nullable    = false
+
+  validation {
+    condition = contains(["off", "on", "enhanced"], var.container_insights)
+    error_message = join(" ", [
+      "container_insights must be off, on or enhanced.",
+      "Got: ${var.container_insights}.",
+    ])
+  }
+}
+
 variable "extra_environment" {
   description = <<-EOT
     More environment variables for every task, for instance HTTPS_PROXY and NO_PROXY. Not for secrets: they would be in
@@ -567,19 +668,43 @@ variable "assign_public_ip" {
 variable "network" {
   description = <<-EOT
     What the tasks reach besides the defaults.
+    - create_security_group: false uses only security_group_ids, which must then let the tasks reach GitHub and AWS.
     - security_group_ids: up to 4 security groups besides the module's own.
     - https_cidrs: CIDR blocks that the module's security group lets the tasks reach on port 443. Default: everywhere,
-      because GitHub and AWS have no fixed addresses. [] where everything goes through a proxy.
+      because GitHub and AWS have no fixed addresses. A proxy does not replace it: Fargate pulls the image and sends the
+      logs itself. With [], name in egress the endpoints ecr.api, ecr.dkr, logs and secretsmanager by their security
+      group, and S3 by its prefix list.
     - egress: more destinations, by name, for instance { proxy = { port = 3128, to = "10.0.0.0/24" } }. to is a CIDR
       block, a security group or a prefix list; protocol is tcp (default) or udp.
   EOT
   type = object({
-    security_group_ids = optional(list(string), [])
-    https_cidrs        = optional(list(string), ["0.0.0.0/0", "::/0"])
-    egress             = optional(map(object({ port = number, to = string, protocol = optional(string, "tcp") })), {})
+    create_security_group = optional(bool, true)
+    security_group_ids    = optional(list(string), [])
+    https_cidrs           = optional(list(string), ["0.0.0.0/0", "::/0"])
+    egress = optional(map(object({
+      port     = number
+      to       = string
+      protocol = optional(string, "tcp")
+    })), {})
   })
   default  = {}
   nullable = false
+
+  validation {
+    condition = var.network.create_security_group || length(var.network.security_group_ids) > 0
+    error_message = join(" ", [
+      "network.security_group_ids must have at least one ID where network.create_security_group is false.",
+      "Got: ${jsonencode(var.network.security_group_ids)}.",
+    ])
+  }
+
+  validation {
+    condition = var.network.create_security_group || length(var.network.egress) == 0
+    error_message = join(" ", [
+      "network.egress must be empty where network.create_security_group is false: it is about the module's own group.",
+      "Got: ${jsonencode(var.network.egress)}.",
+    ])
+  }
 
   validation {
     condition = (
@@ -630,7 +755,7 @@ variable "network" {
 variable "s3_bucket_name" {
   description = <<-EOT
     Name of the new primary bucket; the replica's is the same with -replica at the end. null: service name, account and
-    region. A later change creates new, empty buckets.
+    region. A change replaces both buckets, so the plan is refused: the page Upgrading says how.
   EOT
   type        = string
   default     = null
@@ -640,6 +765,44 @@ variable "s3_bucket_name" {
     error_message = join(" ", [
       "s3_bucket_name must be 3 to 55 of a-z, 0-9 and -: its replica's name is 8 longer, and S3 allows 63. Got:",
       "${coalesce(var.s3_bucket_name, "null")}.",
+    ])
+  }
+}
+
+variable "buckets" {
+  description = <<-EOT
+    More for the module's own buckets.
+    - primary, replica: policy is the JSON of more statements of the bucket's policy, for instance an auditor's read
+      access; access_log_bucket is the name of a bucket in the same region that gets S3's access logs.
+    - replication_time_control: S3 copies objects within 15 minutes, and the replication costs more.
+  EOT
+  type = object({
+    primary                  = optional(object({ policy = optional(string), access_log_bucket = optional(string) }), {})
+    replica                  = optional(object({ policy = optional(string), access_log_bucket = optional(string) }), {})
+    replication_time_control = optional(bool, false)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition = alltrue([
+      for bucket in [var.buckets.primary, var.buckets.replica] :
+      bucket.policy == null ? true : can(jsondecode(bucket.policy).Statement)
+    ])
+    error_message = join(" ", [
+      "buckets.primary.policy and buckets.replica.policy must be policy documents as JSON, with statements.",
+      "Got: ${jsonencode([for bucket in [var.buckets.primary, var.buckets.replica] : bucket.policy])}.",
+    ])
+  }
+
+  validation {
+    condition = alltrue([
+      for name in compact([var.buckets.primary.access_log_bucket, var.buckets.replica.access_log_bucket]) :
+      can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", name))
+    ])
+    error_message = join(" ", [
+      "buckets.primary.access_log_bucket and buckets.replica.access_log_bucket must be names of buckets.",
+      "Got: ${jsonencode([for bucket in [var.buckets.primary, var.buckets.replica] : bucket.access_log_bucket])}.",
     ])
   }
 }
@@ -784,7 +947,10 @@ variable "object_lock" {
 }
 
 variable "force_destroy" {
-  description = "Let terraform destroy delete the buckets with every backup in them. For tests only."
+  description = <<-EOT
+    Let terraform delete the buckets with every backup in them. false: a plan that destroys or replaces a bucket is
+    refused. Set it from the start for a trial; the page Upgrading says how to set it later.
+  EOT
   type        = bool
   default     = false
   nullable    = false
@@ -921,7 +1087,8 @@ variable "log_retention_days" {
 variable "service_name" {
   description = <<-EOT
     Prefix of every name, and the value of the metrics' Service dimension. Two deployments in one account need two
-    names.
+    names. A change replaces almost everything. Where it would replace the buckets, the plan is refused: the page
+    Upgrading says how.
   EOT
   type        = string
   default     = "github-backup"
@@ -948,10 +1115,17 @@ variable "tags" {
 }
 
 variable "iam" {
-  description = "Path and permissions boundary of every role that the module creates."
+  description = <<-EOT
+    Roles.
+    - path, permissions_boundary_arn: of every role that the module creates.
+    - role_arns: roles of yours instead of the module's, by name: task, execution, schedule, check, start,
+      state-machine, volumes. Each must be assumed by its service and be allowed what the output role_policies says. The
+      module always creates replication and drill: the replica bucket's policy names them.
+  EOT
   type = object({
     path                     = optional(string, "/")
     permissions_boundary_arn = optional(string)
+    role_arns                = optional(map(string), {})
   })
   default  = {}
   nullable = false
@@ -971,6 +1145,50 @@ variable "iam" {
       "${coalesce(var.iam.permissions_boundary_arn, "null")}.",
     ])
   }
+
+  validation {
+    condition = length(setsubtract(
+      keys(var.iam.role_arns),
+      ["task", "execution", "schedule", "check", "start", "state-machine", "volumes"],
+    )) == 0
+    error_message = join(" ", [
+      "iam.role_arns must have no other keys than task, execution, schedule, check, start, state-machine and volumes.",
+      "Got: ${jsonencode(var.iam.role_arns)}.",
+    ])
+  }
+
+  validation {
+    condition = alltrue([
+      for arn in values(var.iam.role_arns) : can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\\w+=,.@/-]+$", arn))
+    ])
+    error_message = join(" ", [
+      "iam.role_arns must be ARNs of roles, for instance arn:aws:iam::123456789012:role/backup.",
+      "Got: ${jsonencode(var.iam.role_arns)}.",
+    ])
+  }
+}
+
+variable "secret" {
+  description = <<-EOT
+    More for the module's own secret with the App's key.
+    - replicate: a copy in replica_region, for the day that the region is lost.
+    - recovery_window_days: days for which a deleted secret can be brought back, 7 to 30. 0: none, and its name is free
+      at once.
+  EOT
+  type = object({
+    replicate            = optional(bool, false)
+    recovery_window_days = optional(number, 30)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition = contains(concat([0], range(7, 31)), var.secret.recovery_window_days)
+    error_message = join(" ", [
+      "secret.recovery_window_days must be 0 or a whole number from 7 to 30.",
+      "Got: ${var.secret.recovery_window_days}.",
+    ])
+  }
 }
 
 variable "kms_key_arns" {
@@ -978,7 +1196,8 @@ variable "kms_key_arns" {
     ARNs of customer-managed KMS keys, by use: logs, primary, replica, secret, topic. What is left out uses AWS's
     default encryption; only the topic gets a key of the module's own, because alarms can't publish to a topic with the
     AWS-managed key. primary and replica go together; replica must be a key in replica_region. Each key's policy must
-    allow the service that uses it: for topic, cloudwatch.amazonaws.com and events.amazonaws.com.
+    allow the service that uses it: for topic, cloudwatch.amazonaws.com and events.amazonaws.com. Only one of
+    github_app_key_secret_writers can change secret later: the secret's policy denies it to everybody else.
   EOT
   type        = map(string)
   default     = {}
@@ -1036,11 +1255,13 @@ variable "kms_key_arns" {
 variable "existing" {
   description = <<-EOT
     Existing resources to use instead of creating new ones; null creates them.
-    - bucket: a versioned primary bucket. Its hardening, lifecycle and Object Lock stay yours; the module adds only the
-      replication. Add the output s3_bucket_policy to its policy: otherwise whoever may write to it can replace backups.
-      Its lifecycle must keep objects longer than backup_retention_days, those below github-backup/ for 91 days and
-      those below github-backup-lfs/ and github-backup-releases/ for 366: otherwise manifests name objects that are
-      gone. If it uses SSE-KMS, put its key in kms_key_arns.primary: otherwise S3 does not replicate its objects.
+    - bucket: a versioned primary bucket. Its hardening, lifecycle and Object Lock stay yours; the module adds only
+      the replication of what is below github-backup, and that replaces replication rules that the bucket has. To set
+      it later ends the module's own bucket, so the plan is refused: the page Upgrading says how. Add the output
+      s3_bucket_policy to its policy: otherwise whoever may write to it can replace backups. Its lifecycle must keep
+      objects longer than backup_retention_days, those below github-backup/ for 91 days and those below github-backup-
+      lfs/ and github-backup-releases/ for 366: otherwise manifests name objects that are gone. If it uses SSE-KMS, put
+      its key in kms_key_arns.primary: otherwise S3 does not replicate its objects.
     - cluster: an ECS cluster. Its Container Insights stay yours.
     - replica_bucket: a versioned bucket in replica_region, in this or another account, with Object Lock if the primary
       has it. modules/vault creates one. The policy of your own must allow the output replication_role_arn

@@ -5,8 +5,9 @@ terraform {
 
   required_providers {
     aws = {
-      source  = "hashicorp/aws"
-      version = ">= 6.0"
+      source = "hashicorp/aws"
+      # From 6.22 to 6.39, every plan shows a change of blocked_encryption_types.
+      version = ">= 6.40"
     }
   }
 }

@@ -4,6 +4,10 @@
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/infrastructure_IAM_role.html
 
 locals {
+  # Only on request: Step Functions does not document VolumeConfigurations, and a state machine that it refuses backs up
+  # nothing at all.
+  volumes = [for orchestration in local.orchestrations : orchestration if orchestration.volumes]
+
   # ECS tags each volume with the task that it is for.
   volume_arns = "arn:${local.partition}:ec2:${local.region}:${local.account_id}:volume/*"
 }
@@ -11,7 +15,7 @@ locals {
 data "aws_iam_policy_document" "volumes" {
   #checkov:skip=CKV_AWS_356:EC2 has no resources to name where it describes
 
-  count = length(local.orchestrations)
+  count = length(local.volumes)
 
   # Without it: a shard with a volume does not start, "TaskFailedToStart".
   statement {

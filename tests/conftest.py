@@ -106,7 +106,7 @@ def monthly(module: Module) -> Applied:
 @pytest.fixture(scope="session")
 def orchestrated(module: Module) -> Applied:
     """What the module makes of the required inputs and a state machine."""
-    return module.apply(orchestration={})
+    return module.apply(orchestration={"volumes": True})
 
 
 @pytest.fixture

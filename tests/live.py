@@ -1,7 +1,7 @@
 """`make test-live`: the module in a real AWS account, against a real organization on GitHub.
 
 Applies the basic example, stores the App's key, runs a backup, restores everything on this machine, runs the restore
-drill, and destroys all of it again. Costs a few cents and takes about half an hour.
+drill and a backup in several tasks, and destroys all of it again. Costs a few cents and takes about an hour.
 """
 
 import json
@@ -22,6 +22,7 @@ from terraform_test import copy_with_tests
 FOLDER = PROJECT / "build" / "live"
 SERVICE = "github-backup-live"
 REPLICATION_SECONDS = 1800
+EXECUTION_SECONDS = 3600
 REQUIRED = {
     "AWS_REGION": "the region to deploy in",
     "GITHUB_APP_ID": "of an App that is installed in a test organization",
@@ -108,6 +109,39 @@ def prove(outputs: Mapping[str, Any], environment: Mapping[str, str]) -> None:
     wait_for_replica(outputs)
     say("running the restore drill on Fargate")
     run_task(outputs["restore_drill_command"], outputs)
+    say("letting Step Functions check the state machine")
+    validate_state_machine(outputs["state_machine_arn"])
+    say("running a backup in several tasks")
+    run_state_machine(outputs)
+
+
+def validate_state_machine(arn: str) -> None:
+    """Raise FailedError for a fault that Step Functions finds: a field of RunTask that it does not take, too."""
+    machine = json.loads(
+        run("aws", "stepfunctions", "describe-state-machine", "--state-machine-arn", arn, "--output", "json")
+    )
+    file = FOLDER / "definition.json"
+    file.write_text(machine["definition"])
+    given = ("--definition", f"file://{file}", "--type", "STANDARD", "--output", "json")
+    found = json.loads(run("aws", "stepfunctions", "validate-state-machine-definition", *given))
+    if found["result"] != "OK":
+        raise FailedError(f"Step Functions refuses the state machine: {found['diagnostics']}")
+
+
+def run_state_machine(outputs: Mapping[str, Any]) -> None:
+    """Start an execution, wait for its end, and raise FailedError unless it succeeded."""
+    arn = json.loads(run(*shlex.split(outputs["start_execution_command"]), "--output", "json"))["executionArn"]
+    deadline = time.monotonic() + EXECUTION_SECONDS
+    while (ended := describe(arn))["status"] == "RUNNING" and time.monotonic() < deadline:
+        time.sleep(30)
+    if ended["status"] != "SUCCEEDED":
+        raise FailedError(f"{arn}: {ended['status']}, {ended.get('error')}: {ended.get('cause')}")
+
+
+def describe(execution: str) -> dict[str, Any]:
+    named = ("--execution-arn", execution, "--output", "json")
+    found: dict[str, Any] = json.loads(run("aws", "stepfunctions", "describe-execution", *named))
+    return found
 
 
 def find_account() -> Account:
@@ -134,6 +168,9 @@ def write_root(folder: Path, environment: Mapping[str, str], account: Account) -
         "github_app_id": environment["GITHUB_APP_ID"],
         "github_app_key_secret_writers": [account.arn],
         "image_uri": environment.get("LIVE_IMAGE_URI") or None,
+        # With all fields of RunTask that Step Functions does not document.
+        "fargate_spot": {"shards": True},
+        "orchestration": {"shards": 2, "volumes": True},
         "replica_region": environment["LIVE_REPLICA_REGION"],
         "restore_drill": {},
         "schedule_enabled": False,

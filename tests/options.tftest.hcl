@@ -222,7 +222,7 @@ run "an_empty_object_turns_orchestration_on" {
   }
 
   assert {
-    condition     = toset(keys(aws_ecs_task_definition.task)) == toset(["backup", "list", "shard", "shard-on-volume", "merge"])
+    condition     = toset(keys(aws_ecs_task_definition.task)) == toset(["backup", "list", "shard", "merge"])
     error_message = "The state machine's tasks are not there, or the single run's is not."
   }
 
@@ -245,6 +245,7 @@ run "an_orchestration_of_its_own_size" {
       shards                    = 64
       requests_per_installation = 80
       attempts                  = 1
+      volumes                   = true
       list                      = { cpu = 1024, memory = 4096 }
       merge                     = { cpu = 2048, memory = 16384 }
     }
@@ -265,7 +266,7 @@ run "names_boundary_and_extra_actions" {
   variables {
     alarm_actions = ["arn:aws:sns:eu-central-1:123456789012:pager"]
     iam           = { path = "/backup/", permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary" }
-    orchestration = {}
+    orchestration = { volumes = true }
     restore_drill = {}
     service_name  = "backup-two"
     tags          = { Team = "platform" }

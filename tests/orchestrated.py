@@ -96,7 +96,7 @@ def apply_for(world: World, module: Module, **inputs: Any) -> Applied:
     """Apply the module with orchestration for this world's bucket, App's key and metrics."""
     secret = world.stack.aws.new_secret(world.service, world.github.pem())
     existing = {"secret": {"arn": secret}, "bucket": {"name": world.bucket}}
-    given: dict[str, Any] = {"orchestration": {}, "existing": existing, "service_name": world.service}
+    given: dict[str, Any] = {"orchestration": {"volumes": True}, "existing": existing, "service_name": world.service}
     given["differential"] = world.environment()["DIFFERENTIAL"] == "true"
     return module.apply(**given | inputs)
 

@@ -35,7 +35,7 @@ def say_what_was_done(run: OrchestratedRun, killer: Killer, most_at_once: int) -
 
 def test_a_large_run_whose_tasks_are_killed_at_random_loses_nothing(world: World, module: Module) -> None:
     add_many(world, REPOSITORIES)
-    orchestrated = orchestrate(world, apply_for(world, module, orchestration={"shards": SHARDS}))
+    orchestrated = orchestrate(world, apply_for(world, module, orchestration={"shards": SHARDS, "volumes": True}))
     killer = Killer(at_random(SEED, SHARDS, REPOSITORIES, attempts=3)).watch(orchestrated)
     say(f"{REPOSITORIES} repositories in {SHARDS} shards; SEED={SEED} decides which tasks are killed, and when")
     execution = orchestrated.machine.start()

@@ -138,20 +138,20 @@ run "an_interval_of_no_hours" {
   command = plan
 
   variables {
-    run_interval_hours = 0
+    run = { interval_hours = 0 }
   }
 
-  expect_failures = [var.run_interval_hours]
+  expect_failures = [var.run]
 }
 
 run "a_grace_of_no_hours" {
   command = plan
 
   variables {
-    run_grace_hours = 0
+    run = { grace_hours = 0 }
   }
 
-  expect_failures = [var.run_grace_hours]
+  expect_failures = [var.run]
 }
 
 run "what_is_no_email_address" {
@@ -767,10 +767,10 @@ run "a_deadline_of_no_hours" {
   command = plan
 
   variables {
-    run_deadline_hours = 0
+    run = { deadline_hours = 0 }
   }
 
-  expect_failures = [var.run_deadline_hours]
+  expect_failures = [var.run]
 }
 
 run "a_variable_that_the_module_sets" {
@@ -1007,8 +1007,8 @@ run "an_orchestrated_run_that_may_still_go_when_the_next_starts" {
   command = plan
 
   variables {
-    orchestration      = {}
-    run_deadline_hours = 24
+    orchestration = {}
+    run           = { deadline_hours = 24 }
   }
 
   expect_failures = [aws_ecs_task_definition.task]

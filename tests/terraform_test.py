@@ -1,8 +1,8 @@
 """`make terraform`: format, validate and `terraform test`, with the real provider where a registry can be reached.
 
 Where it can't be reached, the same files run against the stand-in provider; where terraform is missing, that is said
-and nothing is run. AWS_PROVIDER=6.0.0 in the environment takes exactly that version of the real provider. Arguments are
-the names of the files in tests/ to run, without `.tftest.hcl`; by default all.
+and nothing is run. AWS_PROVIDER=6.40.0 in the environment takes exactly that version of the real provider. Arguments
+are the names of the files in tests/ to run, without `.tftest.hcl`; by default all.
 """
 
 import json

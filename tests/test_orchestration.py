@@ -32,7 +32,7 @@ def make(world: World, module: Module) -> Make:
     """Applies the module with these inputs."""
 
     def make(shards: int = 2, attempts: int = 3, **inputs: Any) -> Orchestrated:
-        orchestration = {"shards": shards, "attempts": attempts}
+        orchestration = {"shards": shards, "attempts": attempts, "volumes": True}
         return orchestrate(world, apply_for(world, module, orchestration=orchestration, **inputs))
 
     return make
@@ -186,7 +186,7 @@ def test_a_second_run_is_refused_and_the_first_is_not_disturbed(world: World, ma
 
 def test_at_the_deadline_a_run_ends_with_what_it_has(world: World, make: Make) -> None:
     add_some(world)
-    orchestrated = make(run_deadline_hours=20 / 3600)
+    orchestrated = make(run={"deadline_hours": 20 / 3600})
     hold(orchestrated, "api")
     run = orchestrated.run()
     assert [child.status for child in run.execution.children] == ["SUCCEEDED", "SUCCEEDED"], (run.output, run.execution)
@@ -198,6 +198,35 @@ def test_at_the_deadline_a_run_ends_with_what_it_has(world: World, make: Make) -
     assert run.manifest is not None
     assert run.manifest["complete"] is True
     assert world.metrics()["ShardsFailed"] == [0]
+
+
+def test_an_apply_during_a_run_takes_no_task_definition_from_it(world: World, module: Module) -> None:
+    """ECS starts nothing with a revision that is deregistered, and a run keeps the one that it began with."""
+    add_some(world)
+    inputs = {"orchestration": {"shards": 2}, "alarm_emails": ["b@example.com"]}
+    module.apply_now(**inputs)
+    changes = module.changes(task_memory=8192, **inputs)
+    replaced = [
+        change["before"]
+        for address, change in changes.items()
+        if address.startswith("aws_ecs_task_definition.") and "delete" in change["actions"]
+    ]
+    assert len(replaced) == len(("backup", "shard"))
+    orchestrated = orchestrate(world, apply_for(world, module, orchestration={"shards": 2}))
+    orchestrated.ecs.deregistered = {old["arn"] for old in replaced if not old["skip_destroy"]}
+    assert orchestrated.run().code == 0
+    assert {old["family"] for old in replaced} == {"github-backup", "github-backup-shard"}
+
+
+def test_a_shard_whose_task_definition_is_deregistered_never_starts(world: World, make: Make) -> None:
+    add_some(world)
+    orchestrated = make(attempts=0)
+    orchestrated.ecs.deregistered = {
+        arn for arn, found in orchestrated.ecs.definitions.items() if found.container["name"] == "shard"
+    }
+    run = orchestrated.run()
+    assert [child.status for child in run.execution.children] == ["FAILED", "FAILED"]
+    assert run.repos == {}
 
 
 def test_stopping_an_execution_stops_its_tasks(world: World, make: Make) -> None:

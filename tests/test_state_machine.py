@@ -277,7 +277,7 @@ def test_a_run_that_never_ends_is_stopped(standins: Standins) -> None:
 
 @pytest.mark.usefixtures("bucket")
 def test_no_more_tasks_run_at_once_than_shards_were_asked_for(world: World, module: Module) -> None:
-    standins = make(world, module.apply(orchestration={"shards": 2}))
+    standins = make(world, module.apply(orchestration={"shards": 2, "volumes": True}))
     execution = standins.run(*[0] * 9)
     assert execution.status == "SUCCEEDED", execution.cause
     assert standins.orchestrated.ecs.most_at_once == 2
@@ -286,7 +286,7 @@ def test_no_more_tasks_run_at_once_than_shards_were_asked_for(world: World, modu
 @pytest.mark.usefixtures("bucket")
 def test_many_shards_that_fail_are_merged(world: World, module: Module) -> None:
     """What a Map returns may not be too large: nothing catches that."""
-    standins = make(world, module.apply(orchestration={"shards": 1000, "attempts": 0}))
+    standins = make(world, module.apply(orchestration={"shards": 1000, "attempts": 0, "volumes": True}))
     faults, died = standins.orchestrated.machine.faults, StatesError("States.TaskFailed", "x" * 4000)
     faults["BackUpShard"] = [died] * 150
     some = standins.run(*[0] * 1000)

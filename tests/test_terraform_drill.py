@@ -89,7 +89,7 @@ def test_the_drills_pace_reaches_the_program_and_the_alarm(module: Module) -> No
 
 
 def test_the_drill_fails_beyond_the_age_that_a_copy_may_have(module: Module) -> None:
-    weekly = {"schedule_expression": "cron(0 3 ? * SUN *)", "run_grace_hours": 12}
+    weekly = {"schedule_expression": "cron(0 3 ? * SUN *)", "run": {"grace_hours": 12}}
     command = module.apply(restore_drill={}, **weekly).container("drill")["command"]
     assert command[command.index("--max-age-hours") + 1] == str(168 + 12 + 2)
 

@@ -18,7 +18,9 @@ WRONG = {
     "alarm_emails": ["oncall"],
     "anomaly_percent": 0,
     "backup_retention_days": 6,
+    "buckets": {"primary": {"policy": "[]"}},
     "concurrency": 257,
+    "container_insights": "yes",
     "cpu_architecture": "arm64",
     "existing": {"cluster": {"arn": "shared"}},
     "extra_environment": {"MY VARIABLE": "x"},
@@ -29,6 +31,7 @@ WRONG = {
     "github_ca_pem": "ca.pem",
     "github_urls": {"api": "http://github.example.com/api/v3", "server": "https://github.example.com"},
     "iam": {"path": "backup"},
+    "image_credentials_secret_arn": "registry",
     "image_uri": "example.com/backup:latest",
     "kms_key_arns": {"logs": "arn:aws:kms:eu-central-1:123456789012:alias/logs"},
     "log_retention_days": 366,
@@ -39,11 +42,11 @@ WRONG = {
     "replica_storage_class": "COLD",
     "repositories": {"include": ["acme/*, other/*"]},
     "restore_drill": {"schedule_expression": "weekly"},
-    "run_deadline_hours": 0,
-    "run_grace_hours": 0,
-    "run_interval_hours": 0,
+    "run": {"grace_hours": 0},
     "s3_bucket_name": "a-name-of-fifty-six-characters-that-leaves-no-room-behind",
+    "schedule": {"expression": "rate(1 days)"},
     "schedule_expression": "rate(1 days)",
+    "secret": {"recovery_window_days": 5},
     "service_name": "Backup",
     "storage_transitions": [{"days": 90, "storage_class": "COLD"}],
     "subnet_ids": ["vpc-0123456789abcdef0"],
@@ -120,9 +123,9 @@ def refusal(module: Module, **variables: object) -> str:
 )
 def test_a_schedule_that_does_not_tell_its_interval_names_the_input_to_set(module: Module, expression: str) -> None:
     said = refusal(module, schedule_expression=expression)
-    assert "run_interval_hours must be set: the hours between two runs can't be read" in said
+    assert "run.interval_hours must be set: the hours between two runs can't be read" in said
     assert f"Got: {expression}." in said
-    assert "Error" not in module.plan(schedule_expression=expression, run_interval_hours=744)
+    assert "Error" not in module.plan(schedule_expression=expression, run={"interval_hours": 744})
 
 
 @pytest.mark.parametrize(
@@ -147,7 +150,9 @@ def test_a_retention_shorter_than_two_intervals_says_both_numbers(
 
 
 def test_several_problems_are_told_at_once(module: Module) -> None:
-    said = refusal(module, backup_retention_days=7, run_interval_hours=100, extra_environment={"TMPDIR": "/elsewhere"})
+    said = refusal(
+        module, backup_retention_days=7, run={"interval_hours": 100}, extra_environment={"TMPDIR": "/elsewhere"}
+    )
     assert "backup_retention_days must be at least 9" in said
     assert "extra_environment must not set what the module sets itself: TMPDIR." in said
 

@@ -421,7 +421,7 @@ def test_extra_variables_reach_every_task_and_the_rest_only_the_backup(module: M
         github_ca_pem=pem,
         repositories=wanted,
         anomaly_percent=2.5,
-        run_deadline_hours=0.5,
+        run={"deadline_hours": 0.5},
         schedule_expression="rate(30 days)",
         restore_drill={},
     )
@@ -516,7 +516,7 @@ def test_a_second_plan_finds_nothing_to_change(module: Module) -> None:
 def test_the_module_works_with_the_oldest_provider_that_it_allows(tmp_path: Path) -> None:
     with serve(OLDEST, REGION) as environment:
         module = Module(copy_module(tmp_path), environment).init()
-        applied = module.apply_now(object_lock={"mode": "GOVERNANCE", "days": 28}, orchestration={})
+        applied = module.apply_now(object_lock={"mode": "GOVERNANCE", "days": 28}, orchestration={"volumes": True})
     assert applied.outputs["ecs_cluster_name"] == "github-backup"
 
 

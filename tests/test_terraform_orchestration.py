@@ -46,7 +46,11 @@ FARGATE_INSTANCE = f"arn:aws:ec2:{REGION}:999999999999:instance/i-0123"
 def whole(module: Module) -> Applied:
     """What the module makes when every optional statement is in its policies."""
     return module.apply(
-        orchestration={}, kms_key_arns=KEYS, restore_drill={}, schedule_expression="rate(30 days)", tags={"Team": "x"}
+        orchestration={"volumes": True},
+        kms_key_arns=KEYS,
+        restore_drill={},
+        schedule_expression="rate(30 days)",
+        tags={"Team": "x"},
     )
 
 
@@ -120,7 +124,9 @@ def problems(definition: Json) -> list[str]:
 def test_the_linters_find_nothing_to_say_of_the_document(orchestrated: Applied, module: Module) -> None:
     assert problems(document(orchestrated)) == []
     other = module.apply(
-        orchestration={"shards": MAX_SHARDS, "attempts": 0}, run_deadline_hours=0.5, assign_public_ip=True
+        orchestration={"shards": MAX_SHARDS, "attempts": 0, "volumes": True},
+        run={"deadline_hours": 0.5},
+        assign_public_ip=True,
     )
     assert problems(document(other)) == []
 
@@ -164,7 +170,7 @@ def test_the_tasks_are_started_as_the_schedule_starts_a_single_run(applied: Appl
         assert given["TaskDefinition"] == orchestrated[f'aws_ecs_task_definition.task["{name}"]']["arn"]
         assert given["Cluster"] == orchestrated.outputs["ecs_cluster_arn"]
         assert (given["LaunchType"], given["PropagateTags"]) == (target["launch_type"], target["propagate_tags"])
-        assert given["EnableECSManagedTags"] == target["enable_ecs_managed_tags"]
+        assert "EnableECSManagedTags" not in given, "Step Functions does not document it"
         placed = given["NetworkConfiguration"]["AwsvpcConfiguration"]
         assert placed["Subnets"] == network["subnets"]
         assert placed["SecurityGroups"] == [orchestrated.outputs["security_group_id"]]
@@ -224,13 +230,13 @@ def test_a_dead_shard_is_tried_again_and_a_wrong_configuration_is_not(module: Mo
         [
             ({}, 23),
             ({"schedule_expression": "rate(1 hour)"}, 0.75),
-            ({"run_deadline_hours": 5.5}, 5.5),
+            ({"run": {"deadline_hours": 5.5}}, 5.5),
             ({"schedule_expression": "rate(30 days)"}, 719),
         ],
     ),
 )
 def test_a_run_ends_before_the_next_one_starts_unless_it_hangs(module: Module, inputs: Json, deadline: float) -> None:
-    applied = module.apply(orchestration={}, **inputs)
+    applied = module.apply(orchestration={"volumes": True}, **inputs)
     tasks = run_tasks(applied)
     for name in TASKS:
         assert float(applied.environment(name)["RUN_DEADLINE_HOURS"]) == deadline
@@ -632,8 +638,8 @@ def test_several_wrong_parts_are_named_at_once(module: Module) -> None:
 
 
 def test_a_deadline_after_the_next_start_is_refused(module: Module) -> None:
-    said = refusal(module, orchestration={}, run_deadline_hours=24)
-    assert "run_deadline_hours must be less than the 24 hours between two runs when orchestration is set" in said
+    said = refusal(module, orchestration={}, run={"deadline_hours": 24})
+    assert "run.deadline_hours must be less than the 24 hours between two runs when orchestration is set" in said
     assert "Got: 24." in said
 
 
@@ -650,7 +656,7 @@ def test_a_second_plan_finds_nothing_to_change(module: Module) -> None:
 
 
 def test_it_can_be_switched_on_and_off_later_without_new_buckets_or_tasks(module: Module) -> None:
-    module.apply_now(run_deadline_hours=12)
+    module.apply_now(run={"deadline_hours": 12})
     given = ["-var-file=given.tfvars.json", "-state=state.json"]
     plan = module.terraform("plan", "-no-color", "-input=false", *given, "-var=orchestration={}")
     destroyed = set(re.findall(r"# (\S+) will be destroyed", plan))

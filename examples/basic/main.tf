@@ -1,4 +1,5 @@
-# A scheduled, replicated, alarmed backup of every repository that the App can see.
+# A scheduled, replicated, alarmed backup of every repository that the App can see. For a trial, set
+# force_destroy = true: then terraform destroy removes everything again, with all backups.
 
 provider "aws" {
   region = "eu-central-1"

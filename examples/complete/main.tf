@@ -27,10 +27,12 @@ module "github_backup" {
 
   service_name        = "ghes-backup"
   schedule_expression = "cron(0 3 * * ? *)"
-  run_interval_hours  = 24
-  run_grace_hours     = 8
-  run_deadline_hours  = 12
-  anomaly_percent     = 10
+  run = {
+    interval_hours = 24
+    grace_hours    = 8
+    deadline_hours = 12
+  }
+  anomaly_percent = 10
 
   repositories = {
     include       = ["acme/*"]
@@ -52,9 +54,16 @@ module "github_backup" {
     egress = {
       proxy    = { port = 3128, to = "10.0.0.0/24" }
       resolver = { port = 53, protocol = "udp", to = "10.0.0.2/32" }
+
+      # Endpoints of the VPC, which Fargate itself uses: for ecr.api, ecr.dkr, logs and secretsmanager, and S3's.
+      endpoints = { port = 443, to = "sg-0fedcba9876543210" }
+      s3        = { port = 443, to = "pl-0123456789abcdef0" }
     }
   }
-  extra_environment = { HTTPS_PROXY = "http://10.0.0.10:3128", NO_PROXY = "169.254.170.2,github.example.com" }
+  extra_environment = {
+    HTTPS_PROXY = "http://10.0.0.10:3128"
+    NO_PROXY    = "169.254.170.2,.amazonaws.com,github.example.com"
+  }
 
   image_uri                 = "${local.account}.dkr.ecr.eu-central-1.amazonaws.com/github-backup@sha256:${local.digest}"
   cpu_architecture          = "X86_64"

@@ -23,7 +23,7 @@ module "github_backup" {
 
   # A run that takes longer is cut off; by default an hour before the next one starts.
   schedule_expression = "cron(0 1 * * ? *)"
-  run_deadline_hours  = 12
+  run                 = { deadline_hours = 12 }
 
   restore_drill = {}
 }

@@ -1,17 +1,15 @@
 # A bucket for backups: versioned, encrypted, private, and cleaned up by a lifecycle that strands no manifest.
 
 terraform {
-  required_version = ">= 1.9"
-
   required_providers {
     aws = {
-      source  = "hashicorp/aws"
-      version = ">= 6.0"
+      source = "hashicorp/aws"
     }
   }
 }
 
 data "aws_partition" "current" {}
+data "aws_region" "current" {}
 
 locals {
   # From warm to cold. S3 moves nothing between classes of the same rank, nor back.
@@ -29,13 +27,26 @@ locals {
 
 resource "aws_s3_bucket" "backup" {
   #checkov:skip=CKV2_AWS_62:nobody waits for a bundle; what goes wrong raises an alarm
-  #checkov:skip=CKV_AWS_18:access logs need a bucket of their own; CloudTrail data events show the same
+  #checkov:skip=CKV_AWS_18:access logs need a bucket of their own, which access_log_bucket names
   #checkov:skip=CKV_AWS_144:the module that calls this one replicates the primary bucket
 
   region        = var.region
   bucket        = var.name
   force_destroy = var.force_destroy
   tags          = var.tags
+}
+
+# A destroy or a replacement of a bucket that is not empty fails, after its policy, versioning and lifecycle are gone.
+# This refuses both at plan: the plan of a bucket's end also ends this resource. Terraform refuses to end it for
+# force_destroy too, so the state has to forget it first.
+resource "terraform_data" "to_delete_backups_set_force_destroy_and_state_rm_this" {
+  count = var.force_destroy ? 0 : 1
+
+  triggers_replace = [var.name, coalesce(var.region, data.aws_region.current.region)]
+
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 # -- hardening -----------------------------------------------------------------------------------
@@ -55,6 +66,10 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "backup" {
 
   rule {
     bucket_key_enabled = var.kms_key_arn != null
+
+    # With a key of their own, a thief of credentials could make objects unreadable for everybody else. S3 blocks SSE-C
+    # in new buckets, and a provider that is not told so shows a change in every plan.
+    blocked_encryption_types = ["SSE-C"]
 
     apply_server_side_encryption_by_default {
       sse_algorithm     = var.kms_key_arn == null ? "AES256" : "aws:kms"
@@ -106,7 +121,7 @@ resource "aws_s3_bucket_policy" "backup" {
 }
 
 data "aws_iam_policy_document" "bucket" {
-  source_policy_documents = [var.policy]
+  source_policy_documents = compact([var.policy, var.extra_policy])
 
   # Without it: a client could read or write bundles in clear over the network.
   statement {
@@ -145,6 +160,15 @@ data "aws_iam_policy_document" "bucket" {
       values   = ["1.2"]
     }
   }
+}
+
+resource "aws_s3_bucket_logging" "backup" {
+  count = var.access_log_bucket == null ? 0 : 1
+
+  region        = var.region
+  bucket        = aws_s3_bucket.backup.bucket
+  target_bucket = var.access_log_bucket
+  target_prefix = "${var.name}/"
 }
 
 # -- lifecycle -----------------------------------------------------------------------------------

@@ -29,6 +29,18 @@ variable "prefixes" {
 
 # -- optional ------------------------------------------------------------------------------------
 
+variable "access_log_bucket" {
+  description = "Name of a bucket in the same region that gets S3's access logs. null: none."
+  type        = string
+  default     = null
+}
+
+variable "extra_policy" {
+  description = "More statements for the bucket's policy, as the JSON of a policy document. null: none."
+  type        = string
+  default     = null
+}
+
 variable "force_destroy" {
   description = "Let terraform destroy delete the bucket with every backup in it."
   type        = bool

@@ -1,10 +1,6 @@
 # How far apart the starts of a schedule are, read from its expression. No resources, only a calculation.
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
 
-terraform {
-  required_version = ">= 1.9"
-}
-
 locals {
   is_cron = var.expression == null ? false : startswith(var.expression, "cron(")
 

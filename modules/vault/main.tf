@@ -7,7 +7,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 6.0"
+      version = ">= 6.40"
     }
   }
 }
@@ -24,11 +24,10 @@ locals {
   # The account is named and not the role: a policy can't name a role that does not exist yet. The role is in the
   # condition.
   backup_account = "arn:${local.partition}:iam::${var.backup.account_id}:root"
-  roles = join(" ", [
-    "arn:${local.partition}:iam::${var.backup.account_id}:role${var.backup.iam_path}${var.backup.service_name}",
-  ])
-  replication = "${local.roles}-replication-${var.backup.region}"
-  drill       = "${local.roles}-drill-${var.backup.region}"
+  roles_arn      = "arn:${local.partition}:iam::${var.backup.account_id}:role${var.backup.iam_path}"
+  roles          = "${local.roles_arn}${var.backup.service_name}"
+  replication    = "${local.roles}-replication-${var.backup.region}"
+  drill          = "${local.roles}-drill-${var.backup.region}"
 
   # What the backup's keys begin with, as in its names.tf and drill.tf; a test compares them.
   prefix = "github-backup"
@@ -49,6 +48,8 @@ module "bucket" {
   object_lock           = var.object_lock
   kms_key_arn           = local.kms_key_arn
   policy                = data.aws_iam_policy_document.replica.json
+  extra_policy          = var.extra_policy
+  access_log_bucket     = var.access_log_bucket
   force_destroy         = var.force_destroy
   tags                  = var.tags
 }

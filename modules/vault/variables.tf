@@ -86,6 +86,18 @@ variable "object_lock" {
 
 # -- optional ------------------------------------------------------------------------------------
 
+variable "access_log_bucket" {
+  description = "Name of a bucket in the same region that gets S3's access logs. null: none."
+  type        = string
+  default     = null
+}
+
+variable "extra_policy" {
+  description = "More statements for the bucket's policy, as the JSON of a policy document. null: none."
+  type        = string
+  default     = null
+}
+
 variable "backup_retention_days" {
   description = <<-EOT
     Days for which every backup in this bucket can be restored, as the backup's input of the same name. 0 keeps

@@ -99,7 +99,10 @@ class EcsTask:
 
 
 class EmbeddedEcs:
-    """A cluster. `program` is the image's entry point; `on_line` sees each line that a task writes."""
+    """A cluster. `program` is the image's entry point; `on_line` sees each line that a task writes.
+
+    `deregistered`: task definitions that start nothing any more. AWS lets them start tasks for ten more minutes.
+    """
 
     def __init__(
         self,
@@ -112,6 +115,7 @@ class EmbeddedEcs:
         self.cluster, self.program, self.here, self.folder = cluster, program, here, folder
         self.definitions = {definition.arn: definition for definition in definitions}
         self.on_line: Callable[[EcsTask, str], None] = lambda *_: None
+        self.deregistered: set[str] = set()
         self.tasks: list[EcsTask] = []
         self.most_at_once = 0
         self._lock = threading.Lock()
@@ -142,6 +146,8 @@ class EmbeddedEcs:
         definition = self.definitions.get(asked["taskDefinition"])
         if definition is None or asked["cluster"] != self.cluster:
             raise StatesError("ECS.ClientException", f"TaskDefinition or cluster not found: {asked}")
+        if definition.arn in self.deregistered:
+            raise StatesError("ECS.ClientException", "TaskDefinition is inactive")
         override = self._override(definition, asked)
         given = {item["name"]: item["value"] for item in definition.container["environment"]}
         given |= {item["name"]: item["value"] for item in override.get("environment", [])}

