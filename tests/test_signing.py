@@ -127,7 +127,7 @@ def test_a_run_in_several_tasks_is_signed_by_a_local_key_and_a_second_merge_sign
     assert runs
     trusting = ("--trusted-key", str(public), "--json")
     done = world.restore("check", *trusting)
-    assert json.loads(done.stdout)["run_id"] == (merged.manifest or {})["run_id"], "not the newer one without signature"
+    assert (merged.manifest or {})["run_id"] in done.stdout, "not the newer one, which is not signed"
     done = world.restore("list", "--run", forged[0], "--date", f"{datetime.now(UTC):%Y-%m-%d}", *trusting)
     assert done.code == 1
     assert "is not signed by a key that --trusted-key names" in done.problems[0]
