@@ -231,7 +231,7 @@ def test_a_second_run_of_the_day_writes_the_changed_list_to_a_key_with_its_time(
     repository.releases.pop()
     second = entry_of(run_well(world))["releases"]["list"]["s3_key"]
     assert first == world.key("acme/api.releases.json")
-    assert second.startswith(world.key("acme/api."))
+    assert second.startswith(world.key("acme/api@"))
     assert second.endswith("Z.releases.json")
 
 

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 FIRST = "Before you begin"
 # Complete in themselves; the primary bucket, at which the page begins, is gone in the last one.
 INSTALL = "Install the restore command"
-ALONE = (FIRST, INSTALL, "From the replica")
+GONE = "The organization is gone"
+ALONE = (GONE, FIRST, INSTALL, "From the replica")
 PUSHED = ("refs/heads/", "refs/tags/", "refs/notes/")
 PAGES = {page: sections(page) for page in ("restore.md", "disaster-recovery.md")}
 SECTIONS = [(page, heading) for page, found in PAGES.items() for heading in found]
@@ -234,6 +235,18 @@ def into_another_organization(place: Place) -> Check:
     return expect_pushed(place, stored(place), "acme-restored")
 
 
+def the_organization_is_gone(place: Place) -> Check:
+    check_pushed = expect_pushed(place, stored(place), "acme-restored")
+
+    def check(output: str) -> None:
+        check_pushed(output)
+        report = json.loads((place.folder / "restored.json").read_text())
+        assert report["done"] >= len(stored(place))
+        assert report["failures"] == []
+
+    return check
+
+
 def work_while_github_is_down(place: Place) -> Check:
     bundle = place.folder / "source.bundle"
     bundle.write_bytes(place.today.bundles[place.today.key("acme/api")])
@@ -300,6 +313,7 @@ def game_day(place: Place) -> Check:
 
 
 EXPECTATIONS: dict[str, Callable[[Place], Check]] = {
+    GONE: the_organization_is_gone,
     FIRST: before_you_begin,
     INSTALL: install_the_command,
     "One repository": one_repository,

@@ -42,7 +42,7 @@ def restored(github: FakeGitHub, name: str, owner: str = NEW_OWNER) -> FakeRepos
 
 def writes(github: FakeGitHub) -> list[str]:
     """Return the requests that change something."""
-    asked = github.requests("^(POST|PUT|PATCH|DELETE) (?!.*(upload-pack|access_tokens))")
+    asked = github.requests("^(POST|PUT|PATCH|DELETE) (?!.*(upload-pack|access_tokens|graphql))")
     return [f"{request.method} {request.path}" for request in asked]
 
 

@@ -122,6 +122,17 @@ def test_a_run_in_several_tasks_is_signed_by_a_local_key_and_a_second_merge_sign
     download(world, merged, tmp_path)
     assert documented("openssl pkeyutl", tmp_path).stdout == "Signature Verified Successfully\n"
 
+    forged = put_copy(world, merged, "ffffffff", signing_key=None)
+    runs = json.loads(world.restore("list", "acme/api", "--json").stdout)
+    assert runs
+    trusting = ("--trusted-key", str(public), "--json")
+    done = world.restore("check", *trusting)
+    assert (merged.manifest or {})["run_id"] in done.stdout, "not the newer one, which is not signed"
+    done = world.restore("list", "--run", forged[0], "--date", f"{datetime.now(UTC):%Y-%m-%d}", *trusting)
+    assert done.code == 1
+    assert "is not signed by a key that --trusted-key names" in done.problems[0]
+    assert world.restore("list", "--trusted-key", str(private)).problems, "not a public key"
+
     before = stored(world, f"{key_of(merged)}.sig")
     world.stack.s3.client().delete_object(Bucket=world.bucket, Key=f"{key_of(merged)}.sig")
     assert tasks.do("merge").code == 0

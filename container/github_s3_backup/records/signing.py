@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -136,6 +137,17 @@ def public_key_from_kms(client: Kms, arn: str) -> PublicKey:
         raise SigningError(f"the public key of {arn} can't be read: {error}") from None
     except KEY_ERRORS:
         raise SigningError(f"{arn} is not a key that this program knows") from None
+
+
+def trusted_key(text: str, new_kms: Callable[[str | None], Kms]) -> PublicKey:
+    """Return the key that a PEM file or the ARN of a KMS key names. Raises SigningError.
+
+    `new_kms`: makes a client for a region.
+    """
+    if not text.startswith("arn:"):
+        return public_key_from_file(Path(text))
+    region = [*text.split(":"), "", "", ""][3]
+    return public_key_from_kms(new_kms(region or None), text)
 
 
 def _checked(key: object, source: str) -> PublicKey:

@@ -16,13 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from github_s3_backup.exit_codes import OK, SOME_FAILED
 from github_s3_backup.program import aws_session, prepare_process, s3_config
-from github_s3_backup.records.signing import (
-    KMS_CONFIG,
-    PublicKey,
-    SigningError,
-    public_key_from_file,
-    public_key_from_kms,
-)
+from github_s3_backup.records.signing import SigningError
 from github_s3_backup.report.arguments import DEFAULT_FILE, parse
 from github_s3_backup.report.drills import read_drills
 from github_s3_backup.report.facts import Facts, Period, Read, facts_of
@@ -35,6 +29,7 @@ from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.s3.catalogue import Catalogue
 from github_s3_backup.s3.errors import AbsentError, S3Error
 from github_s3_backup.s3.objects import Objects
+from github_s3_backup.s3.trust import trusted_keys
 
 # What keeps the report from being written.
 ERRORS = (S3Error, SigningError, ConfigurationError, BotoCoreError, ClientError, OSError)
@@ -68,7 +63,7 @@ def _facts(options: argparse.Namespace) -> Facts:
     aws, problems = aws_session()
     if problems:
         raise ConfigurationError(problems)
-    keys = [_trusted_key(text, aws) for text in options.trusted_key]
+    keys = trusted_keys(options.trusted_key, aws)
     objects, drills = _places(options, aws)
     catalogue = Catalogue(objects, options.prefix)
     runs = read_runs(catalogue, since, keys)
@@ -88,13 +83,6 @@ def _facts(options: argparse.Namespace) -> Facts:
         are_keys_known=bool(keys),
     )
     return facts_of(read)
-
-
-def _trusted_key(text: str, aws: boto3.session.Session) -> PublicKey:
-    if not text.startswith("arn:"):
-        return public_key_from_file(Path(text))
-    region = (text.split(":") + [""] * 4)[3] or None
-    return public_key_from_kms(aws.client("kms", region_name=region, config=KMS_CONFIG), text)
 
 
 def _places(options: argparse.Namespace, aws: boto3.session.Session) -> tuple[Objects, Objects]:

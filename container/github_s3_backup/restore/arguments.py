@@ -79,6 +79,8 @@ def _common(date: bool = True) -> argparse.ArgumentParser:
     prefix_help = f"first part of every key (default: $S3_PREFIX, or {DEFAULT_PREFIX})"
     group.add_argument("--prefix", default=prefix, type=lambda text: text.strip("/"), help=prefix_help)
     group.add_argument("--region", help="the bucket's region (default: $AWS_REGION)")
+    trusted = "take only runs that this key signed: a public key (PEM), or the ARN of a KMS key; may be repeated"
+    group.add_argument("--trusted-key", action="append", default=[], metavar="FILE|ARN", help=trusted)
     fallback = "a second bucket with the same backups: what is missing or damaged in the first comes from it"
     group.add_argument("--fallback-bucket", metavar="BUCKET", help=fallback)
     group.add_argument("--fallback-region", metavar="REGION", help="its region (default: the first bucket's)")

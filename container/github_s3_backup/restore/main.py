@@ -18,6 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.github.app_key import AppKeyError
 from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.program import EXIT_DEADLINE, aws_session, prepare_process, scratch_folder, trust_private_ca
+from github_s3_backup.records.signing import SigningError
 from github_s3_backup.restore import check, diff
 from github_s3_backup.restore import list as list_
 from github_s3_backup.restore.fetch import command as fetch
@@ -43,7 +44,7 @@ COMMANDS: dict[str, Callable[[Session], int]] = {
 }
 
 # What keeps a whole command from running.
-START_ERRORS = (S3Error, ConfigurationError, AppKeyError, GitHubError, BotoCoreError, ClientError)
+START_ERRORS = (S3Error, SigningError, ConfigurationError, AppKeyError, GitHubError, BotoCoreError, ClientError)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -27,6 +27,7 @@ from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.catalogue import Catalogue
 from github_s3_backup.s3.download import BucketReader
 from github_s3_backup.s3.objects import Objects
+from github_s3_backup.s3.trust import trusted_keys
 
 OK, SOME_FAILED, STOPPED = 0, 1, 143
 EVERYTHING = ["*/*"]
@@ -81,14 +82,15 @@ def open_session(
     region = options.region or aws.region_name
     if not region:
         raise ConfigurationError(["the region is unknown: set --region or AWS_REGION to the bucket's region"])
+    trusted = trusted_keys(options.trusted_key, aws)
     files_at_once = FILES_PER_WORKER * options.concurrency
     client = aws.client("s3", region_name=region, config=s3_config(options.concurrency + files_at_once))
-    catalogue = Catalogue(Objects(client, options.bucket), options.prefix)
+    catalogue = Catalogue(Objects(client, options.bucket), options.prefix, trusted)
     reader = BucketReader(client, options.bucket, stop, log)
     if options.fallback_bucket:
         fallback_region = options.fallback_region or region
         other = aws.client("s3", region_name=fallback_region, config=s3_config(options.concurrency + files_at_once))
-        replica = Catalogue(Objects(other, options.fallback_bucket), options.prefix)
+        replica = Catalogue(Objects(other, options.fallback_bucket), options.prefix, trusted)
         catalogue = readable_catalogue(catalogue, replica, log)
         reader = FallbackReader(reader, BucketReader(other, options.fallback_bucket, stop, log), log)
     pool = Pool(files_at_once, stop)

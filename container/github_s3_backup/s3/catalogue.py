@@ -1,9 +1,10 @@
 """The catalogue: which backups a bucket holds, by day and run, for programs that read them."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from github_s3_backup.records.manifest import Manifest, ManifestError, parse_manifest
+from github_s3_backup.records.signing import PublicKey
 from github_s3_backup.s3.errors import AbsentError, DamagedError, S3Error
 from github_s3_backup.s3.keys import LFS_LIST, RELEASE_LIST, run_key, runs_folder, signature_key
 from github_s3_backup.s3.objects import Objects
@@ -16,8 +17,10 @@ MAX_DAYS = 30
 class Catalogue:
     """What is under a prefix of a bucket, primary or replica. Every method raises S3Error."""
 
-    def __init__(self, objects: Objects, prefix: str) -> None:
+    def __init__(self, objects: Objects, prefix: str, trusted: Sequence[PublicKey] = ()) -> None:
+        """`trusted`: return only manifests that one of these keys has signed; without any, all."""
         self._objects, self.bucket, self.prefix = objects, objects.bucket, prefix
+        self._trusted = trusted
 
     def dates(self) -> list[str]:
         """Return the days of all backups, the newest first."""
@@ -48,7 +51,15 @@ class Catalogue:
 
     def manifest(self, date: str, run_id: str) -> Manifest:
         """Return a run's manifest, its last version where somebody deleted it. Raises DamagedError if it is none."""
-        return self.parse(date, run_id, self.manifest_bytes(date, run_id))
+        body = self.manifest_bytes(date, run_id)
+        if self._trusted and not self._is_trusted(date, run_id, body):
+            url = self._objects.url(run_key(self.prefix, date, run_id))
+            raise DamagedError(f"{url} is not signed by a key that --trusted-key names")
+        return self.parse(date, run_id, body)
+
+    def _is_trusted(self, date: str, run_id: str, body: bytes) -> bool:
+        signature = self.signature(date, run_id)
+        return signature is not None and any(key.has_signed(body, signature) for key in self._trusted)
 
     def manifest_bytes(self, date: str, run_id: str) -> bytes:
         """Return what is stored as a run's manifest, its last version where somebody deleted it."""

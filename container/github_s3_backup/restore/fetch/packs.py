@@ -19,9 +19,15 @@ def check_packs(git_dir: Path, refs: Refs) -> str | None:
             return f"{index.name} is missing"
         trailers = [_trailer(path, size) for path in (pack, index)]
         # An index ends with the checksum of its pack, and then with its own.
-        if None in trailers or index.read_bytes()[-2 * size : -size] != trailers[0]:
+        if None in trailers or _end(index, 2 * size)[:size] != trailers[0]:
             return f"{pack.name} or its index is not what was written"
     return None
+
+
+def _end(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read()
 
 
 def _trailer(path: Path, size: int) -> bytes | None:
