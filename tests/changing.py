@@ -14,8 +14,8 @@ from github_s3_backup.git.object_list import ObjectList, list_of_mirror, parse_o
 from github_s3_backup.git.objects import list_objects
 from github_s3_backup.git.process import Git
 from github_s3_backup.git.refs import Refs
-from github_s3_backup.github.http import Link, new_session
-from github_s3_backup.github.packs import Limits, PackRequest, fetch_pack
+from github_s3_backup.github.transport.http import Link, new_session
+from github_s3_backup.github.transport.packs import Limits, PackRequest, fetch_pack
 from github_s3_backup.runtime.stop import Stop
 
 LIMITS = Limits(10**8, 60)

@@ -14,8 +14,8 @@ from embedded.github import FakeGitHub
 from embedded.s3 import EmbeddedS3
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.client import GitHub
-from github_s3_backup.github.http import new_session
 from github_s3_backup.github.tokens import App
+from github_s3_backup.github.transport.http import new_session
 from github_s3_backup.runtime.capacity import UPLOAD_BUFFERS, Capacity, Reservation
 from github_s3_backup.runtime.logs import new_logger
 from github_s3_backup.runtime.redaction import Redactor

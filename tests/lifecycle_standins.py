@@ -14,11 +14,11 @@ from botocore.exceptions import ClientError
 
 from github_s3_backup.git.refs import Refs
 from github_s3_backup.git.served_refs import ServedRefs
-from github_s3_backup.github.http import Link
 from github_s3_backup.github.lfs import LfsAnswer
-from github_s3_backup.github.links import LinkError
 from github_s3_backup.github.releases import Releases, read_releases
-from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.github.transport.http import Link
+from github_s3_backup.github.transport.links import LinkError
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.records.json_fields import utc
 from github_s3_backup.repository import Repository
 

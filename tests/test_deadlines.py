@@ -13,8 +13,8 @@ from embedded.organisation import RECIPES
 from github_s3_backup.backup.repository.clone import Cloner
 from github_s3_backup.git.mirror import clone_mirror
 from github_s3_backup.git.process import GitError
-from github_s3_backup.github.http import new_session
-from github_s3_backup.github.rest import Api, GitHubError
+from github_s3_backup.github.transport.http import new_session
+from github_s3_backup.github.transport.rest import Api, GitHubError
 from github_s3_backup.runtime.patience import LONG, USUAL, Patience
 from github_s3_backup.runtime.stop import Stop
 from world import Repositories, World

@@ -243,7 +243,7 @@ def problems() -> set[str]:
             "github/app_key.py",
             "configuration.py",
             "runtime/environment.py",
-            "restore/push/credentials.py",
+            "restore/push/targets/credentials.py",
             "runtime/capacity.py",
         )
     ):

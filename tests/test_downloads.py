@@ -14,9 +14,9 @@ from clients import FastStop, Log, github_client
 from embedded.github import FakeGitHub, Fault
 from embedded.github_lfs import LfsStore
 from embedded.github_releases import FakeFile, FakeRelease
-from github_s3_backup.github.http import Link, new_session
-from github_s3_backup.github.links import Downloader, LinkError
-from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.github.transport.http import Link, new_session
+from github_s3_backup.github.transport.links import Downloader, LinkError
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.patience import USUAL, Patience
 from github_s3_backup.runtime.stop import Stop, Stopped

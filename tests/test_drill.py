@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from github_s3_backup.records.manifest import RefSummary, new_entry
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
-from github_s3_backup.restore.selected import Selected
+from github_s3_backup.restore.selection.records import Selected
 from github_s3_backup.restore.verify.drill import History, sample
 from vault import FIRST, SECOND, Vault
 

@@ -8,7 +8,7 @@ import pytest
 from clients import FastStop, Log, github_client
 from embedded.github import FakeGitHub, Fault
 from github_s3_backup.github.client import Installation
-from github_s3_backup.github.limiter import Budget, Limiter
+from github_s3_backup.github.transport.limiter import Budget, Limiter
 from github_s3_backup.runtime.retry import Retry
 from github_s3_backup.runtime.stop import Stop
 

@@ -8,7 +8,7 @@ import pytest
 from clients import FastStop, Log, github_client
 from embedded.github import FakeGitHub, Fault
 from github_s3_backup.github.client import Installation, Listing
-from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.github.transport.rest import GitHubError
 from world import World
 
 LISTING = "GET .*/installation/repositories"

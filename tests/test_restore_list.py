@@ -14,9 +14,9 @@ from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.records.manifest import parse_manifest
 from github_s3_backup.repository_filter import matches
 from github_s3_backup.restore.diff import compare_lists
-from github_s3_backup.restore.latest import LATEST
-from github_s3_backup.restore.selected import Selection
-from github_s3_backup.restore.selection import select
+from github_s3_backup.restore.selection.latest import LATEST
+from github_s3_backup.restore.selection.records import Selection
+from github_s3_backup.restore.selection.repositories import select
 from github_s3_backup.restore.terminal import table
 from github_s3_backup.s3.errors import S3Error
 from github_s3_backup.s3.keys import run_key

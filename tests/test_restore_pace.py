@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from embedded.github import FakeGitHub, Fault
-from github_s3_backup.restore.push.pace import APART, HOUR, PER_HOUR, Pace, PacedApi, writing_time
+from github_s3_backup.restore.push.targets.pace import APART, HOUR, PER_HOUR, Pace, PacedApi, writing_time
 from github_s3_backup.runtime.logs import new_logger
 from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.runtime.stop import Stop

@@ -15,7 +15,7 @@ from embedded.github_releases import FakeFile, FakeRelease
 from embedded.real_git import git, served_refs
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.github.release_writer import upload_url
-from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.records.release_list import ReleaseFile
 from test_restore_push import NEW_OWNER, restored, target
 from test_restore_push import pushable as all_refs

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from github_s3_backup.restore.latest import LATEST
-from github_s3_backup.restore.selected import Selection
-from github_s3_backup.restore.selection import select
+from github_s3_backup.restore.selection.latest import LATEST
+from github_s3_backup.restore.selection.records import Selection
+from github_s3_backup.restore.selection.repositories import select
 from test_restore_list import failure, renamed, vanished
 from vault import FIRST, SECOND, Vault
 from vault_content import API, WIKI, make_content

@@ -12,7 +12,7 @@ from embedded.real_git import git
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.git.refs import refs_sha256
-from github_s3_backup.restore.selected import Selected
+from github_s3_backup.restore.selection.records import Selected
 from github_s3_backup.restore.verify.repository import Verified, Verifier
 from github_s3_backup.restore.workers import Pool
 from github_s3_backup.runtime.capacity import machine_capacity

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from github_s3_backup.git.process import GitError
-from github_s3_backup.restore.selected import Selected, Unavailable
+from github_s3_backup.restore.selection.records import Selected, Unavailable
 from github_s3_backup.restore.workers import Work, for_each
 from github_s3_backup.runtime.stop import Stopped
 from github_s3_backup.s3.download import OnBytes

@@ -20,7 +20,7 @@ import pytest
 from embedded.github import FakeGitHub, Fault
 from embedded.programs import Process
 from embedded.stack import PROJECT
-from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.runtime.redaction import Redactor
 from test_listing import listing_of
 from world import World

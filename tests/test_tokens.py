@@ -11,9 +11,9 @@ import pytest
 from clients import FastStop, Log, github_client
 from embedded.github import FakeGitHub, FakeInstallation, Fault
 from github_s3_backup.github.client import GitHub, Installation
-from github_s3_backup.github.outage import MAX_OUTAGE
-from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.github.tokens import ERROR_REMEMBERED, LAST_USE, REFRESH_AHEAD, TokenError
+from github_s3_backup.github.transport.outage import MAX_OUTAGE
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.runtime.stop import Stopped
 
 MINT = r"POST .*/access_tokens"

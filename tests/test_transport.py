@@ -18,9 +18,9 @@ from clients import Log
 from embedded.github import FakeGitHub, Fault
 from embedded.stack import Stack
 from github_s3_backup.github import lfs
-from github_s3_backup.github.http import Link, new_session, same_server
-from github_s3_backup.github.links import Downloader, LinkError
-from github_s3_backup.github.rest import Api, GitHubError
+from github_s3_backup.github.transport.http import Link, new_session, same_server
+from github_s3_backup.github.transport.links import Downloader, LinkError
+from github_s3_backup.github.transport.rest import Api, GitHubError
 from github_s3_backup.runtime.environment import EnvironmentReader
 from github_s3_backup.runtime.stop import Stop
 from world import Repositories, World

@@ -11,9 +11,9 @@ import pytest
 from embedded.git_server import GitServer, Respond, with_body
 from github_s3_backup.git.pkt_line import pkt_line
 from github_s3_backup.git.wire import ChangesNotPossibleError, fetch_request, read_pack
-from github_s3_backup.github.http import Link, new_session
-from github_s3_backup.github.packs import Limits, PackRequest, fetch_pack
-from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.github.transport.http import Link, new_session
+from github_s3_backup.github.transport.packs import Limits, PackRequest, fetch_pack
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.runtime.stop import Stop, Stopped
 
 OID = b"1" * 40

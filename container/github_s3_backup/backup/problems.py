@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError
 from github_s3_backup.backup.plan.listing import NothingListedError
 from github_s3_backup.git.process import GitError
 from github_s3_backup.github.app_key import AppKeyError
-from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.records.signing import SigningError
 from github_s3_backup.s3.errors import S3Error
 

@@ -16,9 +16,9 @@ from github_s3_backup.configuration import DEFAULT_INSTALLATION_REQUESTS, Comman
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.app_key import key_from_file, key_from_secret
 from github_s3_backup.github.client import GitHub
-from github_s3_backup.github.http import new_session
-from github_s3_backup.github.limiter import Budget
 from github_s3_backup.github.tokens import App
+from github_s3_backup.github.transport.http import new_session
+from github_s3_backup.github.transport.limiter import Budget
 from github_s3_backup.program import s3_config
 from github_s3_backup.records.content import Kind
 from github_s3_backup.records.signing import KMS_CONFIG, KmsSigner, Signer, signer_from_file

@@ -15,13 +15,14 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.git.served_refs import ServedRefs, parse_served_refs
 from github_s3_backup.github import lfs, names
 from github_s3_backup.github.answers import InvalidRepositoryError, read_repository
-from github_s3_backup.github.http import Link
 from github_s3_backup.github.lfs import LfsAnswer
-from github_s3_backup.github.limiter import Budget, Limiter
-from github_s3_backup.github.links import Downloader
-from github_s3_backup.github.packs import Limits, PackRequest, fetch_pack
 from github_s3_backup.github.releases import Releases, read_releases
-from github_s3_backup.github.rest import (
+from github_s3_backup.github.tokens import App, Token, TokenError, TokenManager
+from github_s3_backup.github.transport.http import Link
+from github_s3_backup.github.transport.limiter import Budget, Limiter
+from github_s3_backup.github.transport.links import Downloader
+from github_s3_backup.github.transport.packs import Limits, PackRequest, fetch_pack
+from github_s3_backup.github.transport.rest import (
     API_VERSION,
     NOT_MODIFIED,
     USER_AGENT,
@@ -30,7 +31,6 @@ from github_s3_backup.github.rest import (
     as_documented,
     basic_authorization,
 )
-from github_s3_backup.github.tokens import App, Token, TokenError, TokenManager
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.redaction import Redactor, printable
 from github_s3_backup.runtime.stop import Stop

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from github_s3_backup.github.http import Link, same_server
-from github_s3_backup.github.limiter import Limiter
-from github_s3_backup.github.links import LinkError
-from github_s3_backup.github.rest import Api, GitHubError, as_documented, basic_authorization
+from github_s3_backup.github.transport.http import Link, same_server
+from github_s3_backup.github.transport.limiter import Limiter
+from github_s3_backup.github.transport.links import LinkError
+from github_s3_backup.github.transport.rest import Api, GitHubError, as_documented, basic_authorization
 from github_s3_backup.runtime.retry import retry_after
 
 Operation = Literal["download", "upload"]

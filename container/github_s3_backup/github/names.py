@@ -6,7 +6,7 @@ https://docs.github.com/en/graphql/reference/queries#nodes
 from collections.abc import Sequence
 from typing import Any
 
-from github_s3_backup.github.rest import Api, GitHubError, as_documented
+from github_s3_backup.github.transport.rest import Api, GitHubError, as_documented
 
 # GitHub takes no more ids in one request.
 BATCH_SIZE = 100

@@ -12,10 +12,10 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 import requests
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.github.http import same_server
 from github_s3_backup.github.releases import UPLOADED
-from github_s3_backup.github.rest import Api, GitHubError, as_documented
-from github_s3_backup.github.uploads import Body
+from github_s3_backup.github.transport.http import same_server
+from github_s3_backup.github.transport.rest import Api, GitHubError, as_documented
+from github_s3_backup.github.transport.uploads import Body
 from github_s3_backup.records.release_list import Release, ReleaseFile
 from github_s3_backup.runtime.retry import TRANSIENT, retrying
 from github_s3_backup.runtime.stop import Stop

@@ -14,8 +14,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.github.outage import Outage
-from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.github.transport.outage import Outage
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.runtime.retry import RetryableError
 from github_s3_backup.runtime.stop import Stop
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from github_s3_backup.configuration import DEFAULT_PREFIX, MAX_WORKERS
-from github_s3_backup.restore.latest import LATEST
+from github_s3_backup.restore.selection.latest import LATEST
 from github_s3_backup.s3.catalogue import DATE
 
 PROGRAM = "github-s3-backup restore"

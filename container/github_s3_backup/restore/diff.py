@@ -10,8 +10,8 @@ from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import Refs
 from github_s3_backup.records.manifest import Entry, Manifest
 from github_s3_backup.repository_filter import matches_any
-from github_s3_backup.restore.latest import manifest_of
-from github_s3_backup.restore.selected import Selected
+from github_s3_backup.restore.selection.latest import manifest_of
+from github_s3_backup.restore.selection.records import Selected
 from github_s3_backup.restore.session import Session, finish
 from github_s3_backup.restore.terminal import show
 from github_s3_backup.restore.unbundle import MirrorSource

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from github_s3_backup.git.process import GitError
-from github_s3_backup.github.links import LinkError
-from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.github.transport.links import LinkError
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.records.content import ListError
 from github_s3_backup.runtime.capacity import DiskFullError
 from github_s3_backup.s3.download import DISK_FULL, DownloadError

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from github_s3_backup.records.manifest import Manifest
-from github_s3_backup.restore.latest import LATEST, manifest_of
-from github_s3_backup.restore.selected import Selected, Unavailable
+from github_s3_backup.restore.selection.latest import LATEST, manifest_of
+from github_s3_backup.restore.selection.records import Selected, Unavailable
 from github_s3_backup.restore.session import Session, finish
 from github_s3_backup.restore.terminal import show
 from github_s3_backup.runtime.units import format_bytes

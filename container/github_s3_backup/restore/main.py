@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.github.app_key import AppKeyError
-from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.program import EXIT_DEADLINE, aws_session, prepare_process, scratch_folder, trust_private_ca
 from github_s3_backup.records.signing import SigningError
 from github_s3_backup.restore import check, diff

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from github_s3_backup.restore.arguments import new_parser
-from github_s3_backup.restore.latest import LATEST
+from github_s3_backup.restore.selection.latest import LATEST
 
 REPORT_URL = re.compile(r"s3://[^/]+/+[^/].*")
 # What the id of a run begins with: 20261123T040000Z.

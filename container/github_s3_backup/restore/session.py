@@ -17,9 +17,9 @@ from github_s3_backup.git.process import Git
 from github_s3_backup.program import aws_session, s3_config
 from github_s3_backup.records.json_fields import utc
 from github_s3_backup.restore.fallback import FallbackReader, readable_catalogue
-from github_s3_backup.restore.latest import LATEST
-from github_s3_backup.restore.selected import Selection, Unavailable
-from github_s3_backup.restore.selection import select
+from github_s3_backup.restore.selection.latest import LATEST
+from github_s3_backup.restore.selection.records import Selection, Unavailable
+from github_s3_backup.restore.selection.repositories import select
 from github_s3_backup.restore.workers import Pool
 from github_s3_backup.runtime.environment import ConfigurationError
 from github_s3_backup.runtime.redaction import Redactor

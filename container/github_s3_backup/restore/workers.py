@@ -13,7 +13,7 @@ from structlog.contextvars import bound_contextvars
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.restore.errors import EXPECTED_ERRORS, ContentError, is_disk_full
-from github_s3_backup.restore.selected import Selected, Unavailable
+from github_s3_backup.restore.selection.records import Selected, Unavailable
 from github_s3_backup.restore.terminal import new_bar
 from github_s3_backup.runtime.capacity import Capacity, Reservation, machine_capacity, restore_reservation
 from github_s3_backup.runtime.stop import Stop

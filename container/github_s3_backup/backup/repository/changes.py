@@ -17,7 +17,7 @@ from github_s3_backup.git.object_list import ObjectListError, parse_object_list
 from github_s3_backup.git.refs import default_branch, summarize
 from github_s3_backup.git.served_refs import ServedRefs
 from github_s3_backup.git.wire import ChangesNotPossibleError
-from github_s3_backup.github.packs import Limits
+from github_s3_backup.github.transport.packs import Limits
 from github_s3_backup.records.content import ListError
 from github_s3_backup.records.lfs_list import parse_lfs_list
 from github_s3_backup.records.manifest import Base, Entry, new_entry

@@ -11,8 +11,8 @@ from github_s3_backup.git.mirror import Mirror, clone_mirror
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.served_refs import ServedRefsError
 from github_s3_backup.github.client import GitHub
-from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.github.tokens import TokenError
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.patience import USUAL, Patience
 from github_s3_backup.runtime.retry import AT_ONCE, retrying

@@ -13,8 +13,8 @@ from github_s3_backup.backup.repository.releases import back_up_releases
 from github_s3_backup.backup.repository.unchanged import LFS_DISABLED
 from github_s3_backup.backup.repository.wiki import back_up_wiki, wiki_of
 from github_s3_backup.backup.services import Services
-from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.github.tokens import TokenError
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.records.content import Kind, NotRead
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.records.stored_object import StoredObject

@@ -9,10 +9,10 @@ from github_s3_backup.backup.repository.errors import ContentError
 from github_s3_backup.backup.services import Services
 from github_s3_backup.git.lfs_pointers import Pointers
 from github_s3_backup.github.client import GitHub
-from github_s3_backup.github.http import Link
 from github_s3_backup.github.lfs import BATCH_SIZE, LfsAnswer
-from github_s3_backup.github.links import LinkError
-from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.github.transport.http import Link
+from github_s3_backup.github.transport.links import LinkError
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.records.content import StoredContent
 from github_s3_backup.repository import Repository
 from github_s3_backup.s3.content_store import WrongContentError

@@ -12,8 +12,8 @@ from github_s3_backup.backup.repository.errors import Failed, IncompleteError, a
 from github_s3_backup.backup.repository.git_data import GitData
 from github_s3_backup.backup.repository.unchanged import flaw_of
 from github_s3_backup.backup.services import Services
-from github_s3_backup.github.links import LinkError
 from github_s3_backup.github.releases import Releases
+from github_s3_backup.github.transport.links import LinkError
 from github_s3_backup.records.content import ListError, ReleasesSummary, StoredContent
 from github_s3_backup.records.json_fields import utc
 from github_s3_backup.records.manifest import Entry

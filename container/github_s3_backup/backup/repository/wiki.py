@@ -7,8 +7,8 @@ from github_s3_backup.backup.repository.git_data import GitData
 from github_s3_backup.backup.repository.unchanged import are_stored, served_refs
 from github_s3_backup.backup.services import Services
 from github_s3_backup.github.client import RepositoryGoneError
-from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.github.tokens import TokenError
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.repository import WIKI_SUFFIX
 

@@ -5,7 +5,7 @@ import os
 from github_s3_backup.configuration import DEFAULT_SERVER_URL
 from github_s3_backup.restore.fetch.destination import Destination, remove_partial_folder
 from github_s3_backup.restore.fetch.repository import Fetcher
-from github_s3_backup.restore.selected import Selected
+from github_s3_backup.restore.selection.records import Selected
 from github_s3_backup.restore.session import Session, finish
 from github_s3_backup.restore.workers import for_each
 from github_s3_backup.s3.download import OnBytes

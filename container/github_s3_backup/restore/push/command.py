@@ -8,20 +8,25 @@ from collections import Counter
 import requests
 
 from github_s3_backup.git.process import Git
-from github_s3_backup.github.http import new_session
-from github_s3_backup.github.rest import Api
-from github_s3_backup.github.uploads import LfsUploader
-from github_s3_backup.restore.push.credentials import CONNECTIONS, WriteAccess, open_credentials, read_write_access
+from github_s3_backup.github.transport.http import new_session
+from github_s3_backup.github.transport.rest import Api
+from github_s3_backup.github.transport.uploads import LfsUploader
 from github_s3_backup.restore.push.git import GitPusher
-from github_s3_backup.restore.push.github import GitHubTarget
 from github_s3_backup.restore.push.lfs import LfsPusher
-from github_s3_backup.restore.push.pace import Pace, PacedApi, writing_time
 from github_s3_backup.restore.push.releases import ReleasePusher
 from github_s3_backup.restore.push.repository import Pusher
-from github_s3_backup.restore.push.server import GitServer
-from github_s3_backup.restore.push.target import Target
+from github_s3_backup.restore.push.targets.base import Target
+from github_s3_backup.restore.push.targets.credentials import (
+    CONNECTIONS,
+    WriteAccess,
+    open_credentials,
+    read_write_access,
+)
+from github_s3_backup.restore.push.targets.git_server import GitServer
+from github_s3_backup.restore.push.targets.github import GitHubTarget
+from github_s3_backup.restore.push.targets.pace import Pace, PacedApi, writing_time
 from github_s3_backup.restore.push.wiki import WikiPusher
-from github_s3_backup.restore.selected import Selected, Unavailable
+from github_s3_backup.restore.selection.records import Selected, Unavailable
 from github_s3_backup.restore.session import FILES_PER_WORKER, Session, finish
 from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.restore.workers import for_each, open_room

@@ -15,7 +15,7 @@ from github_s3_backup.restore.push.actions import Action
 from github_s3_backup.restore.push.refused import push_step
 from github_s3_backup.restore.push.remote import MILESTONES, PUSHED, REPLACED, Remote
 from github_s3_backup.restore.push.steps import History, plan_steps
-from github_s3_backup.restore.push.target import TargetRepository
+from github_s3_backup.restore.push.targets.base import TargetRepository
 from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.restore.workers import Room
 from github_s3_backup.runtime.stop import Stop

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 from github_s3_backup.github.lfs import BATCH_SIZE, LfsAnswer, Operation
-from github_s3_backup.github.uploads import LfsUploader
+from github_s3_backup.github.transport.uploads import LfsUploader
 from github_s3_backup.records.content import StoredContent
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.lists import read_lfs_list
 from github_s3_backup.restore.push.actions import Action
-from github_s3_backup.restore.push.target import TargetRepository
+from github_s3_backup.restore.push.targets.base import TargetRepository
 from github_s3_backup.restore.workers import Pool
 from github_s3_backup.runtime.units import format_bytes
 from github_s3_backup.s3.download import BucketReader, OnBytes

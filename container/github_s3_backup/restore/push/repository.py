@@ -11,9 +11,9 @@ from github_s3_backup.restore.push.actions import Action, Plan, in_part
 from github_s3_backup.restore.push.git import GitPusher, Push
 from github_s3_backup.restore.push.lfs import LfsPusher
 from github_s3_backup.restore.push.releases import ReleasePusher
-from github_s3_backup.restore.push.target import Target
+from github_s3_backup.restore.push.targets.base import Target
 from github_s3_backup.restore.push.wiki import WikiPusher
-from github_s3_backup.restore.selected import Selected
+from github_s3_backup.restore.selection.records import Selected
 
 
 @dataclass(frozen=True)

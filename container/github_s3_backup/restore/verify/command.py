@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from github_s3_backup.program import s3_config
 from github_s3_backup.restore.check import check_age, newest_complete
-from github_s3_backup.restore.selected import Selected, Selection, Unavailable
+from github_s3_backup.restore.selection.records import Selected, Selection, Unavailable
 from github_s3_backup.restore.session import Session, finish, service_name
 from github_s3_backup.restore.verify import drill
 from github_s3_backup.restore.verify.repository import Verified, Verifier

@@ -15,7 +15,7 @@ from typing import Any
 
 from github_s3_backup.records.json_fields import utc
 from github_s3_backup.repository import WIKI_SUFFIX
-from github_s3_backup.restore.selected import Selected, Selection, Unavailable
+from github_s3_backup.restore.selection.records import Selected, Selection, Unavailable
 from github_s3_backup.restore.verify.repository import Verified
 from github_s3_backup.s3.catalogue import DATE
 from github_s3_backup.s3.errors import S3Error

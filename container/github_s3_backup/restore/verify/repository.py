@@ -13,7 +13,7 @@ from github_s3_backup.git.mirror import local_refs
 from github_s3_backup.git.process import Git
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import EXPECTED_ERRORS, RestoreError, UnbundleError
-from github_s3_backup.restore.selected import Selected
+from github_s3_backup.restore.selection.records import Selected
 from github_s3_backup.restore.unbundle import MirrorSource, check_objects, replacements
 from github_s3_backup.restore.verify.content import Proven, verify_lfs_objects, verify_releases
 from github_s3_backup.restore.workers import Pool

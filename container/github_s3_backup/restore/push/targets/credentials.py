@@ -18,9 +18,9 @@ from github_s3_backup.configuration import (
 )
 from github_s3_backup.github.app_key import key_from_file, key_from_secret
 from github_s3_backup.github.client import GitHub
-from github_s3_backup.github.http import new_session
-from github_s3_backup.github.rest import GitHubError
 from github_s3_backup.github.tokens import App
+from github_s3_backup.github.transport.http import new_session
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.runtime.environment import ConfigurationError, EnvironmentReader
 from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.runtime.stop import Stop

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import requests
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.github.http import ANSWER_SECONDS, Link, opened, read_whole, root_cause, same_server
-from github_s3_backup.github.limiter import Limiter
-from github_s3_backup.github.outage import Outage
+from github_s3_backup.github.transport.http import ANSWER_SECONDS, Link, opened, read_whole, root_cause, same_server
+from github_s3_backup.github.transport.limiter import Limiter
+from github_s3_backup.github.transport.outage import Outage
 from github_s3_backup.runtime.retry import PERMANENT, TRANSIENT, Retry, RetryableError, retry_after, retrying
 from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.version import TOOL_VERSION

@@ -12,7 +12,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from github_s3_backup.github.limiter import Limiter
+from github_s3_backup.github.transport.limiter import Limiter
 
 TIMEOUT = (10, 60)  # seconds to connect, seconds between two bytes
 ANSWER_SECONDS = 120  # for a whole answer: a server that sends a byte now and then never times out otherwise

@@ -1,4 +1,4 @@
-"""Where a repository is pushed to, whatever the server: GitHub (`github.py`), or any git server (`server.py`)."""
+"""Where a repository is pushed to, whatever the server: GitHub (`github.py`), or any git server (`git_server.py`)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

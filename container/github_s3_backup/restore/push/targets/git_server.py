@@ -11,13 +11,13 @@ from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.github import lfs
 from github_s3_backup.github.lfs import Operation
 from github_s3_backup.github.release_writer import ReleaseWriter
-from github_s3_backup.github.rest import Api, GitHubError
+from github_s3_backup.github.transport.rest import Api, GitHubError
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.repository import WIKI_SUFFIX
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.push.actions import Action
 from github_s3_backup.restore.push.remote import Remote
-from github_s3_backup.restore.push.target import Existing, LfsAnswers
+from github_s3_backup.restore.push.targets.base import Existing, LfsAnswers
 from github_s3_backup.s3.download import OnBytes
 
 T = TypeVar("T")

@@ -12,8 +12,8 @@ import urllib3
 
 from github_s3_backup.git.process import MIN_SPEED, SLOW_SECONDS
 from github_s3_backup.git.wire import ChangesNotPossibleError, compress, read_pack
-from github_s3_backup.github.http import Link, opened, root_cause
-from github_s3_backup.github.rest import GitHubError
+from github_s3_backup.github.transport.http import Link, opened, root_cause
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.runtime.stop import Stop
 
 if TYPE_CHECKING:

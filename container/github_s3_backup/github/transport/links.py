@@ -10,7 +10,7 @@ import requests
 import urllib3
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.github.http import Link, NotEncryptedError, opened, read_whole, root_cause, same_server
+from github_s3_backup.github.transport.http import Link, NotEncryptedError, opened, read_whole, root_cause, same_server
 from github_s3_backup.runtime.patience import USUAL, Patience
 from github_s3_backup.runtime.retry import PERMANENT, TRANSIENT, Retry, RetryableError, retry_after, retrying
 from github_s3_backup.runtime.stop import Stop

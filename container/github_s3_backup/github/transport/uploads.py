@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import requests
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.github.http import Link, opened, read_whole
 from github_s3_backup.github.lfs import HEADERS, LfsAnswer
-from github_s3_backup.github.links import ATTEMPTS, refusal, unreachable
+from github_s3_backup.github.transport.http import Link, opened, read_whole
+from github_s3_backup.github.transport.links import ATTEMPTS, refusal, unreachable
 from github_s3_backup.runtime.retry import retrying
 from github_s3_backup.runtime.stop import Stop
 

@@ -14,15 +14,14 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.github import lfs
 from github_s3_backup.github.lfs import Operation
 from github_s3_backup.github.release_writer import ReleaseWriter
-from github_s3_backup.github.rest import Api, GitHubError, as_documented
+from github_s3_backup.github.transport.rest import Api, GitHubError, as_documented
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.repository import WIKI_SUFFIX
 from github_s3_backup.repository_filter import matches_any
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.push.actions import Action
-from github_s3_backup.restore.push.credentials import Credentials
 from github_s3_backup.restore.push.remote import Remote
-from github_s3_backup.restore.push.target import (
+from github_s3_backup.restore.push.targets.base import (
     VISIBILITIES,
     Existing,
     LfsAnswers,
@@ -30,6 +29,7 @@ from github_s3_backup.restore.push.target import (
     check_visibility,
     visibility_of,
 )
+from github_s3_backup.restore.push.targets.credentials import Credentials
 from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.download import OnBytes
 

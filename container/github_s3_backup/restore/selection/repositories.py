@@ -9,8 +9,15 @@ from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.repository import WIKI_SUFFIX
 from github_s3_backup.repository_filter import matches, matches_any
-from github_s3_backup.restore.latest import LATEST, manifest_of, select_latest
-from github_s3_backup.restore.selected import Selected, Selection, Unavailable, restorable, unstored, with_vanished
+from github_s3_backup.restore.selection.latest import LATEST, manifest_of, select_latest
+from github_s3_backup.restore.selection.records import (
+    Selected,
+    Selection,
+    Unavailable,
+    restorable,
+    unstored,
+    with_vanished,
+)
 from github_s3_backup.s3.catalogue import Catalogue
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import requests
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.github.rest import Api, Authorization, GitHubError
+from github_s3_backup.github.transport.rest import Api, Authorization, GitHubError
 from github_s3_backup.runtime.stop import Stop
 
 # Seconds between two writes, and writes in an hour. 80 a minute are allowed, so that a second apart is slow enough.

@@ -10,7 +10,14 @@ from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.records.manifest import Entry, Failure, Manifest
 from github_s3_backup.repository import WIKI_SUFFIX, is_safe_name
-from github_s3_backup.restore.selected import Selected, Selection, Unavailable, restorable, unstored, with_vanished
+from github_s3_backup.restore.selection.records import (
+    Selected,
+    Selection,
+    Unavailable,
+    restorable,
+    unstored,
+    with_vanished,
+)
 from github_s3_backup.s3.catalogue import MAX_DAYS, Catalogue
 from github_s3_backup.s3.errors import AbsentError, S3Error
 

@@ -1,0 +1,1 @@
+"""Which repositories are restored, from which backup."""
