@@ -212,7 +212,7 @@ def test_text_that_no_file_and_no_terminal_could_hold_is_escaped(world: World) -
     made.name, made.body = "one\ttwo", "line\r\nline \ud800 \x00"
     world.add("api", releases=[made])
     run = run_well(world)
-    assert list(files_of(world, run)) == [r"a\x1b[2J\x09\x0a\ud800.zip"]
+    assert list(files_of(world, run)) == [r"a\x1b[2J\t\n\ud800.zip"]
     (stored,) = list_of(world, run)["releases"]
     assert (stored["name"], stored["body"]) == ("one\ttwo", "line\r\nline \\ud800 \x00")
 

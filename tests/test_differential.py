@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import content
@@ -99,6 +100,7 @@ def test_what_stands_in_the_way_of_changes_costs_a_clone_and_never_the_backup(wo
     assert world.run().code == 0
 
     def cloned(reason: str) -> None:
+        time.sleep(1 - time.time() % 1)  # two runs that start in the same second would write to the same key
         run = world.run()
         assert run.code == 0, run.output
         assert run.repos["acme/api"]["base"] is None
@@ -118,6 +120,7 @@ def test_what_stands_in_the_way_of_changes_costs_a_clone_and_never_the_backup(wo
     cloned("more than")
 
     commit(repository)
+    time.sleep(1 - time.time() % 1)
     objects = world.run().repos["acme/api"]["objects"] or {}
     world.stack.s3.client().delete_object(Bucket=world.bucket, Key=objects["s3_key"], VersionId=objects["version_id"])
     commit(repository)
