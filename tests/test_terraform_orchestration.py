@@ -213,7 +213,7 @@ def retried(state: Json) -> dict[str, int]:
 
 
 def test_a_dead_shard_is_tried_again_and_a_wrong_configuration_is_not(module: Module) -> None:
-    tasks = run_tasks(module.apply(orchestration={"attempts": 7}))
+    tasks = run_tasks(module.apply(orchestration={"attempts": 7, "volumes": True}))
     assert "States.TaskFailed" not in retried(tasks["list"])
     assert retried(tasks["merge"])["States.TaskFailed"] == 1
     for name in ("shard", "shard-on-volume"):
@@ -285,7 +285,8 @@ def test_each_task_runs_its_command_with_the_image_and_the_role_of_a_single_run(
 
 
 def test_list_is_told_how_to_plan_and_the_others_what_a_single_run_is_told(module: Module) -> None:
-    applied = module.apply(orchestration={"shards": 40, "requests_per_installation": 60}, task_ephemeral_storage_gb=100)
+    orchestration = {"shards": 40, "requests_per_installation": 60, "volumes": True}
+    applied = module.apply(orchestration=orchestration, task_ephemeral_storage_gb=100)
     single = applied.environment()
     for name in ("shard", "shard-on-volume", "merge"):
         assert applied.environment(name) == single
@@ -307,7 +308,7 @@ EXECUTION = {"$$.Execution.Name": NAME, "$$.Execution.StartTime": STARTED_AT}
 
 @pytest.mark.parametrize("name", TASKS)
 def test_the_program_takes_what_a_task_is_told(module: Module, tmp_path: Path, name: str) -> None:
-    applied = module.apply(orchestration={"shards": 40, "requests_per_installation": 60})
+    applied = module.apply(orchestration={"shards": 40, "requests_per_installation": 60, "volumes": True})
     said = EXECUTION | {f"$.{field}": str(value) for field, value in ITEM.items()}
     (override,) = run_tasks(applied)[name]["Parameters"]["Overrides"]["ContainerOverrides"]
     told = {variable["Name"]: said[variable["Value.$"]] for variable in override["Environment"]}
@@ -340,7 +341,7 @@ def test_the_single_runs_size_is_a_shards_and_the_others_have_their_own(module: 
         "shard-on-volume": (1024, 4096, 21),
         "merge": (512, 2048, 21),
     }
-    own = {"list": {"cpu": 256, "memory": 512}, "merge": {"memory": 4096}}
+    own = {"list": {"cpu": 256, "memory": 512}, "merge": {"memory": 4096}, "volumes": True}
     applied = module.apply(orchestration=own, task_cpu=2048, task_memory=8192, task_ephemeral_storage_gb=200)
     assert {name: size(applied, name) for name in TASKS} == {
         "list": (256, 512, 21),
