@@ -10,6 +10,9 @@ variables {
   github_app_key_secret_writers = ["arn:aws:iam::123456789012:role/admin"]
   replica_region                = "eu-west-1"
   subnet_ids                    = ["subnet-0123456789abcdef0"]
+
+  # So that each run can take away what the one before it made.
+  force_destroy = true
 }
 
 run "the_two_buckets_have_the_same_name_but_for_the_end" {

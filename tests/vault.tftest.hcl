@@ -11,6 +11,26 @@ variables {
   backup                = { account_id = "210987654321", region = "eu-central-1" }
   object_lock           = { mode = "COMPLIANCE", days = 28 }
   prefixes              = { backups = ["backups", "reports"], content = ["content"] }
+
+  # So that each run can take away what the one before it made.
+  force_destroy = true
+}
+
+run "a_bucket_is_kept_unless_force_destroy_is_set" {
+  command = plan
+
+  module {
+    source = "./modules/bucket"
+  }
+
+  variables {
+    force_destroy = false
+  }
+
+  assert {
+    condition     = !aws_s3_bucket.backup.force_destroy && length(terraform_data.to_delete_backups_set_force_destroy_and_state_rm_this) == 1
+    error_message = "terraform destroy would take the backups along."
+  }
 }
 
 run "a_bucket_is_hardened_in_its_region" {
@@ -34,11 +54,6 @@ run "a_bucket_is_hardened_in_its_region" {
       aws_s3_bucket_lifecycle_configuration.backup,
     ] : made.bucket == "acme-backups" && made.region == "eu-west-1"])
     error_message = "A part of the hardening is for another bucket or region."
-  }
-
-  assert {
-    condition     = !aws_s3_bucket.backup.force_destroy
-    error_message = "terraform destroy would take the backups along."
   }
 
   assert {
