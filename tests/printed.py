@@ -29,6 +29,7 @@ VOLATILE = (
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "ID"),
     (re.compile(r"\d+m\d+\.\d+s"), "N"),
     (re.compile(r"\d{8}T\d{6}Z-[0-9a-f]+"), "RUN"),
+    (re.compile(r"@\d{6}Z"), "@TIME"),
     (re.compile(r"\b[0-9a-f]{7,64}\b"), "HASH"),
     (re.compile(r"\d{4}-\d\d-\d\d|\w{3}, \d\d \w{3} \d{4}"), "DATE"),
     (re.compile(r"\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?"), "TIME"),

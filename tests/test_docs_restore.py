@@ -248,9 +248,13 @@ def the_organization_is_gone(place: Place) -> Check:
 
 
 def work_while_github_is_down(place: Place) -> Check:
-    bundle = place.folder / "source.bundle"
-    bundle.write_bytes(place.today.bundles[place.today.key("acme/api")])
-    git("clone", "--quiet", "--mirror", bundle, place.folder / "source.git")
+    (entry,) = (entry for entry in place.today.manifest["repos"] if entry["full_name"] == "acme/api")
+    full, bundle = place.folder / "source.full.bundle", place.folder / "source.bundle"
+    bundles = {key: body for day in place.days for key, body in day.bundles.items()}
+    full.write_bytes(bundles[(entry["base"] or entry)["s3_key"]])
+    bundle.write_bytes(place.today.bundles[entry["s3_key"]])
+    git("clone", "--quiet", "--mirror", full, place.folder / "source.git")
+    git(f"--git-dir={place.folder}/source.git", "fetch", "--quiet", "--prune", str(bundle), "+refs/*:refs/*")
     github = place.host("acme/api", place.folder / "source.git")
     # Somebody pushed between the backup and the outage.
     newer = git(f"--git-dir={github}", "commit-tree", "-p", "main", "-m", "newer", "main^{tree}").decode().strip()

@@ -67,7 +67,7 @@ def test_repositories_may_come_go_and_fail_and_the_others_are_proven_in_time(dat
         here |= set(range(next_number, next_number + new))
         since |= dict.fromkeys(range(next_number, next_number + new), now)
         next_number += new
-        gone = data.draw(st.sets(st.sampled_from(sorted(here)), max_size=4))
+        gone = data.draw(st.sets(st.sampled_from(sorted(here) or [0]), max_size=4))
         here -= gone
         broken |= data.draw(st.sets(st.sampled_from(sorted(here) or [0]), max_size=1))
         picked = numbers(sample(tuple(map(selected, sorted(here))), history, now, within, DAY))

@@ -82,3 +82,20 @@ def test_the_published_image_is_the_modules() -> None:
     platforms = re.search(r"platforms: (linux.*)", TEXTS["image"])
     assert platforms
     assert platforms[1] == "linux/amd64,linux/arm64"
+
+
+def test_the_lowest_versions_are_the_same_wherever_they_stand() -> None:
+    versions = (PROJECT / "versions.tf").read_text()
+    terraform = re.search(r'required_version = ">= ([\d.]+)"', versions)
+    provider = re.search(r'version = ">= ([\d.]+)"', versions.partition("hashicorp/aws")[2])
+    assert terraform
+    assert provider
+    for path, text in {
+        "modules/vault/main.tf": f'required_version = ">= {terraform[1]}"',
+        "modules/vault/main.tf ": f'version = ">= {provider[1]}"',
+        "README.md": f"Terraform {terraform[1]} or newer and `hashicorp/aws >= {provider[1]}`",
+        ".github/workflows/test.yml": f'terraform: ["{terraform[1]}.0", latest]',
+        ".github/workflows/test.yml ": f'provider: ["{provider[1]}.0", ""]',
+        "tests/live.py": f"the program, {terraform[1]} or newer",
+    }.items():
+        assert text in (PROJECT / path.strip()).read_text(), path
