@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 from clients import Log
 from embedded.github import FakeGitHub, Fault
 from embedded.stack import Stack
+from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.github import lfs
 from github_s3_backup.github.transport.http import Link, new_session, same_server
 from github_s3_backup.github.transport.links import Downloader, LinkError
@@ -180,3 +181,13 @@ def test_what_is_no_certificate_is_a_problem() -> None:
         (problem,) = read.problems
         assert problem.startswith("GITHUB_CA_PEM must contain the certificates")
         assert "MIIE" not in problem
+
+
+@pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy"])
+def test_git_uses_the_proxy_that_the_api_client_uses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    git = Git(tmp_path, "http://github.example.com", Stop())
+    with pytest.raises(GitError, match=r"127\.0\.0\.1 port 9"):
+        git.run("ls-remote", "http://github.example.com/acme/api.git")
