@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # S3 copies nearly every object within 15 minutes; what takes longer than this counts as behind.
 REPLICATION_GRACE = timedelta(hours=1)
+# How many runs may start in the same second.
+SAME_SECOND = 6
 
 OpenSource = Callable[[], AbstractContextManager[Source]]
 
@@ -44,7 +46,9 @@ class Archive:
     ) -> None:
         self._objects, self._uploader, self._prefix = objects, uploader, prefix
         self._date = f"{started_at:%Y-%m-%d}"
-        self._times = dict.fromkeys(f"{moment:%H%M%S}Z" for moment in (started_at, task_started_at))
+        # Of runs that start in the same second, one takes the next second that is free.
+        moments = (started_at, *(task_started_at + timedelta(seconds=more) for more in range(SAME_SECOND)))
+        self._times = dict.fromkeys(f"{moment:%H%M%S}Z" for moment in moments)
         self._overdue: set[str] = set()
 
     def manifest_url(self, run_id: str) -> str:
