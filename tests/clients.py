@@ -14,8 +14,10 @@ from embedded.github import FakeGitHub
 from embedded.s3 import EmbeddedS3
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.client import GitHub
+from github_s3_backup.github.installations import Installations
 from github_s3_backup.github.tokens import App
 from github_s3_backup.github.transport.http import new_session
+from github_s3_backup.github.transport.rest import Api
 from github_s3_backup.runtime.capacity import UPLOAD_BUFFERS, Capacity, Reservation
 from github_s3_backup.runtime.logs import new_logger
 from github_s3_backup.runtime.redaction import Redactor
@@ -75,7 +77,8 @@ class Log:
 def github_client(github: FakeGitHub, log: Log, stop: Stop | None = None, api_url: str | None = None) -> GitHub:
     """Return the program's client of the embedded GitHub."""
     app = App(github.app_id, github.key, api_url or github.api_url, github.server_url)
-    return GitHub(app, new_session(None, 16), Redactor(), stop or Stop(), log.logger)
+    api = Api(app.api_url, new_session(None, 16), stop or Stop(), log.logger)
+    return GitHub(Installations(app, api, Redactor()))
 
 
 def git_client(scratch: Path, github: FakeGitHub, stop: Stop | None = None) -> Git:

@@ -157,7 +157,7 @@ def test_a_server_that_is_silent_for_too_long_is_asked_once_more_with_more_patie
     github.faults = [Fault(PACK, status=0, delay=2.2)]
     log, stop = Log(), FastStop()
     client = github_client(github, log, stop)
-    (listed,) = client.repositories(client.installations()[0]).repositories
+    (listed,) = client.repositories(client.installations.all()[0]).repositories
     cloner = Cloner(client, git_client(tmp_path, github), stop, log.logger, Patience(60.0, silences))
     if len(silences) == 1:
         with pytest.raises(GitError, match="Operation too slow") as caught:

@@ -16,7 +16,7 @@ import pytest
 import diagram
 import tables
 from embedded.stack import PROJECT
-from github_s3_backup.github import client as github
+from github_s3_backup.github.installations import HINTS
 from github_s3_backup.version import TOOL_VERSION
 
 DOCS = PROJECT / "docs"
@@ -250,7 +250,7 @@ def problems() -> set[str]:
         said = [call for call in calls(file) if named(call) in ("AppKeyError", "DiskFullError")]
         said += [call for call in calls(file) if ast.unparse(call.func).endswith("problems.append")]
         found |= {longest(call) for call in said}
-    hints = {hint.format(variables="GITHUB_APP", permissions="") for hint in github.HINTS.values()}
+    hints = {hint.format(variables="GITHUB_APP", permissions="") for hint in HINTS.values()}
     return {text.strip(" :") for text in found | hints if text}
 
 

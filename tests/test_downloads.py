@@ -200,7 +200,7 @@ def test_a_secondary_rate_limit_without_a_header_is_known_by_its_words(github: F
     release = FakeRelease(github.new_id(), "v1", files=[FakeFile(github.new_id(), "tool.zip", content)])
     github.add("acme", "game", tmp_path, releases=[release])
     client = github_client(github, log, stop)
-    (repository,) = client.repositories(client.installations()[0]).repositories
+    (repository,) = client.repositories(client.installations.all()[0]).repositories
     found = client.releases(repository, None)
     assert found is not None
     (file,) = found.releases[0].files
@@ -222,7 +222,7 @@ class Asked:
         self.github, self.log, self.oid = github, Log(), "ab" * 32
         github.add("acme", "game", folder, lfs=LfsStore(folder / "lfs"))
         self.client = github_client(github, self.log)
-        (installation,) = self.client.installations()
+        (installation,) = self.client.installations.all()
         self.repository: Repository = self.client.repositories(installation).repositories[0]
 
     def link(self, href: str, header: dict[str, str] | None = None, **about: Any) -> Link:

@@ -7,7 +7,7 @@ import pytest
 
 from clients import FastStop, Log, github_client
 from embedded.github import FakeGitHub, Fault
-from github_s3_backup.github.client import Installation
+from github_s3_backup.github.installations import Installation
 from github_s3_backup.github.transport.limiter import Budget, Limiter
 from github_s3_backup.runtime.retry import Retry
 from github_s3_backup.runtime.stop import Stop
@@ -96,7 +96,7 @@ def test_where_one_request_is_refused_by_a_rate_limit_the_others_wait_too(github
     client.repositories(listing)
     assert 1800 <= stop.now() - began < 1900
     assert len(github.requests("GET .*/installation/repositories")) == 4
-    limiter = client.limiter(installation.id)
+    limiter = client.access(installation.id).limiter
     limiter.heed(Retry(wait=60, is_limit=True))
     began = stop.now()
     with limiter.request("GET", github.server_url):

@@ -7,7 +7,8 @@ import pytest
 
 from clients import FastStop, Log, github_client
 from embedded.github import FakeGitHub, Fault
-from github_s3_backup.github.client import Installation, Listing
+from github_s3_backup.github.client import Listing
+from github_s3_backup.github.installations import Installation
 from github_s3_backup.github.transport.rest import GitHubError
 from world import World
 
@@ -209,7 +210,7 @@ def test_a_token_that_is_rejected_is_replaced_once(api: FakeGitHub) -> None:
 def test_a_wrong_app_id_is_named(api: FakeGitHub) -> None:
     api.app_id = "999"
     with pytest.raises(GitHubError, match=r"Integration not found.*GITHUB_APP_ID"):
-        github_client(api, Log(), FastStop()).installations()
+        github_client(api, Log(), FastStop()).installations.all()
 
 
 def test_an_installation_that_is_suspended_or_does_not_exist_is_named(api: FakeGitHub) -> None:

@@ -5,7 +5,8 @@ import requests
 
 from clients import Log, github_client
 from embedded.github import FakeGitHub, Fault
-from github_s3_backup.github.client import GitHub, Installation
+from github_s3_backup.github.client import GitHub
+from github_s3_backup.github.installations import Installation
 from github_s3_backup.github.names import graphql_url
 from github_s3_backup.repository import Repository
 from world import World
@@ -58,7 +59,7 @@ def test_where_graphql_fails_no_name_is_known(world: World, fault: Fault) -> Non
 def test_a_query_that_github_would_refuse_is_refused(github: FakeGitHub) -> None:
     github.install("acme")
     client = github_client(github, Log())
-    token = client.tokens(next(iter(github.installations))).token()
+    token = client.access(next(iter(github.installations))).tokens.token()
     for query in ("{ nodes(ids: []) { name } }", "{ nodes }", "{ nodes(ids: 1) { id } }", "{"):
         url, headers = graphql_url(github.api_url), {"Authorization": f"Bearer {token}"}
         answer = requests.post(url, headers=headers, json={"query": query}, timeout=10)

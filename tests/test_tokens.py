@@ -10,7 +10,8 @@ import pytest
 
 from clients import FastStop, Log, github_client
 from embedded.github import FakeGitHub, FakeInstallation, Fault
-from github_s3_backup.github.client import GitHub, Installation
+from github_s3_backup.github.client import GitHub
+from github_s3_backup.github.installations import Installation
 from github_s3_backup.github.tokens import ERROR_REMEMBERED, LAST_USE, REFRESH_AHEAD, TokenError
 from github_s3_backup.github.transport.outage import MAX_OUTAGE
 from github_s3_backup.github.transport.rest import GitHubError
@@ -63,7 +64,7 @@ def test_the_old_token_is_used_while_it_is_valid(
     github: FakeGitHub, installation: FakeInstallation, client: GitHub, log: Log
 ) -> None:
     github.token_life = (REFRESH_AHEAD + LAST_USE) / 2
-    tokens = client.tokens(installation.id)
+    tokens = client.access(installation.id).tokens
     old = tokens.token()
     github.faults = [down()]
     github.exchanges.clear()
@@ -79,7 +80,7 @@ def test_nobody_waits_for_a_refresh_that_takes_long(
     github: FakeGitHub, installation: FakeInstallation, client: GitHub
 ) -> None:
     github.token_life = (REFRESH_AHEAD + LAST_USE) / 2
-    tokens = client.tokens(installation.id)
+    tokens = client.access(installation.id).tokens
     old = tokens.token()
     github.faults = [Fault(MINT, status=0, delay=5)]
     github.token_life = timedelta(hours=1)
@@ -105,7 +106,7 @@ def test_workers_wait_for_a_new_token_and_go_on_when_github_is_back(
     github: FakeGitHub, installation: FakeInstallation, client: GitHub, log: Log, stop: FastStop, hours: float
 ) -> None:
     github.token_life = LAST_USE / 2
-    tokens = client.tokens(installation.id)
+    tokens = client.access(installation.id).tokens
     expired = tokens.token()
     github.token_life = timedelta(hours=1)
     began, outage = stop.now(), down(100_000)
@@ -124,7 +125,7 @@ def test_a_run_without_a_deadline_waits_for_hours_and_one_with_a_deadline_until_
     github: FakeGitHub, installation: FakeInstallation, client: GitHub, stop: FastStop
 ) -> None:
     github.token_life = LAST_USE / 2
-    tokens = client.tokens(installation.id)
+    tokens = client.access(installation.id).tokens
     tokens.token()
     github.faults, began = [down(100_000)], stop.now()
     with pytest.raises(TokenError, match="503"):
@@ -159,7 +160,7 @@ def test_a_refusal_is_not_waited_for_and_not_asked_for_once_more(
     github: FakeGitHub, installation: FakeInstallation, client: GitHub, stop: FastStop, status: int, words: str
 ) -> None:
     github.token_life = LAST_USE / 2
-    tokens = client.tokens(installation.id)
+    tokens = client.access(installation.id).tokens
     tokens.token()
     github.faults = [Fault(MINT, status=status, message="Integration not found", times=99)]
     started = stop.now()
@@ -177,7 +178,7 @@ def test_where_github_never_gave_a_token_nobody_waits_long(
     github.faults = [down()]
     started = stop.now()
     with pytest.raises(TokenError, match="503"):
-        client.tokens(installation.id).token()
+        client.access(installation.id).tokens.token()
     assert stop.now() - started < 60
 
 
@@ -186,7 +187,7 @@ def test_a_rate_limit_of_the_app_is_waited_for_like_an_outage(
 ) -> None:
     """A 403 with Retry-After says nothing against the App."""
     github.token_life = LAST_USE / 2
-    tokens = client.tokens(installation.id)
+    tokens = client.access(installation.id).tokens
     tokens.token()
     github.token_life = timedelta(hours=1)
     message = "You have exceeded a secondary rate limit."
@@ -200,7 +201,7 @@ def test_a_rate_limit_of_the_app_is_waited_for_like_an_outage(
 def test_a_rejected_token_is_replaced_once_for_all_threads(
     github: FakeGitHub, installation: FakeInstallation, client: GitHub
 ) -> None:
-    client.tokens(installation.id).token()
+    client.access(installation.id).tokens.token()
     github.revoke_tokens()
     github.latency = 0.2  # all have sent the rejected token before the first one has its answer
 

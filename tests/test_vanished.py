@@ -13,7 +13,7 @@ from embedded.github import FakeGitHub, FakeInstallation, FakeRepository, Fault
 from embedded.organisation import RECIPES
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.backup.plan.vanished import is_anomaly
-from github_s3_backup.github.client import Installation
+from github_s3_backup.github.installations import Installation
 from world import Repositories, Run, World
 
 OBJECT = ("full_name", "id", "s3_key", "version_id", "size_bytes", "sha256")

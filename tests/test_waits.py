@@ -9,7 +9,7 @@ from requests.structures import CaseInsensitiveDict
 
 from clients import FastStop, Log, github_client
 from embedded.github import FakeGitHub, Fault
-from github_s3_backup.github.client import Installation
+from github_s3_backup.github.installations import Installation
 from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.runtime.retry import MAX_WAIT, TRANSIENT, Retry, RetryableError, retry_after, retrying
 

@@ -16,9 +16,11 @@ from github_s3_backup.configuration import DEFAULT_INSTALLATION_REQUESTS, Comman
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.app_key import key_from_file, key_from_secret
 from github_s3_backup.github.client import GitHub
+from github_s3_backup.github.installations import Installations
 from github_s3_backup.github.tokens import App
 from github_s3_backup.github.transport.http import new_session
 from github_s3_backup.github.transport.limiter import Budget
+from github_s3_backup.github.transport.rest import Api
 from github_s3_backup.program import s3_config
 from github_s3_backup.records.content import Kind
 from github_s3_backup.records.signing import KMS_CONFIG, KmsSigner, Signer, signer_from_file
@@ -130,7 +132,8 @@ def reach_github(configuration: Configuration, context: RunContext, shares: int 
     app = App(settings.app_id, key, settings.api_url, settings.server_url, installation_id=settings.installation_id)
     orchestration = configuration.orchestration
     requests = orchestration.installation_requests if orchestration else DEFAULT_INSTALLATION_REQUESTS
-    return GitHub(app, session, context.redactor, context.stop, context.log, Budget(requests, shares))
+    api = Api(app.api_url, session, context.stop, context.log)
+    return GitHub(Installations(app, api, context.redactor, Budget(requests, shares)))
 
 
 def open_bucket(configuration: Configuration, context: RunContext) -> Bucket:

@@ -39,7 +39,7 @@ def list_repositories(github: GitHub, filter_: RepositoryFilter) -> Listed:
     NothingListedError, and GitHubError without an answer.
     """
     listed, found = Listed(), dict[int, Repository]()
-    installations = github.installations()
+    installations = github.installations.all()
     for installation in installations:
         try:
             listing = github.repositories(installation)

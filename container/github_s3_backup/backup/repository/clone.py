@@ -47,7 +47,7 @@ class Cloner:
         Raises RepositoryGoneError, GitHubError where GitHub blocks it or gives no token, and else GitError.
         """
         current, silences = listed, self.patience.silences
-        tokens = self.github.tokens(listed.installation_id)
+        tokens = self.github.access(listed.installation_id).tokens
         for attempt in retrying(ATTEMPTS, self.stop, self.log):
             with attempt:
                 try:
@@ -55,7 +55,7 @@ class Cloner:
                         lambda token: self._clone_once(current, path, token, silences[0])  # noqa: B023
                     )
                 except GitError as error:
-                    self.github.limiter(listed.installation_id).heed(error.retry)
+                    self.github.access(listed.installation_id).limiter.heed(error.retry)
                     if error.permanent or error.disk_full or (error.too_slow and len(silences) == 1):
                         raise error.as_permanent() from None
                     silences = silences[1:] if error.too_slow else silences
@@ -65,7 +65,10 @@ class Cloner:
 
     def _clone_once(self, repository: Repository, path: Path, token: str, silence: int) -> Mirror:
         """Clone once. An empty mirror is believed only where the server says so in git's protocol."""
-        url, limiter = self.github.clone_url(repository), self.github.limiter(repository.installation_id)
+        url, limiter = (
+            self.github.clone_url(repository),
+            self.github.access(repository.installation_id).limiter,
+        )
         with limiter.request("GET", url):
             mirror = clone_mirror(self.git, url, path, token, lambda: self.patience.seconds(_size(path)), silence)
         if not mirror.refs and (reason := self._why_not_empty(repository, token)):
@@ -106,7 +109,7 @@ class Cloner:
         """Return the error of a git server that refuses what the API does not, with the words of its answer."""
         words = WHY_FORBIDDEN
         try:
-            token = self.github.tokens(repository.installation_id).token()
+            token = self.github.access(repository.installation_id).tokens.token()
             self.github.served_refs(repository, token, once=True)
         except (GitHubError, ServedRefsError) as refusal:
             words = f"{refusal}; {words}"

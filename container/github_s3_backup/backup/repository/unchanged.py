@@ -63,7 +63,7 @@ def _lacks_lfs(known: Entry, services: Services) -> bool:
 def served_refs(repository: Repository, services: Services) -> ServedRefs | None:
     """Return the refs that GitHub serves, None where its answer tells nothing of them. Raises GitHubError."""
     github = services.github
-    tokens = github.tokens(repository.installation_id)
+    tokens = github.access(repository.installation_id).tokens
     try:
         return tokens.with_token(lambda token: github.served_refs(repository, token))
     except (ServedRefsError, RenamedError) as error:

@@ -17,10 +17,10 @@ from github_s3_backup.configuration import (
     SECRET_ARN,
 )
 from github_s3_backup.github.app_key import key_from_file, key_from_secret
-from github_s3_backup.github.client import GitHub
+from github_s3_backup.github.installations import Installations
 from github_s3_backup.github.tokens import App
 from github_s3_backup.github.transport.http import new_session
-from github_s3_backup.github.transport.rest import GitHubError
+from github_s3_backup.github.transport.rest import Api, GitHubError
 from github_s3_backup.runtime.environment import ConfigurationError, EnvironmentReader
 from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.runtime.stop import Stop
@@ -100,14 +100,14 @@ class FixedToken:
 class RestoreApp:
     """A GitHub App with an installation at each owner. Raises GitHubError."""
 
-    def __init__(self, github: GitHub) -> None:
-        self._github = github
-        self._ids = {installation.owner.lower(): installation.id for installation in github.installations()}
+    def __init__(self, installations: Installations) -> None:
+        self._installations = installations
+        self._ids = {installation.owner.lower(): installation.id for installation in installations.all()}
 
     def with_token(self, owner: str, request: Callable[[str], T]) -> T:
         if owner.lower() not in self._ids:
             raise GitHubError(f"the restore App is not installed at {owner}: install it there, for all repositories")
-        return self._github.tokens(self._ids[owner.lower()]).with_token(request)
+        return self._installations.access(self._ids[owner.lower()]).tokens.with_token(request)
 
 
 def open_credentials(
@@ -123,4 +123,4 @@ def open_credentials(
         key = key_from_file(Path(str(access.key_file)))
     app = App(str(access.app_id), key, access.api_url, access.server_url, READ_AND_WRITE, "RESTORE_APP")
     session = new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS)
-    return RestoreApp(GitHub(app, session, redactor, stop, log))
+    return RestoreApp(Installations(app, Api(app.api_url, session, stop, log), redactor))

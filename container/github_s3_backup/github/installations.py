@@ -1,0 +1,106 @@
+"""GitHub as the App itself asks it: its installations, and each one's token and budget."""
+
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import requests
+
+from github_s3_backup.github.tokens import App, Token, TokenManager
+from github_s3_backup.github.transport.limiter import Budget, Limiter
+from github_s3_backup.github.transport.rest import Api, GitHubError, as_documented
+from github_s3_backup.runtime.redaction import Redactor, printable
+
+PAGE_SIZE = 100
+# A token of such an installation is for the enterprise's settings. GitHub gives none for repositories.
+ENTERPRISE = "Enterprise"
+WHOLE_BUDGET = Budget()
+# Why GitHub may refuse a request of the App itself, by status.
+HINTS = {
+    401: "check {variables}_ID, that the private key belongs to that App, and this machine's clock",
+    403: "see the App's installation in the organization's settings",
+    404: "check {variables}_ID and {variables}_INSTALLATION_ID: was the App uninstalled?",
+    422: "grant the App these permissions, and accept the change in the organization: {permissions}",
+}
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One account in which the App is installed. `owner` is '?' where GitHub was not asked for it."""
+
+    id: int
+    owner: str
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to ask for one installation's repositories: with its token, within its budget."""
+
+    tokens: TokenManager
+    limiter: Limiter
+    api: Api
+
+    def get(self, url: str, *, once: bool = False, **options: Any) -> requests.Response:
+        """Get with the installation's token. `once`: without retries. Raises GitHubError."""
+        send = self.api.send_once if once else self.api.send
+        return self.tokens.with_token(lambda token: send("GET", url, lambda: f"Bearer {token}", **options))
+
+
+class Installations:
+    """The App's installations. `budget`: the part of each one's requests that this task may send."""
+
+    def __init__(self, app: App, api: Api, redactor: Redactor, budget: Budget = WHOLE_BUDGET) -> None:
+        self.app, self.api = app, api
+        self._redactor, self._budget = redactor, budget
+        self._access: dict[int, Access] = {}
+        self._lock = threading.Lock()
+
+    def all(self) -> list[Installation]:
+        """Return every installation of the App, or the one that is configured. Raises GitHubError.
+
+        That of an enterprise is left out: the repositories belong to its organizations.
+        """
+        if self.app.installation_id:
+            return [Installation(self.app.installation_id, "?")]
+        installations = []
+        url = f"{self.api.url}/app/installations?per_page={PAGE_SIZE}"
+        for page in self.api.pages(url, lambda page_url: self._send("GET", page_url)):
+            with as_documented(url):
+                for answer in page:
+                    account = answer.get("account") or {}
+                    owner = printable(str(account.get("login") or account.get("slug") or "?"))
+                    if answer.get("target_type") == ENTERPRISE:
+                        self.api.log.info("skipped, an enterprise has no repositories of its own", owner=owner)
+                        continue
+                    installations.append(Installation(int(answer["id"]), owner))
+        return installations
+
+    def access(self, installation_id: int) -> Access:
+        """Return the one way to ask for an installation's repositories."""
+        with self._lock:
+            if installation_id not in self._access:
+                tokens = TokenManager(lambda: self._mint(installation_id), self.api.stop, self.api.log)
+                limiter = Limiter(self._budget, self.app.api_url, self.api.stop)
+                self._access[installation_id] = Access(tokens, limiter, self.api.within(limiter))
+            return self._access[installation_id]
+
+    def _mint(self, installation_id: int) -> Token:
+        url = f"{self.api.url}/app/installations/{installation_id}/access_tokens"
+        answer = self._send("POST", url, json={"permissions": dict(self.app.permissions)}).json()
+        with as_documented(url):
+            expires_at = datetime.fromisoformat(answer["expires_at"])
+            token = Token(str(answer["token"]), expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))
+        self._redactor.hide_token(token.value, token.expires_at)
+        return token
+
+    def _send(self, method: str, url: str, **options: Any) -> requests.Response:
+        """Send with the App's JWT; a refusal says what to check."""
+        try:
+            return self.api.send(method, url, self.app.authorization, **options)
+        except GitHubError as error:
+            if not error.refused or error.status not in HINTS:
+                raise
+            wanted = ", ".join(f"{name}: {level}" for name, level in self.app.permissions.items())
+            hint = HINTS[error.status].format(variables=self.app.variables, permissions=wanted)
+            raise GitHubError(f"{error} ({hint})", error.status) from None
