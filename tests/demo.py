@@ -48,7 +48,7 @@ def main() -> int:
         parser.error(f"{folder} is not a folder")
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir(parents=True)
-    for number in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C, so that nothing is left running
+    for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:  # all like Ctrl-C, so that nothing is left running
         signal.signal(number, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="backup-demo-") as name:

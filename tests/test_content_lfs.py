@@ -16,7 +16,7 @@ import pytest
 
 import content
 from bench.measure import watch
-from embedded.github import FakeRepository, Fault
+from embedded.github import FakeRepository, Fault, down
 from embedded.github_lfs import LfsStore, pointer
 from embedded.organisation import Stream
 from embedded.ports import wait_until
@@ -292,11 +292,11 @@ def test_objects_are_written_again_before_a_new_list_names_what_expires_too_earl
 # -- faults ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
-@pytest.mark.parametrize("where", [BATCH, FILE])
-def test_a_server_in_trouble_is_asked_again(world: World, where: str, status: int) -> None:
+def test_a_server_in_trouble_is_asked_again(world: World) -> None:
     content.add_with_lfs(world)
-    world.github.faults = [Fault(where, status=status, headers=AT_ONCE, times=3)]
+    world.github.faults = [
+        Fault(where, status=status, headers=AT_ONCE) for where in (BATCH, FILE) for status in (429, 500, 503)
+    ]
     run = world.run()
     assert run.code == 0, run.output
     assert {line["wait_source"] for line in run.named("retrying")} == {"Retry-After"}
@@ -370,7 +370,7 @@ def test_a_server_that_never_works_fails_the_repository_and_no_other(world: Worl
     content.add_with_lfs(world)
     world.add("api")
     where = {"server": BATCH, "link": FILE}[what]
-    world.github.faults = [Fault(where, status=503, headers=AT_ONCE, times=999)]
+    world.github.faults = [down(where)]
     run = world.run()
     assert run.code == 1, run.output
     assert run.repos.keys() == {"acme/api"}
@@ -529,7 +529,8 @@ def test_that_git_lfs_is_switched_off_is_noted_until_the_server_is_asked_again(w
 def test_objects_that_are_refused_fail_the_repository_and_are_asked_for_every_day(world: World, status: int) -> None:
     content.add_with_lfs(world)
     words = "This repository is over its data quota"
-    world.github.faults = [Fault(BATCH, status=status, message=words, times=99)]
+    wait = {"Retry-After": "7200"} if status >= 500 else {}
+    world.github.faults = [Fault(BATCH, status, wait, words, times=99)]
     for run in (world.run(), next_day(world)):
         assert run.code == 1, run.output
         failure = run.failures["acme/game"]
@@ -593,7 +594,7 @@ def test_a_server_that_refuses_all_that_is_left_fails_the_repository_each_day(wo
 
 def test_a_rate_limit_is_no_refusal(world: World) -> None:
     content.add_with_lfs(world)
-    world.github.faults = [Fault(BATCH, status=403, headers=AT_ONCE, message="secondary rate limit", times=2)]
+    world.github.faults = [Fault(BATCH, status=403, headers=AT_ONCE, message="secondary rate limit")]
     run = world.run()
     assert run.code == 0, run.output
     assert run.repos["acme/game"]["not_read"] == []

@@ -13,7 +13,7 @@ import pytest
 import content
 from clients import MOMENT
 from content import Numbers, release
-from embedded.github import FakeRepository, Fault
+from embedded.github import FakeRepository, Fault, down
 from embedded.ports import wait_until
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.backup.plan.vanished import vanished
@@ -31,7 +31,6 @@ from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
 from world import VALIDATOR, Run, World
 
-NOW = {"Retry-After": "0"}
 BATCH, OBJECTS = r"POST .*/info/lfs/objects/batch", r"GET /lfs"
 LISTING, DOWNLOADS = r"GET .*/acme/game/releases\?", r"GET /release-files/"
 WIKI_REFS, WIKI_PACK = r"GET /acme/game\.wiki\.git/info/refs", r"POST /acme/game\.wiki\.git/"
@@ -45,10 +44,6 @@ def add_with_everything(world: World, digests: bool = True) -> FakeRepository:
     files = {"big.bin": BIG, "small.bin": SMALL}
     repository, _ = content.add_with_lfs(world, wiki=wiki, releases=[release(Numbers(), "v1", files, digests=digests)])
     return repository
-
-
-def down(match: str, **about: Any) -> Fault:
-    return Fault(match, status=503, headers=NOW, times=999, **about)
 
 
 def run_and_fail(world: World, *faults: Fault, **changes: str) -> tuple[Run, dict[str, Any]]:

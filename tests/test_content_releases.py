@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from content import Numbers, release
-from embedded.github import FakeRepository, Fault
+from embedded.github import FakeRepository, Fault, down
 from embedded.github_json import MOMENT
 from embedded.github_releases import FakeFile
 from embedded.s3_proxy import S3Fault, S3Proxy
@@ -276,7 +276,7 @@ def test_a_link_that_has_expired_is_asked_for_again(world: World) -> None:
 def test_a_file_that_never_arrives_fails_its_repository_and_no_other_file(world: World, digests: bool) -> None:
     repository = add_with_releases(world, digests=digests)
     number = repository.releases[0].files[0].id
-    world.github.faults = [Fault(rf"GET /release-files/.*/{number}\?", status=503, headers=NOW, times=99)]
+    world.github.faults = [down(rf"GET /release-files/.*/{number}\?")]
     run = world.run()
     failure = run.failures["acme/api"]
     assert failure["stage"] == "clone"
@@ -284,7 +284,7 @@ def test_a_file_that_never_arrives_fails_its_repository_and_no_other_file(world:
     assert "answered 503" in failure["error"]
     assert content_keys(world) == {key_of(NOTES)}
     assert (failure["partial"]["releases"]["files"], failure["partial"]["releases"]["missing"]) == (1, 1)
-    assert len(world.github.requests(rf"GET /release-files/.*/{number}\?")) == 6
+    assert len(world.github.requests(rf"GET /release-files/.*/{number}\?")) == 1
 
 
 def test_a_file_deleted_since_the_listing_is_recorded_and_no_failure(world: World) -> None:
@@ -496,14 +496,14 @@ def test_releases_that_were_stored_before_and_are_refused_now_are_a_failure(worl
 def test_releases_without_an_answer_fail_their_repository_whose_git_data_is_kept(world: World) -> None:
     add_with_releases(world)
     world.add("fork")
-    world.github.faults = [Fault(r"GET .*/acme/api/releases\?", status=500, headers=NOW, times=99)]
+    world.github.faults = [down(r"GET .*/acme/api/releases\?", 500)]
     run = world.run()
     assert run.code == 1
     assert run.repos.keys() == {"acme/fork"}
     assert run.failures["acme/api"]["stage"] == "clone"
     assert run.failures["acme/api"]["error"].startswith("releases: GitHub answered 500")
     assert entry_of(run)["s3_key"] == world.key("acme/api.bundle")
-    assert len(world.github.requests(r"GET .*/acme/api/releases\?")) == 6
+    assert len(world.github.requests(r"GET .*/acme/api/releases\?")) == 1
 
 
 @pytest.mark.parametrize("raw", ['{"message": "no list"}', '[{"id": 1}]', '[{"id": 1, "tag_name": null, "assets": 7}]'])

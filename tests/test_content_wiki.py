@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import content
-from embedded.github import FakeRepository, Fault
+from embedded.github import FakeRepository, Fault, down
 from embedded.real_git import git
 from world import Run, World
 
@@ -230,7 +230,7 @@ def test_a_wiki_that_was_stored_before_and_may_no_longer_be_read_is_a_failure(wo
 def test_a_wiki_without_an_answer_fails_its_repository_whose_git_data_is_kept(world: World, status: int) -> None:
     add_with_wiki(world)
     world.add("fork")
-    world.github.faults = [Fault(REFS, status=status, headers=NOW, times=99)]
+    world.github.faults = [down(REFS, status)]
     run = world.run()
     assert run.code == 1
     assert run.repos.keys() == {"acme/fork"}
@@ -238,7 +238,7 @@ def test_a_wiki_without_an_answer_fails_its_repository_whose_git_data_is_kept(wo
     assert failure["stage"] == "clone"
     assert failure["error"].startswith(f"wiki: GitHub answered {status}")
     assert failure["partial"]["s3_key"] == world.key("acme/api.bundle")
-    assert len(world.github.requests(REFS)) == (6 if status == 500 else 2)
+    assert len(world.github.requests(REFS)) == (1 if status == 500 else 2)
     assert bundles(world) == {"api.bundle", "fork.bundle"}
 
 
@@ -258,11 +258,11 @@ def test_a_fault_in_the_clone_of_a_wiki_leads_to_another_clone_of_the_wiki(world
 
 def test_a_clone_of_a_wiki_that_never_works_is_a_failure(world: World) -> None:
     add_with_wiki(world)
-    world.github.faults = [Fault(PACK, status=503, headers=NOW, times=99)]
+    world.github.faults = [down(PACK)]
     run = world.run()
     assert run.failures["acme/api"]["error"].startswith("wiki: git clone ended with 128: ")
     assert run.failures["acme/api"]["partial"]["wiki"] is None
-    assert len(world.github.requests(PACK)) == 4
+    assert len(world.github.requests(PACK)) == 1
 
 
 @pytest.mark.parametrize("raw", ["<html>", ""])

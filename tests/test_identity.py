@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable
 
 import content
-from embedded.github import FakeRepository, Fault
+from embedded.github import FakeRepository, Fault, down
 from world import Run, World
 
 GRAPHQL, LOOK_UPS = r"POST /api/graphql", r"GET .*/repositories/\d+$"
@@ -114,8 +114,7 @@ def test_where_graphql_does_not_work_each_is_looked_up(world: World) -> None:
 
 def test_where_nobody_knows_whose_data_it_is_nothing_of_it_is_claimed(world: World) -> None:
     repository = world.add("api")
-    down = [Fault(what, status=503, headers=NOW, times=99) for what in (GRAPHQL, LOOK_UPS)]
-    world.github.faults = down
+    world.github.faults = [down(what) for what in (GRAPHQL, LOOK_UPS)]
     run = world.run()
     assert run.code == 1, run.output
     failure = run.failures["acme/api"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clients import Log, github_client
-from embedded.github import FakeGitHub, FakeInstallation, FakeRepository, Fault
+from embedded.github import FakeGitHub, FakeInstallation, FakeRepository, Fault, down
 from embedded.organisation import RECIPES
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.backup.plan.vanished import is_anomaly
@@ -180,9 +180,7 @@ def test_many_that_vanish_are_an_anomaly_and_what_cannot_be_looked_up_is_a_failu
     added[4].unlisted = added[5].unlisted = True
     (installation,) = world.github.installations.values()
     installation.miscount = -2
-    world.github.faults = [
-        Fault(rf"GET .*/repositories/{added[4].id}", status=500, headers={"Retry-After": "0"}, times=99)
-    ]
+    world.github.faults = [down(rf"GET .*/repositories/{added[4].id}", 500)]
     run, metrics = run_as(world, "anomaly", BACKUP_EXCLUDE="acme/empty-5")
     assert run.code == 1
     assert {name: entry["status"] for name, entry in run.repos.items()} == {

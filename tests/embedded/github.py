@@ -29,12 +29,12 @@ from cryptography.hazmat.primitives import serialization
 from embedded import github_json, github_release_api, github_write
 from embedded.github_answer import Answer, Request, blocked, refusal
 from embedded.github_files import FileServer
-from embedded.github_http import Exchange, Fault, new_server
+from embedded.github_http import Exchange, Fault, down, new_server
 from embedded.github_model import READ, RESTORE, FakeApp, FakeInstallation, FakeRepository, Token, covers
 from embedded.github_server import API, UPLOADS, GitHubHandler
 from embedded.real_git import git
 
-__all__ = ["API", "FakeApp", "FakeGitHub", "FakeInstallation", "FakeRepository", "Fault"]
+__all__ = ["API", "FakeApp", "FakeGitHub", "FakeInstallation", "FakeRepository", "Fault", "down"]
 
 PUSH_LIMIT = 2 * 1024**3
 # The limit of GitHub Enterprise Cloud (docs.github.com "About Git Large File Storage").

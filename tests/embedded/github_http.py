@@ -41,6 +41,11 @@ class Fault:
     drip: float = 0.0
 
 
+def down(match: str, status: int = 503, **about: Any) -> Fault:
+    """A fault without end: the server asks for more time than anybody waits, so that nobody asks twice."""
+    return Fault(match, status, {"Retry-After": "7200"}, times=999, **about)
+
+
 @dataclass(frozen=True)
 class Exchange:
     """One request and the status of its answer."""
