@@ -159,7 +159,11 @@ class GitHub:
     def downloader(self) -> "GitHub":
         return self
 
-    def tokens(self, _: int) -> "GitHub":
+    @property
+    def tokens(self) -> "GitHub":
+        return self
+
+    def access(self, _: int) -> "GitHub":
         return self
 
     def with_token(self, action: Callable[[str], ServedRefs]) -> ServedRefs:
