@@ -22,6 +22,7 @@ from github_s3_backup.backup.plan.vanished import vanished
 from github_s3_backup.backup.repository.content import ContentBackup
 from github_s3_backup.backup.repository.errors import EXPECTED_ERRORS
 from github_s3_backup.backup.repository.git_data import GitData
+from github_s3_backup.backup.repository.turns import Turns
 from github_s3_backup.backup.repository.unchanged import current_refs, unchanged_data
 from github_s3_backup.backup.services import Content, RunContext, Services
 from github_s3_backup.git.refs import summarize
@@ -172,6 +173,8 @@ class World:
             uploader=uploader,
             content=Content(frozenset({"lfs", "releases"}), lfs, releases, cast("Any", InTurn())),
             last_backup=last,
+            checks=1,
+            turns=Turns(1, Stop()),
             differential=True,
             capacity=Capacity(Reservation(UPLOAD_BUFFERS, 0), Stop()),
             repository_filter=RepositoryFilter(),

@@ -81,8 +81,10 @@ def test_a_wiki_that_did_not_change_is_asked_for_once_and_not_uploaded(world: Wo
     add_with_wiki(world)
     world.run()
     before = next_day(world)["wiki"]
+    world.github.latency, world.github.most_git_at_once = 0.15, 0
     run = world.run()
     assert wiki_of(run)["status"] == "unchanged"
+    assert world.github.most_git_at_once == 2  # the wiki is asked beside its repository
     same = ("sha", "s3_key", "version_id", "size_bytes", "sha256", "refs_sha256", "backed_up_at", "default_branch")
     assert {name: wiki_of(run)[name] for name in same} == {name: before[name] for name in same}
     assert world.key("") not in before["s3_key"]

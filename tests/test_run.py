@@ -85,3 +85,6 @@ def test_as_many_repositories_are_in_flight_as_was_asked_for_and_the_largest_go_
     assert world.github.most_git_at_once == workers
     started = [line["full_name"].removeprefix("acme/") for line in run.named("started")]
     assert workers > 1 or started == sorted(sizes, key=lambda name: -sizes[name])
+    world.github.most_git_at_once = 0
+    assert {entry["status"] for entry in world.run(BACKUP_CONCURRENCY=str(workers)).repos.values()} == {"unchanged"}
+    assert world.github.most_git_at_once == (len(sizes) if workers > 1 else 1)  # a question is no clone

@@ -40,7 +40,7 @@ environment, optional:
   BACKUP_LFS                  false: leave out Git LFS objects
   BACKUP_RELEASES             false: leave out releases and their files
   BACKUP_WIKIS                false: leave out wikis
-  BACKUP_CONCURRENCY          repositories in flight (default: 8 per CPU, at most 64)
+  BACKUP_CONCURRENCY          repositories cloned at once (default: 8 per CPU, at most 64)
   FULL_BACKUP_DAYS            clone each repository at least once in so many days (default: 28)
   DIFFERENTIAL                false: store full bundles only, never what changed since the last one
   RUN_DEADLINE_HOURS          end the run after so many hours (default: no deadline)

@@ -104,6 +104,11 @@ class Configuration:
     signing: Signing
     orchestration: Orchestration | None
 
+    @property
+    def installation_requests(self) -> int:
+        """The requests of one installation in flight, in all tasks together."""
+        return self.orchestration.installation_requests if self.orchestration else DEFAULT_INSTALLATION_REQUESTS
+
 
 def read_configuration(
     environment: Mapping[str, str], region: str | None, command: Command = "backup"

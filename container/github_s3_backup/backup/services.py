@@ -12,7 +12,8 @@ from github_s3_backup.backup.plan.last_backup import LastBackup
 from github_s3_backup.backup.plan.records import Shard
 from github_s3_backup.backup.plan.store import PlanStore
 from github_s3_backup.backup.repository.transfers import AT_ONCE, Transfers
-from github_s3_backup.configuration import DEFAULT_INSTALLATION_REQUESTS, Command, Configuration
+from github_s3_backup.backup.repository.turns import Turns, checks_at_once
+from github_s3_backup.configuration import Command, Configuration
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.app_key import key_from_file, key_from_secret
 from github_s3_backup.github.client import GitHub
@@ -103,7 +104,10 @@ class Servers:
 
 @dataclass(frozen=True)
 class Services:
-    """What the backup of one repository needs. `differential`: a changed one may store what changed."""
+    """What the backup of one repository needs.
+
+    `checks`: how many are asked at once whether they changed. `differential`: one that did may store what changed.
+    """
 
     github: GitHub
     git: Git
@@ -111,6 +115,8 @@ class Services:
     uploader: Uploader
     content: Content
     last_backup: LastBackup
+    checks: int
+    turns: Turns
     differential: bool
     capacity: Capacity
     repository_filter: RepositoryFilter
@@ -128,17 +134,17 @@ def reach_github(configuration: Configuration, context: RunContext, shares: int 
         key = key_from_secret(context.aws.client("secretsmanager"), settings.key_secret_arn)
     else:
         key = key_from_file(Path(str(settings.key_file)))
-    session = new_session(os.environ.get("SSL_CERT_FILE"), configuration.concurrency + AT_ONCE + 2)
+    budget = Budget(configuration.installation_requests, shares)
+    session = new_session(os.environ.get("SSL_CERT_FILE"), budget.at_once + AT_ONCE + 2)
     app = App(settings.app_id, key, settings.api_url, settings.server_url, installation_id=settings.installation_id)
-    orchestration = configuration.orchestration
-    requests = orchestration.installation_requests if orchestration else DEFAULT_INSTALLATION_REQUESTS
     api = Api(app.api_url, session, context.stop, context.log)
-    return GitHub(Installations(app, api, context.redactor, Budget(requests, shares)))
+    return GitHub(Installations(app, api, context.redactor, budget))
 
 
 def open_bucket(configuration: Configuration, context: RunContext) -> Bucket:
     """Return the bucket. Makes no network call. Raises SigningError where the file of the signing key has no key."""
-    client = context.aws.client("s3", config=s3_config(configuration.concurrency + AT_ONCE))
+    checks = checks_at_once(configuration.concurrency, configuration.installation_requests)
+    client = context.aws.client("s3", config=s3_config(checks + AT_ONCE))
     name, prefix, log, stop = configuration.bucket, configuration.prefix, context.log, context.stop
     objects = Objects(client, name)
     uploader = Uploader(objects, Capacity(Reservation(0, UPLOAD_BUFFERS), stop), stop, log)
@@ -185,6 +191,8 @@ def new_services(
         uploader=servers.bucket.uploader,
         content=servers.bucket.content,
         last_backup=LastBackup(shard.known, shard.failed, today, days),
+        checks=checks_at_once(shard.workers, configuration.installation_requests // shard.shares),
+        turns=Turns(shard.workers, context.stop),
         differential=configuration.differential and days > 1,
         capacity=machine_capacity(scratch, context.stop),
         repository_filter=configuration.repository_filter,

@@ -38,7 +38,7 @@ def back_up_shard(
     def back_up(repositories: Sequence[Repository]) -> list[Outcome]:
         identities.expect(repositories)
         waiting = [repository for repository in repositories if repository.id not in done]
-        return back_up_all(waiting, shard.workers, services, note)
+        return back_up_all(waiting, services, note)
 
     outcomes = back_up(shard.repositories)
     found = _look_up(shard, services)  # last, because a rate limit may end here
@@ -46,7 +46,7 @@ def back_up_shard(
     for entry in stored:
         outcomes.append(Outcome(entry, "upload", entry.duration_seconds, entry.id))
         identities.note(entry)
-    outcomes = _confirmed(outcomes, identities, lambda renamed: back_up_all(renamed, shard.workers, services, note))
+    outcomes = _confirmed(outcomes, identities, lambda renamed: back_up_all(renamed, services, note))
     services.uploader.abort_open_uploads()
     report = _report(shard, [outcome.result for outcome in outcomes], found, services)
     return msgspec.structs.replace(report, bytes_uploaded=report.bytes_uploaded + _uploaded_bytes(stored))

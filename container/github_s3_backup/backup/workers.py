@@ -2,7 +2,6 @@
 
 import contextlib
 import queue
-import threading
 from collections.abc import Callable, Sequence
 
 from structlog.typing import FilteringBoundLogger
@@ -12,54 +11,58 @@ from github_s3_backup.backup.services import Services
 from github_s3_backup.records.manifest import Failure
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.stop import Stopped
+from github_s3_backup.runtime.threads import in_background
 
 # Seconds that workers have to finish after the run was stopped.
 WORKERS_GRACE = 8.0
 
 
 def back_up_all(
-    repositories: Sequence[Repository], concurrency: int, services: Services, note: Callable[[Outcome], None]
+    repositories: Sequence[Repository], services: Services, note: Callable[[Outcome], None]
 ) -> list[Outcome]:
-    """Back up the repositories in their order, `concurrency` at once, and return how each ended.
+    """Back up the repositories in their order, many at once, and return how each ended.
 
     `note` is called with each outcome, in the thread of its worker. It must not raise.
     """
     waiting: queue.SimpleQueue[Repository] = queue.SimpleQueue()
-    finished: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()  # None: one worker has ended
     for repository in repositories:
         waiting.put(repository)
 
     def work() -> None:
-        with contextlib.suppress(queue.Empty, Stopped):
+        try:
             while True:
                 services.context.stop.check()
                 outcome = back_up(waiting.get_nowait(), services)
                 note(outcome)
                 finished.put(outcome)
+        except (queue.Empty, Stopped):
+            pass
+        finally:
+            finished.put(None)
 
-    # Daemon threads: one that hangs in a system call does not keep a stopped run from ending.
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(concurrency, len(repositories)))]
-    for thread in threads:
-        thread.start()
-    outcomes = _collect(threads, finished, len(repositories), services)
+    workers = min(services.checks, len(repositories))
+    for _ in range(workers):
+        in_background(work)
+    outcomes = _collect(workers, finished, len(repositories), services)
     ended = {outcome.id for outcome in outcomes}
     missing = [repository for repository in repositories if repository.id not in ended]
     return outcomes + [Outcome(interrupted(lost, services), "clone", 0.0, lost.id) for lost in missing]
 
 
 def _collect(
-    threads: list[threading.Thread], finished: "queue.SimpleQueue[Outcome]", total: int, services: Services
+    workers: int, finished: "queue.SimpleQueue[Outcome | None]", total: int, services: Services
 ) -> list[Outcome]:
-    """Return the outcomes as they come, until all have, or the workers of a stopped run had their time."""
+    """Return the outcomes as they come, until all workers have ended, or those of a stopped run had their time."""
     outcomes: list[Outcome] = []
-    while len(outcomes) < total and services.context.stop.seconds() < WORKERS_GRACE:
-        alive = any(thread.is_alive() for thread in threads)
-        try:
-            outcomes.append(finished.get(timeout=0.2 if alive else 0))
-            log_outcome(outcomes[-1], len(outcomes), total, services.context.log)
-        except queue.Empty:
-            if not alive:
-                break
+    while workers and services.context.stop.seconds() < WORKERS_GRACE:
+        with contextlib.suppress(queue.Empty):
+            outcome = finished.get(timeout=0.2)
+            if outcome is None:
+                workers -= 1
+                continue
+            outcomes.append(outcome)
+            log_outcome(outcome, len(outcomes), total, services.context.log)
     return outcomes
 
 

@@ -13,7 +13,10 @@ Item = TypeVar("Item")
 
 
 def in_background(action: Callable[[], T]) -> Future[T]:
-    """Start `action` in a daemon thread and return its future. The process does not wait for it at exit."""
+    """Start `action` in a daemon thread and return its future. The process does not wait for it at exit.
+
+    What is bound to log lines here is bound there too.
+    """
     future: Future[T] = Future()
 
     def act() -> None:
@@ -22,7 +25,7 @@ def in_background(action: Callable[[], T]) -> Future[T]:
         except BaseException as error:
             future.set_exception(error)
 
-    threading.Thread(target=act, daemon=True).start()
+    threading.Thread(target=contextvars.copy_context().run, args=(act,), daemon=True).start()
     return future
 
 

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 import msgspec
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 from github_s3_backup.backup.repository.changes import store_what_changed
 from github_s3_backup.backup.repository.content import ContentBackup
@@ -32,12 +32,12 @@ class Outcome:
 
 def back_up(listed: Repository, services: Services) -> Outcome:
     """Back up one repository. Here an error becomes an outcome, and nothing is raised."""
-    started = time.monotonic()
-    with bound_contextvars(full_name=listed.full_name, stage="clone", **{SINCE: started}):
+    since = {SINCE: time.monotonic()}
+    with services.turns.one(), bound_contextvars(full_name=listed.full_name, stage="clone", **since):
         services.context.log.info("started", size_kb=listed.size_kb)
         content = ContentBackup(listed, services)
         result = _result(listed, content, services)
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - get_contextvars()[SINCE]
         if isinstance(result, Failure):
             if content.entry:
                 partial = _with_duration(content.entry, seconds)

@@ -56,13 +56,14 @@ class _Stand:
 def store_what_changed(
     listed: Repository, known: Entry | None, served: ServedRefs | None, services: Services
 ) -> GitData:
-    """Return what is stored of a repository: nothing new, what changed, or all of it.
+    """Return what is stored of a repository: nothing new, what changed, or all of it. The latter two wait for a turn.
 
     `served`: None where it must be cloned. Raises what EXPECTED_ERRORS names.
     """
-    data = None
-    if known and served:
-        data = unchanged_data(listed, known, served) or store_changes(listed, known, served, services)
+    if known and served and (unchanged := unchanged_data(listed, known, served)):
+        return unchanged
+    services.turns.wait()
+    data = store_changes(listed, known, served, services) if known and served else None
     return data or store(listed, known.restore_bytes if known else 0, services)
 
 

@@ -1,5 +1,6 @@
 """What a repository has besides its git data: LFS objects, releases, and the wiki. Each part may fail by itself."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +12,7 @@ from github_s3_backup.backup.repository.git_data import GitData
 from github_s3_backup.backup.repository.lfs import back_up_lfs
 from github_s3_backup.backup.repository.releases import back_up_releases
 from github_s3_backup.backup.repository.unchanged import LFS_DISABLED
-from github_s3_backup.backup.repository.wiki import back_up_wiki, wiki_of
+from github_s3_backup.backup.repository.wiki import ask_about_wiki, back_up_wiki, wiki_of
 from github_s3_backup.backup.services import Services
 from github_s3_backup.github.tokens import TokenError
 from github_s3_backup.github.transport.rest import GitHubError
@@ -44,10 +45,13 @@ class ContentBackup:
         self.not_stored = tuple(kind for kind in PARTS if kind in services.content.wanted)
         # What is stored already need not be stored again, even where the repository failed as a whole.
         self._known = services.last_backup.stored(listed.id)
+        self._listed, self._wiki_refs = listed, ask_about_wiki(listed, self._known, services)
 
     def add_to(self, data: GitData) -> Entry:
         """Return the entry with all parts. Raises ContentError if one failed, after all of them were tried."""
         self.entry = data.entry
+        if data.repository.full_name == self._listed.full_name:
+            data = dataclasses.replace(data, wiki_refs=self._wiki_refs)
         if data.entry.status == "gone":
             return self.entry
         self._take_over()
