@@ -497,8 +497,8 @@ variable "task_ephemeral_storage_gb" {
 
 variable "concurrency" {
   description = <<-EOT
-    Repositories to back up at once (with orchestration, in each shard), 1 to 256. null: 8 per vCPU of the task, at
-    least 8 and at most 64.
+    Repositories to clone and store at once (with orchestration, in each shard), 1 to 256. null: 8 per vCPU of the task,
+    at least 8 and at most 64. Six times as many are asked at once whether they changed.
   EOT
   type        = number
   default     = null
