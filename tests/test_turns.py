@@ -47,12 +47,17 @@ def test_turns_are_given_in_order_and_end_with_their_repository() -> None:
 
 def test_who_did_not_change_takes_no_turn_and_who_fails_gives_it_back() -> None:
     turns = Turns(1, Stop())
+
+    def fail() -> None:
+        with turns.one():
+            turns.wait()
+            raise ValueError("broken")
+
     for _ in range(3):
         with turns.one():
             pass
-        with pytest.raises(ValueError, match="broken"), turns.one():
-            turns.wait()
-            raise ValueError("broken")
+        with pytest.raises(ValueError, match="broken"):
+            fail()
 
 
 def test_the_wait_for_a_turn_is_no_part_of_what_a_repository_took() -> None:
