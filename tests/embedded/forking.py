@@ -6,6 +6,7 @@ the interpreter and the imports do before that line is shared.
 """
 
 import contextlib
+import functools
 import gc
 import importlib
 import io
@@ -23,6 +24,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import boto3
+from botocore.loaders import JSONFileLoader
+
 CONTAINER = Path(__file__).parents[2] / "container"
 PACKAGE = "github_s3_backup"
 # A request's length, the number of a process, an exit code.
@@ -34,6 +38,15 @@ def import_all() -> None:
     for module in pkgutil.walk_packages([str(CONTAINER / PACKAGE)], f"{PACKAGE}."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+
+
+def read_once() -> None:
+    """Have botocore read its descriptions of AWS once, of which each start would parse 2 MB of JSON."""
+    read = JSONFileLoader.load_file
+    once = functools.cache(lambda path: read(JSONFileLoader(), path))
+    JSONFileLoader.load_file = lambda _, path: once(path)
+    for service in ("s3", "cloudwatch", "secretsmanager", "kms"):
+        boto3.session.Session(region_name="eu-central-1").client(service)
 
 
 class Server:
@@ -113,6 +126,7 @@ if __name__ == "__main__":
     # A Ctrl-C at the terminal is for the tests and the programs.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     import_all()
+    read_once()
     gc.freeze()
     sys.argv = Server(socket.socket(fileno=int(sys.argv[1]))).serve()
     runpy.run_path(sys.argv[0], run_name="__main__")
