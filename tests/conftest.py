@@ -25,6 +25,19 @@ settings.register_profile("exhaustive", ANY_SPEED, max_examples=200)
 settings.load_profile("usual")
 
 NUMBERS = itertools.count(1)
+# What starts programs and servers: each case takes seconds.
+STARTS = {"stack", "standin", "workspace"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of each test that starts programs, the first case is for `make test`, and the others are exhaustive."""
+    seen = set()
+    for item in items:
+        test, _, case = item.nodeid.partition("[")
+        if case and test in seen and STARTS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.exhaustive)
+        seen.add(test)
 
 
 def pytest_sessionfinish() -> None:

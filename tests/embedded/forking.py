@@ -6,7 +6,6 @@ the interpreter and the imports do before that line is shared.
 """
 
 import contextlib
-import functools
 import gc
 import importlib
 import io
@@ -22,10 +21,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
-from botocore.loaders import JSONFileLoader
+from botocore.loaders import JSONFileLoader, Loader
 
 CONTAINER = Path(__file__).parents[2] / "container"
 PACKAGE = "github_s3_backup"
@@ -40,11 +39,20 @@ def import_all() -> None:
             importlib.import_module(module.name)
 
 
-def read_once() -> None:
-    """Have botocore read its descriptions of AWS once, of which each start would parse 2 MB of JSON."""
-    read = JSONFileLoader.load_file
-    once = functools.cache(lambda path: read(JSONFileLoader(), path))
-    JSONFileLoader.load_file = lambda _, path: once(path)
+class ReadOnce(JSONFileLoader):
+    """Reads each of botocore's descriptions of AWS once: each start would parse 2 MB of JSON."""
+
+    known: ClassVar[dict[str, Any]] = {}
+
+    def load_file(self, file_path: str) -> Any:
+        if file_path not in self.known:
+            self.known[file_path] = super().load_file(file_path)
+        return self.known[file_path]
+
+
+def read_descriptions() -> None:
+    """Read what the program's clients are made of."""
+    Loader.FILE_LOADER_CLASS = ReadOnce
     for service in ("s3", "cloudwatch", "secretsmanager", "kms"):
         boto3.session.Session(region_name="eu-central-1").client(service)
 
@@ -126,7 +134,7 @@ if __name__ == "__main__":
     # A Ctrl-C at the terminal is for the tests and the programs.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     import_all()
-    read_once()
+    read_descriptions()
     gc.freeze()
     sys.argv = Server(socket.socket(fileno=int(sys.argv[1]))).serve()
     runpy.run_path(sys.argv[0], run_name="__main__")
