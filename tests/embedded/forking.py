@@ -23,8 +23,7 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-import boto3
-from botocore.loaders import JSONFileLoader, Loader
+from botocore.loaders import JSONFileLoader, Loader, create_loader
 
 CONTAINER = Path(__file__).parents[2] / "container"
 PACKAGE = "github_s3_backup"
@@ -51,10 +50,14 @@ class ReadOnce(JSONFileLoader):
 
 
 def read_descriptions() -> None:
-    """Read what the program's clients are made of."""
+    """Read what the program's clients are made of. A client itself would leave connections to end."""
     Loader.FILE_LOADER_CLASS = ReadOnce
+    loader = create_loader()
+    for name in ("endpoints", "partitions", "_retry", "sdk-default-configuration"):
+        loader.load_data(name)
     for service in ("s3", "cloudwatch", "secretsmanager", "kms"):
-        boto3.session.Session(region_name="eu-central-1").client(service)
+        for kind in ("service-2", "endpoint-rule-set-1"):
+            loader.load_service_model(service, kind)
 
 
 class Server:
