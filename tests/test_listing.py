@@ -1,6 +1,7 @@
 """What GitHub lists, miscounts, can't list, or names in a way that must be refused."""
 
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from clients import FastStop, Log, github_client
 from embedded.github import FakeGitHub, Fault
 from github_s3_backup.github.client import Listing
 from github_s3_backup.github.installations import Installation
+from github_s3_backup.github.transport import pages
 from github_s3_backup.github.transport.rest import GitHubError
 from world import World
 
@@ -137,6 +139,28 @@ def test_more_repositories_than_fit_on_a_page_are_all_listed(github: FakeGitHub)
         "per_page=100",
         "per_page=100&page=2",
     ]
+
+
+def test_pages_are_asked_for_at_once_where_github_names_the_last_one(github: FakeGitHub) -> None:
+    for number in range(23):
+        github.add("acme", f"copy-{number:03}", NOWHERE)
+    github.page_size, together = 2, threading.Barrier(pages.AT_ONCE)
+
+    def meet(number: int) -> None:
+        if 1 < number <= 1 + pages.AT_ONCE:
+            together.wait(60)
+
+    github.after_page = meet
+    assert names(listing_of(github)) == {f"acme/copy-{number:03}" for number in range(23)}
+    asked = [int(request.path.rpartition("=")[2]) for request in github.requests(LISTING)[1:]]
+    assert sorted(asked) == list(range(2, 13))
+
+
+def test_pages_are_asked_for_ahead_only_where_their_numbers_are_known() -> None:
+    page = "https://github.test/installation/repositories?per_page=100&page="
+    assert list(pages.between(f"{page}2", f"{page}4")) == [f"{page}2", f"{page}3", f"{page}4"]
+    for last in ("", f"{page}x", f"{page}4&cursor=x", "http://127.0.0.1:9/?page=4", f"{page}1"):
+        assert list(pages.between(f"{page}2", last)) == []
 
 
 def test_what_only_one_of_two_looks_found_is_listed_too(github: FakeGitHub) -> None:

@@ -361,8 +361,8 @@ class FakeGitHub:
         page = items[(number - 1) * size : number * size]
         links = {}
         if number * size < len(items):
-            per_page = query.get("per_page", ["30"])[0]
-            links["Link"] = f'<{self.api_url}{path}?per_page={per_page}&page={number + 1}>; rel="next"'
+            url = f"{self.api_url}{path}?per_page={query.get('per_page', ['30'])[0]}&page="
+            links["Link"] = f'<{url}{number + 1}>; rel="next", <{url}{-(-len(items) // size)}>; rel="last"'
         if self.next_page:
             links["Link"] = f'<{self.next_page}>; rel="next"'
         body = page if total is None else {"total_count": total, "repository_selection": "all", "repositories": page}

@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.github.transport.http import ANSWER_SECONDS, Link, opened, read_whole, root_cause, same_server
 from github_s3_backup.github.transport.limiter import Limiter
 from github_s3_backup.github.transport.outage import Outage
+from github_s3_backup.github.transport.pages import Ahead
 from github_s3_backup.runtime.retry import PERMANENT, TRANSIENT, Retry, RetryableError, retry_after, retrying
 from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.version import TOOL_VERSION
@@ -71,18 +72,24 @@ class Api:
         return replace(self, limiter=limiter)
 
     def pages(self, url: str, get: Callable[[str], requests.Response]) -> Iterator[Any]:
-        """Yield the JSON of each page, following Link: rel="next" while it stays on GitHub's server and is new."""
+        """Yield the JSON of each page, following Link: rel="next" while it stays on GitHub's server and is new.
+
+        Several are asked for at once.
+        """
         next_url: str | None = url
         seen: set[str] = set()
+        ahead = Ahead(get)
         while next_url:
             if not same_server(next_url, self.url):
                 raise GitHubError(f"GitHub's next page is on another host than GITHUB_API_URL: {next_url}")
             if next_url in seen or len(seen) >= MAX_PAGES:
                 raise GitHubError(f"GitHub's pages do not end: {next_url} comes after {len(seen)} others")
             seen.add(next_url)
-            answer = get(next_url)
-            yield answer.json()
+            answer = ahead.get(next_url)
             next_url = answer.links.get("next", {}).get("url")
+            if next_url and same_server(next_url, self.url):
+                ahead.begin(answer)
+            yield answer.json()
 
     def send(self, method: str, url: str, authorization: Authorization, **options: Any) -> requests.Response:
         """Send one request, retry transient faults, wait for the end of an outage, and return the successful answer."""
