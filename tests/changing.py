@@ -1,8 +1,11 @@
 """A repository that changes on a git server, and the bundles that the product makes of it."""
 
+import random
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from embedded.git_server import GitServer
@@ -17,7 +20,9 @@ from github_s3_backup.git.refs import Refs
 from github_s3_backup.github.transport.http import Link, new_session
 from github_s3_backup.github.transport.packs import Limits, PackRequest, fetch_pack
 from github_s3_backup.runtime.stop import Stop
+from world import World
 
+MAIN = "refs/heads/main"
 LIMITS = Limits(10**8, 60)
 
 
@@ -38,6 +43,8 @@ class Changing:
     path: Path
     folder: Path
     count: int = 0
+    # Files that are in each commit whose files are not given.
+    files: dict[str, str] = field(default_factory=dict)
 
     def init(self, object_format: str = "sha1") -> "Changing":
         git("init", "--quiet", "--bare", "--initial-branch=main", f"--object-format={object_format}", self.path)
@@ -54,7 +61,7 @@ class Changing:
     def commit(self, *parents: str, ref: str = "", files: dict[str, str] | None = None) -> str:
         """Commit these files (else one that is always new) on the parents, point the ref at it, and return its id."""
         self.count += 1
-        content = files or {"file": f"content {self.count}"}
+        content = files or {**self.files, "file": f"content {self.count}"}
         tree = self.git("mktree", stdin="".join(map(self._entry, sorted(content.items()))).encode())
         given = [part for parent in parents for part in ("-p", parent)]
         oid = self.git("commit-tree", tree, *given, "-m", f"commit {self.count}")
@@ -141,3 +148,53 @@ class Changing:
             name: oid for name, oid in served.items() if name != "HEAD"
         }
         return changes
+
+
+def ballast(size: int) -> str:
+    """Return text that does not get smaller by packing."""
+    return random.Random(size).randbytes(size // 2).hex()  # noqa: S311
+
+
+def add_large(world: World, name: str = "api") -> Changing:
+    """Add a repository that may change: about 60 kB in full, so that a commit is a small part of it."""
+    added = world.add("api", name=name)
+    path = world.folder / f"{name}.git"
+    shutil.copytree(added.path, path)
+    added.path = path
+    return enlarged(world, path)
+
+
+def enlarged(world: World, path: Path) -> Changing:
+    """Return a git directory of the test's own, made so large."""
+    tool = Git(Path(tempfile.mkdtemp(dir=world.folder)), "https://github.com", Stop())
+    number, files = len(world.github.repositories), {"ballast": ballast(120_000)}
+    repository = Changing(tool, None, path, world.folder, count=100 * number, files=files)
+    grow(repository, 0)
+    return repository
+
+
+def grow(repository: Changing, size: int = 100) -> None:
+    """Commit so many new bytes, about half of that packed."""
+    parents = ["main"] if MAIN.encode() in repository.refs() else []
+    files = {**repository.files, "new": ballast(size + repository.count)}
+    repository.commit(*parents, ref=MAIN, files=files)
+
+
+def random_change(repository: Changing, choice: random.Random) -> None:
+    """Commit, merge, tag, delete, rewind, or move HEAD, at random."""
+    branches = repository.git("for-each-ref", "--format=%(refname)", "refs/heads").split()
+    some = choice.choice(branches)
+    actions: list[Callable[[], object]] = [
+        lambda: repository.commit(some, ref=some),
+        lambda: repository.commit(some, choice.choice(branches), ref=some),
+        lambda: repository.commit(some, ref=f"refs/heads/branch-{repository.count}"),
+        lambda: repository.git("tag", "-a", "-m", "x", f"tag-{repository.count}", some),
+        lambda: repository.point(some, repository.git("rev-list", some).split()[-1]),
+        lambda: repository.commit(ref=some),
+        lambda: None if some == MAIN else repository.delete(some),
+        lambda: repository.git("symbolic-ref", "HEAD", some),
+    ]
+    repository.count += 1
+    choice.choice(actions)()
+    if choice.random() < 0.1:
+        repository.git("-c", "gc.reflogExpire=now", "gc", "--quiet", "--prune=now")

@@ -97,7 +97,6 @@ def apply_for(world: World, module: Module, **inputs: Any) -> Applied:
     secret = world.stack.aws.new_secret(world.service, world.github.pem())
     existing = {"secret": {"arn": secret}, "bucket": {"name": world.bucket}}
     given: dict[str, Any] = {"orchestration": {"volumes": True}, "existing": existing, "service_name": world.service}
-    given["differential"] = world.environment()["DIFFERENTIAL"] == "true"
     return module.apply(**given | inputs)
 
 

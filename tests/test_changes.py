@@ -3,23 +3,30 @@
 import random
 import shutil
 import tempfile
+import tracemalloc
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
-from changing import Changing
+from changing import MAIN, Changing, random_change
 from embedded.git_server import GitServer
 from embedded.real_git import restore_changes
-from github_s3_backup.git.object_list import ObjectListError, parse_object_list
+from github_s3_backup.backup.repository.changes import MEMORY_PER_LIST_BYTE
+from github_s3_backup.git.changes import fetch_changes
+from github_s3_backup.git.object_list import ObjectList, ObjectListError, parse_object_list
 from github_s3_backup.git.objects import list_objects
 from github_s3_backup.git.process import Git
 from github_s3_backup.git.proof import links_of, prove
 from github_s3_backup.git.wire import ChangesNotPossibleError
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.runtime.stop import Stop
 
-MAIN, OLD = "refs/heads/main", "refs/heads/old"
+OLD = "refs/heads/old"
+MANY = (10_100, 50_000)
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +43,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
 
 @pytest.fixture(scope="module")
 def original(tool: Git, server: GitServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A branch of ten commits, an old branch that forked early, and two tags."""
+    """A branch of ten commits, an old branch that forked early, a folder of branches, and two tags."""
     repository = Changing(tool, server, server.folder / "original.git", tmp_path_factory.mktemp("original")).init()
     tip = repository.commit(ref=MAIN)
     for number in range(9):
         tip = repository.commit(tip, ref=MAIN)
         if number == 2:
             repository.commit(tip, ref=OLD)
+    repository.point("refs/heads/folder/one", repository.rev("main~4"))
     repository.git("tag", "light", "main~3")
     repository.git("tag", "-a", "-m", "release", "annotated", "main~1")
     return repository.path
@@ -85,7 +93,7 @@ def tags_of_everything(repository: Changing) -> None:
 
 
 def rewrite_everything(repository: Changing) -> None:
-    repository.delete(OLD, "refs/tags/light", "refs/tags/annotated")
+    repository.delete(OLD, "refs/heads/folder/one", "refs/tags/light", "refs/tags/annotated")
     tip = repository.commit()
     for _ in range(5):
         tip = repository.commit(tip)
@@ -128,7 +136,36 @@ def submodule(repository: Changing) -> None:
 
 
 def keep_only_a_tag(repository: Changing) -> None:
-    repository.delete(MAIN, OLD, "refs/tags/light")
+    repository.delete(MAIN, OLD, "refs/heads/folder/one", "refs/tags/light")
+
+
+def a_folder_becomes_a_ref(repository: Changing) -> None:
+    repository.delete("refs/heads/folder/one")
+    repository.commit("main", ref="refs/heads/folder")
+
+
+def on_a_hidden_ref(repository: Changing) -> None:
+    """Commit on what the server has, and shows nobody."""
+    repository.git("config", "transfer.hideRefs", "refs/hidden")
+    hidden = repository.commit("main~3", ref="refs/hidden/1")
+    repository.commit("main", hidden, ref=MAIN)
+
+
+def nothing_in_it(repository: Changing) -> None:
+    """Commit no files at all: git knows the empty tree, whether or not it is stored."""
+    tree = repository.git("hash-object", "-t", "tree", "--stdin")
+    repository.point(MAIN, repository.git("commit-tree", tree, "-p", "main", "-m", "empty"))
+
+
+def replaced(repository: Changing) -> None:
+    """Let git show another commit in place of an old one, and move a tag."""
+    repository.git("replace", "main~2", repository.commit("main~4"))
+    repository.git("tag", "--force", "-a", "-m", "again", "annotated", "main~5")
+
+
+def strange_name(repository: Changing) -> None:
+    name = "refs/heads/caf\udce9"  # the byte e9, as Python holds it
+    repository.git("update-ref", name, repository.commit("main"))
 
 
 CHANGES: dict[str, Change] = {
@@ -151,6 +188,11 @@ CHANGES: dict[str, Change] = {
     "a commit on a branch that is deleted": commit_on_a_deleted_branch,
     "an octopus": octopus,
     "only an annotated tag is left": keep_only_a_tag,
+    "a folder of branches that becomes a branch": a_folder_becomes_a_ref,
+    "a hidden ref": on_a_hidden_ref,
+    "a commit without files": nothing_in_it,
+    "a replaced commit, and a moved tag": replaced,
+    "a name that is not UTF-8": strange_name,
 }
 
 
@@ -163,7 +205,7 @@ def test_what_changed_restores_on_its_full_bundle(repository: Changing, change: 
     assert {repository.git("cat-file", "-t", oid.decode()) for oid in changes.prerequisites} <= {"commit"}
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(50_000, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("count", [300, *(pytest.param(count, marks=pytest.mark.exhaustive) for count in MANY)])
 def test_all_refs_are_told_to_the_server_in_the_one_request(empty: Changing, server: GitServer, count: int) -> None:
     """More haves than git itself ever sends over HTTP, and SHA-256."""
     empty.init("sha256")
@@ -208,6 +250,56 @@ def merge_everything(repository: Changing) -> None:
     repository.commit("main", side, OLD, ref=MAIN, files=files | {"other": "other"})
 
 
+def test_a_real_server_that_cannot_send_what_is_needed_is_told_from_one_that_can(
+    repository: Changing, server: GitServer
+) -> None:
+    full, answer = repository.full(), server.respond
+    refused = (ChangesNotPossibleError, GitHubError)
+    commit = repository.commit("main", ref=MAIN)
+    before = repository.refs()
+
+    def without_protocol_2(handler: BaseHTTPRequestHandler) -> None:
+        del handler.headers["Git-Protocol"]
+        answer(handler)
+
+    server.respond = without_protocol_2
+    with pytest.raises(refused):
+        repository.changes(full.objects)
+    server.respond = answer
+
+    shallow = repository.path / "shallow"
+    shallow.write_text(f"{repository.rev('main~2')}\n")
+    with pytest.raises(ChangesNotPossibleError, match="'shallow-info' instead of a pack"):
+        repository.changes(full.objects)
+    shallow.unlink()
+
+    blob = repository.rev("main:file")
+    loose = repository.path / "objects" / blob[:2] / blob[2:]
+    content = loose.read_bytes()
+    loose.unlink()
+    with pytest.raises(ChangesNotPossibleError, match="the server stopped"):
+        repository.changes(full.objects)
+    loose.write_bytes(content)
+    assert repository.check(full).prerequisites == (repository.rev("main~1").encode(),)
+
+    repository.point(MAIN, repository.rev("main~1"))  # between the two requests
+    repository.git("-c", "gc.reflogExpire=now", "gc", "--quiet", "--prune=now")
+    with pytest.raises(ChangesNotPossibleError, match=f"the server refused: upload-pack: not our ref {commit}"):
+        fetch_changes(repository.tool, before, full.objects, repository.new("changes.git"), repository.fetch)
+
+
+def test_a_list_is_read_within_the_memory_that_is_reserved_for_it() -> None:
+    prefixes = array("Q", range(1_000_000))
+    body = ObjectList("0" * 64, "sha1", {b"1" * 40: b"commit"}, prefixes).to_bytes()
+    tracemalloc.start()
+    try:
+        assert parse_object_list(body, "0" * 64).prefixes == prefixes
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(body) + peak < (MEMORY_PER_LIST_BYTE + 0.2) * len(body)
+
+
 def test_an_object_that_the_list_lacks_is_missed(repository: Changing) -> None:
     full = repository.full()
     repository.commit("main", ref=MAIN)
@@ -226,29 +318,9 @@ def test_after_random_days_every_day_restores(repository: Changing, seed: int, d
     for day in range(days):
         for _ in range(choice.randrange(1, 4)):
             random_change(repository, choice)
-        if choice.random() < 0.3:
-            repository.git("-c", "gc.reflogExpire=now", "gc", "--quiet", "--prune=now")
         repository.check(full)
         if day % 5 == 2:
             full = repository.full()
-
-
-def random_change(repository: Changing, choice: random.Random) -> None:
-    """Commit, merge, tag, delete, rewind, or move HEAD, at random."""
-    branches = repository.git("for-each-ref", "--format=%(refname)", "refs/heads").split()
-    some = choice.choice(branches)
-    actions: list[Change] = [
-        lambda repository: repository.commit(some, ref=some),
-        lambda repository: repository.commit(some, choice.choice(branches), ref=some),
-        lambda repository: repository.commit(some, ref=f"refs/heads/branch-{repository.count}"),
-        lambda repository: repository.git("tag", "-a", "-m", "x", f"tag-{repository.count}", some),
-        lambda repository: repository.point(some, repository.git("rev-list", some).split()[-1]),
-        lambda repository: repository.commit(ref=some),
-        lambda repository: None if some == MAIN else repository.delete(some),
-        lambda repository: repository.git("symbolic-ref", "HEAD", some),
-    ]
-    repository.count += 1
-    choice.choice(actions)(repository)
 
 
 @pytest.mark.parametrize(

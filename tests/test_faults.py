@@ -86,8 +86,7 @@ def test_what_fails_costs_no_other_repository_and_is_tried_a_bounded_number_of_t
     run = world.run()
     assert run.code == 1
     assert run.repos.keys() == {"acme/api", "acme/public"}
-    stored = ("acme/api.bundle", "acme/public.bundle", "manifest.json")
-    assert world.stored_keys() == {world.key(name) for name in stored} | world.run_keys()
+    assert world.stored_keys() == world.keys_of(run)
     said = {
         name.removeprefix("acme/"): f"{failure['stage']}: {failure['error']}" for name, failure in run.failures.items()
     }

@@ -86,7 +86,7 @@ def test_a_name_that_could_leave_its_folder_is_refused_and_the_others_are_stored
     for failure in run.failures.values():
         assert failure["stage"] == "list"
         assert "refused" in failure["error"]
-    assert world.stored_keys() == {world.key("acme/api.bundle"), world.key("manifest.json"), *world.run_keys()}
+    assert world.stored_keys() == world.keys_of(run)
     assert world.github.requests(r"\.git") == world.github.requests(r"/acme/api\.git")
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from embedded.organisation import AWKWARD, SECOND_OWNER
-from world import World
+from world import World, uploaded
 
 
 def test_every_awkward_repository_is_stored_restores_and_is_in_the_manifest_as_github_says(world: World) -> None:
@@ -13,12 +13,15 @@ def test_every_awkward_repository_is_stored_restores_and_is_in_the_manifest_as_g
     assert run.code == 0, run.output
     assert run.repos.keys() == {f"{recipe.owner}/{recipe.name}" for recipe in AWKWARD}
     assert {name for name, entry in run.repos.items() if entry["status"] != "stored"} == {"acme/empty"}
-    stored = {f"{entry['full_name']}.bundle" for entry in run.repos.values() if entry["status"] == "stored"}
-    assert world.stored_keys() == {world.key(name) for name in {*stored, "manifest.json"}} | world.run_keys()
+    stored = {entry["full_name"]: entry for entry in run.repos.values() if entry["status"] == "stored"}
+    assert {entry["s3_key"] for entry in stored.values()} == {world.key(f"{name}.bundle") for name in stored}
+    lists = {entry["objects"]["s3_key"] for entry in stored.values()}
+    assert lists == {world.key(f"{name}.objects") for name in stored}
+    assert world.stored_keys() == world.keys_of(run)
     assert world.metrics() == {
         "BackupSuccess": [len(AWKWARD)],
         "BackupFailure": [0],
-        "BytesUploaded": [sum(entry["size_bytes"] for entry in run.repos.values())],
+        "BytesUploaded": [uploaded(run)],
         "RepositoriesUnchanged": [0],
         "RepositoriesStoredAsChanges": [0],
         "BytesFetched": [sum(entry["size_bytes"] for entry in run.repos.values())],

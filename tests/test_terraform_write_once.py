@@ -118,7 +118,7 @@ def test_all_that_a_real_run_writes_passes(sent: list[Sent], primary: Primary) -
     created = {write.key for write in sent if write.creates}
     of_content = {key for key in created if key.startswith(tuple(f"{root}/" for root in CONTENT_ROOTS))}
     assert len(of_content) == 4 + 1  # LFS objects, and the file of a release
-    assert len(created - of_content) == 2 * 3 + 2 * 2 + 2 + 1  # bundles, lists, runs, manifest.json
+    assert len(created - of_content) == 2 * 3 + 3 + 2 * 2 + 2 + 1  # bundles, their lists, others, runs, manifest.json
 
 
 def test_without_the_header_nothing_but_the_days_manifest_passes(sent: list[Sent], primary: Primary) -> None:

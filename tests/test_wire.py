@@ -81,6 +81,8 @@ def test_what_arrives_over_http_is_held_to_its_limits(server: GitServer) -> None
         fetch(server, with_body(WHOLE, Content_Length=str(len(WHOLE) + 1)))
     with pytest.raises(ChangesNotPossibleError, match="took longer than 0 s"):
         fetch(server, dripping(WHOLE), Limits(100, 0.01))
+    with pytest.raises(ChangesNotPossibleError, match="less than 1000 bytes per second"):
+        fetch(server, dripping(WHOLE), Limits(100, 60, slow_seconds=0.02))
     stop = Stop()
     stop._begin("deadline")
     with pytest.raises(Stopped):

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 from collections import Counter
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import psutil
 import pytest
 
+import content
 from clients import MOMENT, Log, archive_at
 from embedded.github import FakeRepository, Fault
 from embedded.ports import wait_until
@@ -81,16 +83,15 @@ def test_a_day_of_runs_writes_what_changed_and_never_over_anything(world: World,
     assert written == Counter({world.key("manifest.json"): 1, run_key(world, unchanged): 1})
     assert unchanged.repos["acme/api"]["s3_key"] == world.key("acme/api.bundle")
 
-    change(api, "later")
-    before = versions(world)
-    later = world.run()
-    assert later.manifest is not None
-    time = later.manifest["started_at"][11:19].replace(":", "") + "Z"
-    timed = world.key(f"acme/api@{time}.bundle")
-    assert versions(world) - before == Counter({world.key("manifest.json"): 1, run_key(world, later): 1, timed: 1})
-    assert later.repos["acme/api"]["s3_key"] == timed
-    assert later.repos["acme/in-parts"]["s3_key"] == world.key("acme/in-parts.bundle")
-    assert world.read_manifest() == later.manifest
+    for differential, suffix in (("true", ".changes.bundle"), ("false", ".bundle")):
+        change(api, f"v-{differential}")
+        before = versions(world)
+        later = world.run(DIFFERENTIAL=differential)
+        timed = later.repos["acme/api"]["s3_key"]
+        assert re.fullmatch(re.escape(world.key("acme/api")) + r"@\d{6}Z" + re.escape(suffix), timed)
+        assert versions(world) - before == Counter({world.key("manifest.json"): 1, run_key(world, later): 1, timed: 1})
+        assert later.repos["acme/in-parts"]["s3_key"] == world.key("acme/in-parts.bundle")
+        assert world.read_manifest() == later.manifest
     assert_nothing_overwritten(world)
     assert_puts_are_conditional(s3_proxy)
     for run in (first, unchanged):  # what an earlier manifest says still holds
@@ -104,18 +105,29 @@ def run_key(world: World, run: Run) -> str:
 
 
 def test_two_runs_at_the_same_time_write_two_true_manifests(world: World) -> None:
-    for name in ("api", "fork", "public", "in-parts"):
+    api = own_copy(world, "api")
+    for name in ("fork", "public", "in-parts"):
         world.add(name)
     world.github.latency = 0.2
-    processes = [world.start() for _ in range(2)]
-    for process in processes:
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == 0, output
-    manifests = [world.read(key) for key in sorted(world.run_keys())]
-    assert len(manifests) == 2
-    for manifest in manifests:
+
+    def two_runs() -> list[dict[str, Any]]:
+        before = world.run_keys()
+        for process in [world.start() for _ in range(2)]:
+            output, _ = process.communicate(timeout=60)
+            assert process.returncode == 0, output
+        manifests = [world.read(key) for key in sorted(world.run_keys() - before)]
+        assert len(manifests) == 2
+        for manifest in manifests:
+            world.check_manifest(manifest)
+        return manifests
+
+    for manifest in two_runs():
         assert {entry["status"] for entry in manifest["repos"]} == {"stored"}
-        world.check_manifest(manifest)
+    change(api, "later")
+    manifests = two_runs()
+    changed = [entry for manifest in manifests for entry in manifest["repos"] if entry["base"]]
+    assert [entry["full_name"] for entry in changed] == ["acme/api", "acme/api"]
+    assert len({entry["s3_key"] for entry in changed}) == 2
     assert world.read_manifest() in manifests
     assert_nothing_overwritten(world)
     assert world.stack.s3.client().list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
@@ -125,7 +137,7 @@ def test_a_stopped_run_leaves_the_day_to_the_complete_one(world: World) -> None:
     api = own_copy(world, "api")
     world.add("fork")
     complete = world.run()
-    change(api, "later")
+    content.push(api.path, {"new.txt": b"new"})
     world.github.faults = [Fault(r"POST /acme/api\.git", status=0, delay=60, times=9)]
     process = world.start()
 

@@ -158,7 +158,6 @@ class World:
         self.scratch.mkdir(exist_ok=True)
         base = self.stack.environment(self.github, self.bucket, self.scratch)
         base |= {"SERVICE_NAME": self.service, "GITHUB_APP_KEY_FILE": str(key), "FULL_BACKUP_DAYS": self.nobodys_day()}
-        base["DIFFERENTIAL"] = "false"  # most tests are of full bundles, and their repositories too small for others
         base |= self.variables
         return {k: v for k, v in (base | changes).items() if v is not None}
 
@@ -222,7 +221,13 @@ class World:
     def run_keys(self) -> set[str]:
         """Return the keys of the day's runs' manifests."""
         keys = {key for key in self.stored_keys() if key.startswith(self.key("runs/"))}
-        return {key for key in keys if not key.endswith((".lfs.json", ".releases.json", ".bundle", ".sig"))}
+        others = (".lfs.json", ".releases.json", ".bundle", ".objects", ".sig")
+        return {key for key in keys if not key.endswith(others)}
+
+    def keys_of(self, run: "Run") -> set[str]:
+        """Return what is in the bucket after one run: what its manifest names, and itself."""
+        named = {stored["s3_key"] for entry in run.repos.values() for stored in stored_in(entry)}
+        return {*named, self.key("manifest.json"), *self.run_keys()}
 
     def key(self, rest: str) -> str:
         """Return a key of the day on which the last run started."""
@@ -430,6 +435,11 @@ class World:
 CONTENT: set[str] = set()
 # What stock git made of a bundle, by its SHA-256: the same bytes restore to the same.
 RESTORED: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
+
+
+def uploaded(run: Run) -> int:
+    """Return the bytes of the bundles and lists that a run has stored, where it was the first one."""
+    return sum(stored["size_bytes"] for entry in run.repos.values() for stored in stored_in(entry))
 
 
 def stored_in(entry: dict[str, Any]) -> list[dict[str, Any]]:

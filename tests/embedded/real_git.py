@@ -38,9 +38,12 @@ def served_refs(repository: Path) -> dict[str, str]:
 
 
 def bundled_refs(bundle: Path) -> dict[str, str]:
-    """Return the refs that stock git reads in a bundle, HEAD included."""
-    lines = git("bundle", "list-heads", bundle).decode(errors="surrogateescape").splitlines()
-    return {name: oid for oid, name in (line.split(" ", 1) for line in lines)}
+    """Return the refs that stock git reads in a bundle, HEAD included.
+
+    git 2.30 has `bundle list-heads` too, and cuts its ids of SHA-256 short.
+    """
+    lines = git("ls-remote", bundle).decode(errors="surrogateescape").splitlines()
+    return {name: oid for oid, name in (line.split("\t", 1) for line in lines)}
 
 
 def restore(bundle: Path, into: Path) -> dict[str, str]:

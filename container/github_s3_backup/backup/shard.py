@@ -127,6 +127,7 @@ def _has_new_bundle(entry: Entry) -> bool:
 
 
 def _uploaded_bytes(entries: Collection[Entry]) -> int:
-    """Return the bytes of the bundles that a run has stored."""
-    bundles = [bundle for entry in entries for bundle in (entry, entry.wiki) if bundle]
-    return sum(bundle.size_bytes for bundle in bundles if bundle.status == "stored")
+    """Return the bytes of the bundles that a run has stored, and of the lists of their objects."""
+    bundles = [bundle for entry in entries for bundle in (entry, entry.wiki) if bundle and bundle.status == "stored"]
+    lists = [bundle.objects.size_bytes for bundle in bundles if bundle.objects and not bundle.base]
+    return sum(bundle.size_bytes for bundle in bundles) + sum(lists)

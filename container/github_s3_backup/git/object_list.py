@@ -27,6 +27,7 @@ from github_s3_backup.git.process import Git
 SIGNATURE = b"# objects of a git bundle, version 1"
 DIGEST_SIZES = {"sha1": 20, "sha256": 32}
 PREFIX_SIZE = 8
+END_OF_HEADER = b"\n\n"
 # An index begins with a signature, its version, and 256 counts, the last of which is that of all objects.
 # https://git-scm.com/docs/gitformat-pack
 INDEX_SIGNATURE, INDEX_HEADER_SIZE = b"\xfftOc\0\0\0\2", 8 + 1024
@@ -77,9 +78,9 @@ def list_of_mirror(git: Git, mirror: Mirror, bundle_sha256: str) -> ObjectList |
 
 def parse_object_list(body: bytes, bundle_sha256: str) -> ObjectList:
     """Return the list of the bundle with this SHA-256. Raises ObjectListError."""
-    header, end, prefixes = body.partition(b"\n\n")
-    lines = header.split(b"\n")
-    if lines[0] != SIGNATURE or not end or len(prefixes) % PREFIX_SIZE:
+    end = body.find(END_OF_HEADER)
+    lines, prefixes = body[: max(0, end)].split(b"\n"), memoryview(body)[end + len(END_OF_HEADER) :]
+    if lines[0] != SIGNATURE or len(prefixes) % PREFIX_SIZE:
         raise ObjectListError("the file is not a list of objects")
     try:
         (_, bundle), (_, object_format), *tips = (line.decode("ascii").split(" ", 1) for line in lines[1:])
@@ -89,7 +90,9 @@ def parse_object_list(body: bytes, bundle_sha256: str) -> ObjectList:
         raise ObjectListError("the header of the list of objects is damaged") from None
     if bundle != bundle_sha256:
         raise ObjectListError("the list of objects is that of another bundle")
-    return ObjectList(bundle, object_format, kinds, _swapped(array("Q", prefixes)))
+    numbers = array("Q")
+    numbers.frombytes(prefixes)
+    return ObjectList(bundle, object_format, kinds, _swapped(numbers))
 
 
 def _read_index(index: Path, digest_size: int) -> "array[int]":

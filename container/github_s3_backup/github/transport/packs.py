@@ -31,10 +31,11 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What an answer may have at most: bytes, and seconds."""
+    """What an answer may have at most: bytes, and seconds. `slow_seconds`: for which it may be too slow."""
 
     size: int
     seconds: float
+    slow_seconds: float = SLOW_SECONDS
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class _Body(io.RawIOBase):
         now = time.monotonic()
         if now - self._started > self._limits.seconds:
             raise ChangesNotPossibleError(f"the answer took longer than {self._limits.seconds:.0f} s")
-        if now - self._counted_at > SLOW_SECONDS:
-            if self._received - self._counted < MIN_SPEED * SLOW_SECONDS:
+        if (passed := now - self._counted_at) > self._limits.slow_seconds:
+            if self._received - self._counted < MIN_SPEED * passed:
                 raise ChangesNotPossibleError(f"the answer came at less than {MIN_SPEED} bytes per second")
             self._counted, self._counted_at = self._received, now

@@ -1,0 +1,132 @@
+"""Every command restores a full bundle with the changes on top of it, of any day and from either bucket."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from changing import MAIN, Changing, add_large, enlarged, grow
+from content import make_wiki
+from embedded.real_git import served_refs
+from world import World
+
+SIDE = "refs/heads/side"
+NEW_OWNER = "acme-restored"
+Refs = dict[str, str]
+
+
+def refs_of(path: Path) -> Refs:
+    return {name: oid for name, oid in served_refs(path).items() if name != "HEAD"}
+
+
+def three_days(world: World, repository: Changing) -> dict[str, Refs]:
+    """Back up on three days, the first in full, and return the refs of each, by its date."""
+    days = {}
+    repository.commit("main", ref=SIDE)
+    assert world.run().code == 0
+    days[world.yesterday(2)["date"]] = refs_of(repository.path)
+    grow(repository)
+    repository.git("tag", "-a", "-m", "release", "v9", "main~1")
+    assert world.run().code == 0
+    days[world.yesterday()["date"]] = refs_of(repository.path)
+    grow(repository)
+    repository.delete(SIDE)
+    repository.point(MAIN, repository.commit("main~2", files={**repository.files, "other": "other"}))
+    assert world.run().code == 0
+    return days | {str(world.day()): refs_of(repository.path)}
+
+
+def manifests(world: World, days: dict[str, Refs]) -> list[dict[str, Any]]:
+    return [world.read(f"github-backup/{day}/manifest.json")["repos"][0] for day in days]
+
+
+def destroy(world: World, stored: dict[str, Any]) -> None:
+    version = {"Key": stored["s3_key"], "VersionId": stored["version_id"]}
+    world.stack.s3.client().delete_object(Bucket=world.bucket, **version)
+
+
+def test_every_command_takes_both_bundles_of_any_day(world: World) -> None:
+    repository = add_large(world)
+    api = next(iter(world.github.repositories.values()))
+    api.wiki = make_wiki(world.folder / "git", "api", {"Home.md": b"# Home\n"})
+    wiki = enlarged(world, api.wiki)
+    days = three_days(world, repository)
+    first, second, third = manifests(world, days)
+    assert first["base"] is None
+    assert second["base"]["sha256"] == third["base"]["sha256"] == first["sha256"]
+    assert len({entry["sha256"] for entry in (first, second, third)}) == 3
+
+    for day, refs in days.items():
+        into = world.folder / day
+        done = world.restore("fetch", "--all", "--as", "mirrors", "--into", str(into), "--date", day)
+        assert done.code == 0, done.stderr
+        assert refs_of(into / "acme" / "api.git") == refs, day
+        assert refs_of(into / "acme" / "api.wiki.git") == refs_of(wiki.path)
+        assert world.restore("verify", "--all", "--date", day).code == 0
+    for form, name in (("clones", "api"), ("bundles", "api.bundle")):
+        for event in ("fetched", "already there"):
+            done = world.restore("fetch", "--all", "--as", form, "--into", str(world.folder / form))
+            assert done.code == 0, done.stderr
+            assert (world.folder / form / "acme" / name).exists()
+            assert done.named(event), done.stderr
+
+    size = third["size_bytes"] + third["base"]["size_bytes"]
+    (row,) = json.loads(world.restore("list", "--date", "latest", "--json").stdout)
+    assert row["size_bytes"] == size
+    listed = world.restore("list", "--date", "latest")
+    assert listed.code == 0, listed.stderr
+    (_, older, newer) = days
+    changes = json.loads(world.restore("diff", older, newer, "--json").stdout)
+    assert {change["kind"] for change in changes} == {"refs deleted", "default branch rewritten"}
+    assert SIDE in next(change["detail"] for change in changes if change["kind"] == "refs deleted")
+
+    drill = ("verify", "--within-days", "1", "--every-hours", "24", "--report", f"s3://{world.bucket}/drills/")
+    assert world.restore(*drill).code == 0
+    world.github.new_repositories = world.folder / "created"
+    world.variables["RESTORE_WRITE_LIMITS"] = "none"
+    world.variables["RESTORE_TOKEN"] = world.github.personal_token("octocat", [NEW_OWNER, "octocat"])
+    pushed = world.restore("push", "--all", "--git-only", "--to", NEW_OWNER)
+    assert pushed.code == 0, pushed.stderr
+    there = world.github.find(NEW_OWNER, "api")
+    assert there
+    assert refs_of(there.path) == {name: oid for name, oid in days[newer].items() if "/pull/" not in name}
+
+
+def test_what_is_damaged_comes_from_elsewhere_or_costs_the_changes_only(world: World) -> None:
+    repository = add_large(world)
+    days = three_days(world, repository)
+    *_, today = days
+    _, _, entry = manifests(world, days)
+    client, replica = world.stack.s3.client(), world.stack.s3.new_bucket(f"{world.bucket}-replica")
+    for key in world.stored_keys():
+        client.copy_object(Bucket=replica, Key=key, CopySource={"Bucket": world.bucket, "Key": key})
+    number = 0
+
+    def fetch(*arguments: str, code: int = 0) -> tuple[Refs, str]:
+        nonlocal number
+        number += 1
+        into = world.folder / f"fetched-{number}"
+        done = world.restore("fetch", "--all", "--as", "mirrors", "--into", str(into), *arguments)
+        assert done.code == code, done.stderr
+        return refs_of(into / "acme" / "api.git"), done.stderr + done.stdout
+
+    for stored in (entry["base"], entry):  # another version is newer, and the one of the manifest is gone
+        copied = client.copy_object(
+            Bucket=world.bucket, Key=stored["s3_key"], CopySource={"Bucket": world.bucket, "Key": stored["s3_key"]}
+        )
+        destroy(world, stored)
+        assert fetch()[0] == days[today]
+        client.put_object(Bucket=world.bucket, Key=stored["s3_key"], Body=b"overwritten")
+        assert fetch()[0] == days[today]
+        client.delete_object(Bucket=world.bucket, Key=stored["s3_key"], VersionId=copied["VersionId"])
+        refs, output = fetch("--fallback-bucket", replica)
+        assert refs == days[today]
+        assert "taken from the fallback bucket" in output
+        verified = world.restore("verify", "--all", "--fallback-bucket", replica)
+        assert verified.code == 0, verified.stderr
+        assert world.restore("verify", "--all").code == 1
+        client.copy_object(
+            Bucket=world.bucket, Key=stored["s3_key"], CopySource={"Bucket": replica, "Key": stored["s3_key"]}
+        )
+
+    client.delete_object(Bucket=world.bucket, Key=entry["s3_key"])
+    destroy(world, entry | {"version_id": copied["VersionId"]})
