@@ -7,6 +7,7 @@ import psutil
 import pytest
 import requests
 
+from changing import add_large, grow
 from clients import FastStop, Log, git_client, github_client
 from embedded.github import FakeGitHub, Fault
 from embedded.organisation import RECIPES
@@ -37,6 +38,20 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 # -- a run -----------------------------------------------------------------------------------------
+
+
+def test_changes_that_are_still_arriving_at_the_deadline_are_a_failure(world: World) -> None:
+    repository = add_large(world)
+    first = world.run().repos["acme/api"]
+    grow(repository)
+    world.github.faults = [Fault(r"POST /acme/api\.git/git-upload-pack", status=0, drip=0.2)]
+    run = world.run(RUN_DEADLINE_HOURS="0.0008")
+    assert run.code == 1, run.output
+    assert run.manifest is not None
+    assert run.manifest["complete"] is True
+    assert "the run's deadline (RUN_DEADLINE_HOURS) passed" in run.failures["acme/api"]["error"]
+    assert [entry["sha256"] for entry in run.manifest["last_good"]] == [first["sha256"]]
+    assert world.run().repos["acme/api"]["base"]["sha256"] == first["sha256"]
 
 
 def test_at_its_deadline_a_run_fails_what_is_still_going_and_writes_its_manifest(world: World) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
+from changing import add_large, grow
 from embedded.github import Fault
 from embedded.organisation import IN_PARTS
 from embedded.ports import wait_until
@@ -61,6 +62,24 @@ def test_an_upload_in_parts_is_aborted(world: World, s3_proxy: S3Proxy) -> None:
     assert client.list_multipart_uploads(Bucket=world.bucket).get("Uploads", []) == []
     assert world.stored_keys() == {world.key("manifest.json"), *world.run_keys()}
     assert IN_PARTS > LIMIT * 1024**2  # at 1 MiB a second it would have taken longer than the limit
+
+
+def test_a_run_stopped_while_changes_arrive_or_are_uploaded_stores_them_the_next_time(
+    world: World, s3_proxy: S3Proxy
+) -> None:
+    repository = add_large(world)
+    first = world.run().repos["acme/api"]
+    grow(repository)
+    drip = Fault(r"POST /acme/api\.git", status=0, drip=0.5)
+    world.github.faults = [drip]
+    run = stop_when(world, lambda: drip.times == 0)
+    assert run.failures.keys() == {"acme/api"}
+    s3_proxy.faults = [S3Fault(r"PUT .*\.changes\.bundle", "hang", times=1)]
+    run = stop_when(world, lambda: s3_proxy.faults[0].times == 0)
+    assert run.failures.keys() == {"acme/api"}
+    assert run.manifest is not None
+    assert [entry["s3_key"] for entry in run.manifest["last_good"]] == [first["s3_key"]]
+    assert world.run().repos["acme/api"]["base"]["sha256"] == first["sha256"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from changing import add_large, grow
 from embedded.github import Fault
 from embedded.killing import kill_with_children
 from embedded.ports import wait_until
@@ -163,6 +164,30 @@ def test_a_killed_shard_is_tried_again_and_finds_what_it_stored(world: World, ta
     assert world.metrics()["BytesUploaded"] == [uploaded(merged)]
     stored = [key for key in world.stored_keys() if key.endswith(".bundle")]
     assert len(stored) == 5
+
+
+def test_a_killed_shard_that_is_tried_again_stores_changes(world: World) -> None:
+    repository = add_large(world)
+    first = world.run().repos["acme/api"]
+    world.yesterday()
+    grow(repository)
+    tasks = Tasks(world, RUN_SHARDS="1", SERVICE_NAME="killed")
+    assert tasks.do("list").code == 0
+    drip = Fault(r"POST /acme/api\.git", status=0, drip=0.5)
+    world.github.faults = [drip]
+
+    def arrive() -> None:
+        assert drip.times == 0
+
+    tasks.kill(arrive, RUN_SHARD="1")
+    assert tasks.do("shard", RUN_SHARD="1").code == 0
+    merged = tasks.do("merge")
+    assert merged.code == 0, merged.output
+    entry = merged.repos["acme/api"]
+    assert entry["base"]["sha256"] == first["sha256"]
+    metrics = world.stack.aws.metrics("killed")
+    assert metrics["RepositoriesStoredAsChanges"] == [1]
+    assert metrics["BytesFetched"] == metrics["BytesUploaded"] == [entry["size_bytes"]]
 
 
 def test_a_bundle_that_was_stored_and_not_noted_does_not_keep_its_shard_from_storing_another(

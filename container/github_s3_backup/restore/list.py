@@ -97,7 +97,8 @@ def _compact(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _wiki(wiki: dict[str, Any] | None) -> str:
-    return format_bytes(wiki["size_bytes"]) if wiki and wiki["s3_key"] else "-"
+    bundles = [wiki, wiki["base"]] if wiki and wiki["s3_key"] else []
+    return format_bytes(sum(bundle["size_bytes"] for bundle in bundles if bundle)) if bundles else "-"
 
 
 def _counted(count: str) -> Callable[[dict[str, Any] | None], str]:

@@ -14,7 +14,14 @@ from github_s3_backup.restore.errors import FetchError, UnbundleError
 from github_s3_backup.restore.fetch.clone import clone_refs, make_clone
 from github_s3_backup.restore.fetch.destination import Destination, Form, move_finished
 from github_s3_backup.restore.fetch.packs import check_packs
-from github_s3_backup.restore.unbundle import MirrorSource, bundles_at, check_bundle, download_bundles, read_refs
+from github_s3_backup.restore.unbundle import (
+    MirrorSource,
+    bundles_at,
+    changes_beside,
+    check_bundle,
+    download_bundles,
+    read_refs,
+)
 from github_s3_backup.s3.download import BucketReader, OnBytes, is_copy_of
 
 # Gets the path of a mirror or clone before it is moved to its final path.
@@ -37,13 +44,13 @@ class GitFetcher:
         """
         if self.destination.form == "bundles" and entry.status == "empty":
             return "empty: no bundle"
-        if self.destination.path(entry).exists():
+        if self._is_there(entry):
             self._check_existing(entry)
             on_bytes(entry.restore_bytes)
             return "already there"
         try:
             if self.destination.form == "bundles":
-                self._fetch_bundle(entry, on_bytes)
+                self._fetch_bundles(entry, on_bytes)
             else:
                 self._build(entry, on_bytes, complete)
         except UnbundleError:  # a bundle that is none can't be continued
@@ -51,12 +58,31 @@ class GitFetcher:
             raise
         return "fetched"
 
-    def _fetch_bundle(self, entry: Entry, on_bytes: OnBytes) -> None:
+    def _is_there(self, entry: Entry) -> bool:
+        """Return whether the repository is there. Raises FetchError where a bundle of another backup is."""
+        path = self.destination.path(entry)
+        if self.destination.form != "bundles":
+            return path.exists()
+        bundles = bundles_at(entry, path)
+        wrong = [there for stored, there in bundles if there.exists() and not is_copy_of(stored, there)]
+        if not entry.base and changes_beside(path).exists():  # it would be taken for a part of this backup
+            wrong.append(changes_beside(path))
+        if wrong:
+            raise FetchError(f"{wrong[0]} already exists and is not the bundle of this backup: move it away")
+        return all(there.exists() for _, there in bundles)
+
+    def _fetch_bundles(self, entry: Entry, on_bytes: OnBytes) -> None:
+        """Fetch the bundles, or the one that is missing beside the other one."""
         bundle = self.destination.partial(entry, ".bundle")
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        finals = bundles_at(entry, self.destination.path(entry))
+        moves = [(partial, final) for (_, partial), (_, final) in zip(bundles_at(entry, bundle), finals, strict=True)]
+        for partial, final in moves:
+            if final.exists():
+                final.rename(partial)
         download_bundles(self.source.reader, entry, bundle, on_bytes)
         check_bundle(bundle, entry)
-        finals = bundles_at(entry, self.destination.path(entry))
-        for (_, partial), (_, final) in zip(bundles_at(entry, bundle), finals, strict=True):
+        for partial, final in moves:
             move_finished(partial, final)
 
     def _build(self, entry: Entry, on_bytes: OnBytes, complete: Complete) -> None:
@@ -80,9 +106,6 @@ class GitFetcher:
         """Raise FetchError unless what is at the path is whole, and is what would be fetched."""
         path = self.destination.path(entry)
         if self.destination.form == "bundles":
-            for stored, there in bundles_at(entry, path):
-                if not is_copy_of(stored, there):
-                    raise FetchError(f"{there} already exists and is not the bundle of this backup: move it away")
             read_refs(path, entry)
             return
         git_dir = self.destination.git_dir(entry)
