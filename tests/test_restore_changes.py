@@ -75,10 +75,9 @@ def test_every_command_takes_both_bundles_of_any_day(world: World) -> None:
     again = world.restore("fetch", "--all", "--as", "bundles", "--into", str(bundles.parent))
     assert again.code == 0, again.stderr
     assert (bundles / "api.changes.bundle").read_bytes() == changes
-    older = world.restore(
-        "fetch", "--all", "--as", "bundles", "--into", str(bundles.parent), "--date", next(iter(days))
-    )
-    assert "api.changes.bundle already exists and is not the bundle of this backup" in older.failures["acme/api"]
+    day = next(iter(days))
+    full = world.restore("fetch", "--all", "--as", "bundles", "--into", str(bundles.parent), "--date", day)
+    assert "api.changes.bundle already exists and is not the bundle of this backup" in full.failures["acme/api"]
 
     size = third["size_bytes"] + third["base"]["size_bytes"]
     (row,) = json.loads(world.restore("list", "--date", "latest", "--json").stdout)
