@@ -44,6 +44,13 @@ def destroy(world: World, stored: dict[str, Any]) -> None:
     world.stack.s3.client().delete_object(Bucket=world.bucket, **version)
 
 
+def delete_all(world: World, prefix: str) -> None:
+    """Delete every version of what is below a prefix."""
+    client = world.stack.s3.client()
+    for version in client.list_object_versions(Bucket=world.bucket, Prefix=prefix).get("Versions", []):
+        client.delete_object(Bucket=world.bucket, Key=version["Key"], VersionId=version["VersionId"])
+
+
 def test_every_command_takes_both_bundles_of_any_day(world: World) -> None:
     repository = add_large(world)
     api = next(iter(world.github.repositories.values()))
@@ -104,8 +111,8 @@ def test_every_command_takes_both_bundles_of_any_day(world: World) -> None:
 def test_what_is_damaged_comes_from_elsewhere_or_costs_the_changes_only(world: World) -> None:
     repository = add_large(world)
     days = three_days(world, repository)
-    *_, today = days
-    _, _, entry = manifests(world, days)
+    day, yesterday, today = days
+    first, second, entry = manifests(world, days)
     client, replica = world.stack.s3.client(), world.stack.s3.new_bucket(f"{world.bucket}-replica")
     for key in world.stored_keys():
         client.copy_object(Bucket=replica, Key=key, CopySource={"Bucket": world.bucket, "Key": key})
@@ -117,7 +124,8 @@ def test_what_is_damaged_comes_from_elsewhere_or_costs_the_changes_only(world: W
         into = world.folder / f"fetched-{number}"
         done = world.restore("fetch", "--all", "--as", "mirrors", "--into", str(into), *arguments)
         assert done.code == code, done.stderr
-        return refs_of(into / "acme" / "api.git"), done.stderr + done.stdout
+        mirror = into / "acme" / "api.git"
+        return refs_of(mirror) if mirror.exists() else {}, done.stderr
 
     for stored in (entry["base"], entry):  # another version is newer, and the one of the manifest is gone
         copied = client.copy_object(
@@ -138,5 +146,15 @@ def test_what_is_damaged_comes_from_elsewhere_or_costs_the_changes_only(world: W
             Bucket=world.bucket, Key=stored["s3_key"], CopySource={"Bucket": replica, "Key": stored["s3_key"]}
         )
 
-    client.delete_object(Bucket=world.bucket, Key=entry["s3_key"])
-    destroy(world, entry | {"version_id": copied["VersionId"]})
+    for lost, older, refs in (
+        (entry["s3_key"], second, days[yesterday]),
+        (second["s3_key"], first, days[day]),
+        (f"github-backup/{day}/runs/", entry["base"], days[day]),  # no manifest that is left names it alone
+    ):
+        delete_all(world, lost)
+        there, output = fetch(code=1)
+        assert there == refs
+        assert f"what is there is the backup of {older['backed_up_at']}, as a newer one can't be used: " in output
+        assert entry["s3_key"] in output
+    delete_all(world, first["s3_key"])
+    assert fetch(code=1)[0] == {}

@@ -4,9 +4,12 @@ import os
 
 from github_s3_backup.configuration import DEFAULT_SERVER_URL
 from github_s3_backup.restore.fetch.destination import Destination, remove_partial_folder
+from github_s3_backup.restore.fetch.older import OlderBundles
 from github_s3_backup.restore.fetch.repository import Fetcher
+from github_s3_backup.restore.selection.older import OlderBackups
 from github_s3_backup.restore.selection.records import Selected
 from github_s3_backup.restore.session import Session, finish
+from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.restore.workers import for_each
 from github_s3_backup.s3.download import OnBytes
 
@@ -18,7 +21,9 @@ def run(session: Session) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     server_url = os.environ.get("GITHUB_SERVER_URL", "").strip().rstrip("/") or DEFAULT_SERVER_URL
     destination = Destination(folder, options.form, server_url)
-    fetcher = Fetcher(destination, session.reader, session.git(), session.pool, session.log)
+    source = MirrorSource(session.reader, session.git())
+    older = OlderBundles(OlderBackups(session.catalogue, session.log), session.reader)
+    fetcher = Fetcher(destination, source, older, session.pool, session.log)
     selection = session.select()
 
     def fetch(repository: Selected, on_bytes: OnBytes) -> None:
