@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embedded.github import FakeGitHub
+from embedded.github import FakeGitHub, FakeRepository
 from embedded.organisation import AWKWARD, LARGE, OWNER, add_repository, plain
-from embedded.real_git import git, restore, served_refs
+from embedded.real_git import git, restore, restore_changes, served_refs
 from embedded.stack import BACKUP, PROJECT, Stack, serve_stack
 from github_s3_backup.runtime.units import format_bytes
 
@@ -28,6 +28,18 @@ OUTPUT = PROJECT / "build" / "demo"
 BUCKET = "demo-backups"
 SERVICE = "github-backup"
 ORDINARY = 15
+# The repository that changes between the two runs.
+CHANGED = "api"
+COMMIT = """commit refs/heads/{branch}
+committer A <a@b.c> 1800000000 +0000
+data 7
+change
+from refs/heads/{branch}^0
+M 100644 inline changed.txt
+data 8
+changed
+
+"""
 
 
 @dataclass(frozen=True)
@@ -78,8 +90,30 @@ def demonstrate(place: Path, folder: Path | None) -> int:
         say("3  restoring every bundle from S3 with stock git, comparing every ref with its source")
         begun = time.monotonic()
         restored = restore_all(stack, github, manifest, place / "restored")
-        summarise(manifest, restored, stack.aws.metrics(SERVICE), (seconds, time.monotonic() - begun))
-    return code or int(not all(repository.equal for repository in restored))
+        took, metrics = (seconds, time.monotonic() - begun), stack.aws.metrics(SERVICE)
+        changed = None if folder or code else show_changes(stack, github, place)
+        summarise(manifest, restored, changed, metrics, took)
+    return code or int(not all(repository.equal for repository in (*restored, *([changed] if changed else []))))
+
+
+def show_changes(stack: Stack, github: FakeGitHub, place: Path) -> Restored | None:
+    """Commit, back up once more, and restore the repository that changed from its two bundles."""
+    repository = next(found for found in github.repositories.values() if found.name == CHANGED)
+    say(f"4  one more commit in {repository.full_name}, and a run that stores what changed")
+    commit(repository)
+    back_up(stack, github, place / "scratch-again")
+    manifest = fetch_manifest(stack)
+    assert manifest is not None
+    entry = next(entry for entry in manifest["repos"] if entry["id"] == repository.id)
+    say("5  restoring it from its full bundle and its bundle of changes")
+    (place / "restored-again").mkdir()
+    return restore_one(stack, github, entry, place / "restored-again")
+
+
+def commit(repository: FakeRepository) -> None:
+    """Add a commit to the default branch."""
+    stream = COMMIT.format(branch=repository.default_branch).encode()
+    git("-C", repository.path, "fast-import", "--quiet", stdin=stream)
 
 
 def say(text: str) -> None:
@@ -142,7 +176,7 @@ def back_up(stack: Stack, github: FakeGitHub, scratch: Path) -> int:
     """Run the backup with Fargate's environment and return its exit code."""
     scratch.mkdir()
     environment = stack.environment(github, BUCKET, scratch) | {"SERVICE_NAME": SERVICE}
-    environment["GITHUB_APP_KEY_SECRET_ARN"] = stack.aws.new_secret("github-app-key", github.pem())
+    environment["GITHUB_APP_KEY_SECRET_ARN"] = stack.aws.new_secret(f"github-app-key-{scratch.name}", github.pem())
     with subprocess.Popen(BACKUP, env=environment) as backup:
         try:
             return backup.wait()
@@ -158,7 +192,7 @@ def fetch_manifest(stack: Stack) -> dict[str, Any] | None:
     for item in client.list_objects_v2(Bucket=BUCKET).get("Contents", []):
         if item["Key"].endswith("/manifest.json"):
             path = OUTPUT / item["Key"]
-            path.parent.mkdir(parents=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             client.download_file(BUCKET, item["Key"], str(path))
             manifest: dict[str, Any] = json.loads(path.read_text())
             return manifest
@@ -173,25 +207,36 @@ def restore_all(stack: Stack, github: FakeGitHub, manifest: dict[str, Any], plac
 
 
 def restore_one(stack: Stack, github: FakeGitHub, entry: dict[str, Any], place: Path) -> Restored:
-    """Fetch one bundle into OUTPUT, restore it in `place`, and compare its refs with the source's."""
+    """Fetch a repository's bundles into OUTPUT, restore it in `place`, and compare its refs with the source's."""
     source = served_refs(github.repositories[entry["id"]].path)
     source.pop("HEAD", None)
     if entry["s3_key"] is None:
         return Restored(entry, 0, source == {})
-    bundle = OUTPUT / entry["s3_key"]
-    bundle.parent.mkdir(parents=True, exist_ok=True)
-    stack.s3.client().download_file(BUCKET, entry["s3_key"], str(bundle))
-    refs = restore(bundle, place / f"{entry['id']}.git")
+    bundle, into = fetch(stack, entry["s3_key"]), place / f"{entry['id']}.git"
+    base = entry["base"]
+    refs = restore_changes(fetch(stack, base["s3_key"]), bundle, into) if base else restore(bundle, into)
     if refs != source:
         print(f"   {entry['full_name']}: the restored refs are not those of the source", file=sys.stderr)
     return Restored(entry, len(refs), refs == source)
+
+
+def fetch(stack: Stack, key: str) -> Path:
+    """Copy one object into OUTPUT and return the file."""
+    path = OUTPUT / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stack.s3.client().download_file(BUCKET, key, str(path))
+    return path
 
 
 # -- the end -------------------------------------------------------------------------------------
 
 
 def summarise(
-    manifest: dict[str, Any], restored: list[Restored], metrics: dict[str, list[float]], seconds: tuple[float, float]
+    manifest: dict[str, Any],
+    restored: list[Restored],
+    changed: Restored | None,
+    metrics: dict[str, list[float]],
+    seconds: tuple[float, float],
 ) -> None:
     """Print what was done, where it lies, and how to restore one repository by hand."""
     day = shown(OUTPUT / "github-backup" / manifest["date"])
@@ -205,6 +250,7 @@ def summarise(
         "refs": f"{sum(repository.refs for repository in restored)} restored and compared, "
         + (f"{wrong} REPOSITORIES DIFFER" if wrong else "all equal to the source"),
         "bytes": f"{format_bytes(size)} in bundles",
+        **({"changes": about_changes(changed)} if changed else {}),
         "seconds": f"{seconds[0]:.1f} to back up, {seconds[1]:.1f} to restore and compare",
         "metrics": published,
         "manifest": f"{day}/manifest.json",
@@ -218,17 +264,27 @@ def summarise(
     stored = [repository.entry for repository in restored if repository.entry["s3_key"] and repository.entry["sha"]]
     if stored:
         print("\nThe bundles are yours to look at. Restore one by hand, with stock git and nothing else:\n")
-        example = next((entry for entry in stored if entry["name"] == "api"), stored[0])
-        print("\n".join(f"    {command}" for command in commands(example)), flush=True)
+        print("\n".join(f"    {command}" for command in commands(changed.entry if changed else stored[0])), flush=True)
+
+
+def about_changes(changed: Restored) -> str:
+    """Return what the second run stored of the repository that changed."""
+    name, base = changed.entry["full_name"], changed.entry["base"]
+    sizes = f"{format_bytes(changed.entry['size_bytes'])} on top of {format_bytes(base['size_bytes'])}" if base else "?"
+    return f"{name}: {sizes}, {'equal to the source' if changed.equal else 'DIFFERS'}"
 
 
 def commands(entry: dict[str, Any]) -> list[str]:
-    """Return the three commands that restore a repository from its bundle."""
-    bundle = shlex.quote(shown(OUTPUT / entry["s3_key"]))
+    """Return the commands that restore a repository from its bundles."""
+    base = entry["base"]
+    bundle = shlex.quote(shown(OUTPUT / (base or entry)["s3_key"]))
     mirror = shlex.quote(shown(OUTPUT / f"{entry['name']}.git"))
     work_tree = shlex.quote(shown(OUTPUT / entry["name"]))
+    changes = shlex.quote(shown(OUTPUT / entry["s3_key"]))
+    fetch = [f"git --git-dir={mirror} fetch --prune {changes} '+refs/*:refs/*'"] if base else []
     return [
         f"git clone --mirror {bundle} {mirror}",
+        *fetch,
         f"git --git-dir={mirror} symbolic-ref HEAD {shlex.quote('refs/heads/' + entry['default_branch'])}",
         f"git clone {mirror} {work_tree}",
     ]

@@ -72,6 +72,14 @@ def make(*words: str) -> str:
     return done.stdout
 
 
+def restore_by_hand(output: str, commands: int) -> str:
+    """Execute the commands that the demo prints last, and return the folder that they made."""
+    by_hand = [line.strip() for line in output.splitlines() if line.startswith("    git ")]
+    assert len(by_hand) == commands
+    shell("\n".join(by_hand), PROJECT, dict(os.environ))
+    return by_hand[-1].split()[-1]
+
+
 def test_the_demo_commands_back_up_restore_and_say_how_to_restore_by_hand(tmp_path: Path) -> None:
     """Both of the README's commands, one after the other as they share a folder, and then what they print."""
     generated, with_folder = (command.split() for command in commands("Try it"))
@@ -80,6 +88,8 @@ def test_the_demo_commands_back_up_restore_and_say_how_to_restore_by_hand(tmp_pa
     assert listed is not None
     assert int(listed[1]) >= 35
     assert "all equal to the source" in output
+    restore_by_hand(output, commands=4)
+    assert git("-C", PROJECT / "build" / "demo" / "api", "show", "HEAD:changed.txt") == b"changed\n"
     picture = section("What a run looks like")
     for pattern in (r"^== .*", r"^   [a-z]+ {2,}"):
         pictured = set(re.findall(pattern, re.sub(r"\d+", "N", picture), re.MULTILINE))
@@ -96,10 +106,7 @@ def test_the_demo_commands_back_up_restore_and_say_how_to_restore_by_hand(tmp_pa
     assert "2 listed: 1 empty, 1 stored" in output
     assert "2 restored and compared, all equal to the source" in output
 
-    by_hand = [line.strip() for line in output.splitlines() if line.startswith("    git ")]
-    assert len(by_hand) == 3
-    shell("\n".join(by_hand), PROJECT, dict(os.environ))
-    work_tree = PROJECT / by_hand[2].split()[-1]
+    work_tree = PROJECT / restore_by_hand(output, commands=3)
     assert git("-C", work_tree, "rev-parse", "HEAD") == git("-C", tmp_path / "mine" / "first", "rev-parse", "HEAD")
 
 

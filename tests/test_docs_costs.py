@@ -11,6 +11,7 @@ import tables
 from bench.year import a_year
 from calculator import durations, one_task, options, prices, sizes
 from embedded.stack import PROJECT
+from github_s3_backup.backup.repository.turns import CHECKS_PER_WORKER
 from github_s3_backup.configuration import WORKERS_PER_CPU
 from github_s3_backup.records.manifest import RefSummary, new_entry, new_manifest
 from github_s3_backup.records.stored_object import StoredObject
@@ -45,7 +46,7 @@ def test_the_command_on_the_page_runs(page: str) -> None:
 
 def test_the_targets_of_the_page_are_met() -> None:
     """Hold the costs of the two organisations of the page to what they were designed for."""
-    for (repositories, gigabytes), most in zip(sizes.EXAMPLES[1:], (40, 400), strict=True):
+    for (repositories, gigabytes), most in zip(sizes.EXAMPLES[1:], (20, 150), strict=True):
         assert one_task.estimate(repositories=repositories, gigabytes=gigabytes).total <= most
 
 
@@ -74,7 +75,7 @@ def test_content_costs_what_the_formula_says() -> None:
 
 
 def test_storage_is_what_the_formula_says() -> None:
-    changed = {"gigabytes": 10, "changed_gigabytes": 0.1, "full_backup_days": 9}
+    changed = {"gigabytes": 10, "changed_gigabytes": 0.1, "full_backup_days": 9, "changes": 1}
     found = one_task.estimate(**changed, retention=100)
     assert found.written_gb == pytest.approx(2)
     assert found.held_gb == pytest.approx(2 * (100 + 91 + 7))
@@ -83,6 +84,9 @@ def test_storage_is_what_the_formula_says() -> None:
     assert cold.storage == pytest.approx(2 * (30 * 0.023 + 168 * 0.004 + 198 * 0.004))
     warm = one_task.estimate(**changed, retention=100, cold_after=0)
     assert warm.storage == pytest.approx(2 * 2 * 198 * 0.023)
+    differential = one_task.estimate(**changed | {"changes": 0.05})
+    assert differential.written_gb == pytest.approx(10 / 9 * 1.02 + 10 * 0.1 * (1 - 1 / 9) * 0.05)
+    assert one_task.estimate(**changed | {"changes": 0.05, "full_backup_days": 1}).written_gb == pytest.approx(10)
 
 
 def test_manifests_are_kept_twice_and_all_but_the_last_of_a_day_once() -> None:
@@ -93,7 +97,7 @@ def test_manifests_are_kept_twice_and_all_but_the_last_of_a_day_once() -> None:
 
 
 def test_a_busy_repository_is_stored_in_each_run_that_finds_a_push() -> None:
-    one_push = {"changed_gigabytes": 0.5, "full_backup_days": 50, "gigabytes": 100}
+    one_push = {"changed_gigabytes": 0.5, "full_backup_days": 50, "gigabytes": 100, "changes": 1}
     assert one_task.estimate(**one_push, pushes=1, runs_a_day=24).written_gb == pytest.approx(51)
     assert one_task.estimate(**one_push, pushes=50, runs_a_day=1).written_gb == pytest.approx(51)
     assert one_task.estimate(**one_push, pushes=1000, runs_a_day=24).written_gb == pytest.approx(8 * 50 + 1)
@@ -134,7 +138,11 @@ def test_a_run_takes_as_long_as_the_longest_of_what_it_does_at_once() -> None:
     cpu = durations.Work(cloned=0, unchanged=0, gigabytes=10, largest=0)
     assert [durations.seconds(cpu, vcpu) for vcpu in (1, 2)] == [minute + 600, minute + 300]
     waiting = durations.Work(cloned=80, unchanged=800, gigabytes=0, largest=0)
-    assert durations.seconds(waiting, 1) == pytest.approx(minute + (80 * 0.6 + 800 * 0.25) / 8)
+    assert durations.seconds(waiting, 1) == pytest.approx(minute + 80 * 0.6 / 8 + 800 * 0.25 / 48)
+    changed = durations.Work(cloned=0, unchanged=0, gigabytes=0, largest=0, changed=800)
+    assert durations.seconds(changed, 1) == pytest.approx(minute + 800 * 0.55 / 8)
+    many = durations.Work(cloned=0, unchanged=8000, gigabytes=0, largest=0)
+    assert durations.seconds(many, 8) == pytest.approx(minute + 8000 * 0.25 / 96)
     network = durations.Work(cloned=0, unchanged=0, gigabytes=100, largest=0)
     assert durations.seconds(network, 100) == pytest.approx(minute + 1000)
     largest = durations.Work(cloned=1, unchanged=0, gigabytes=10, largest=10)
@@ -150,7 +158,8 @@ def test_the_smallest_task_is_the_modules_default_and_holds_what_the_program_adm
     task = durations.task_for(50, 2, 0.5, sizes.LONGEST_FIRST_RUN)
     assert (task.vcpu * 1024, task.memory_gb * 1024, task.disk_gb) == (cpu, memory, disk)
     assert (durations.DISK, durations.USABLE_DISK) == (DISK_PER_BYTE, USABLE_DISK)
-    assert durations.IN_FLIGHT == WORKERS_PER_CPU
+    assert (durations.IN_FLIGHT, durations.CHECKS) == (WORKERS_PER_CPU, CHECKS_PER_WORKER)
+    assert durations.REQUESTS == options.INSTALLATION_REQUESTS
     for repositories, gigabytes, largest in sizes.TASK_SIZES:
         task = durations.task_for(repositories, gigabytes, largest, sizes.LONGEST_FIRST_RUN)
         assert task.disk_gb * USABLE_DISK >= largest * DISK_PER_BYTE

@@ -87,7 +87,7 @@ def test_the_total_is_that_of_a_single_task_with_other_tasks_in_its_place() -> N
 
 
 def test_a_volume_is_paid_for_as_long_as_its_shard_runs() -> None:
-    given = sizes.given_for(sizes.MONOREPO, 1, changed_repositories=1, changed_gigabytes=1)
+    given = sizes.given_for(sizes.MONOREPO, 1, changed_repositories=1, changed_gigabytes=1, changes=1)
     hours = (MINUTE + 300 * (50 + 60)) / 3600
     volume = shards.volume_gib(300, 50)
     assert shards.monthly(given).volume == pytest.approx(30 * hours * volume * 0.08 / 730)

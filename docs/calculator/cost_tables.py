@@ -24,17 +24,18 @@ def table() -> str:
     """Return the examples as a table."""
     rows = [
         "| What is backed up | Written per day | Held per bucket | Storage | Other | Per month | Twice the changes "
-        "| NAT gateway |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| Full bundles only | NAT gateway |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for repositories, gigabytes in EXAMPLES:
         size = {"repositories": repositories, "gigabytes": gigabytes}
-        found, busy = estimate(**size), estimate(**size, changed_repositories=0.1, changed_gigabytes=0.2)
+        found, full = estimate(**size), estimate(**size, changes=1)
+        busy = estimate(**size, changed_repositories=0.1, changed_gigabytes=0.2)
         storage = found.storage + found.manifests
         rows.append(
             f"| {repositories:,} repositories, {gigabytes:,.0f} GB | {found.written_gb:,.1f} GB "
             f"| {found.held_gb:,.0f} GB | {dollars(storage)} | {dollars(found.total - storage)} "
-            f"| **{dollars(found.total)}** | {dollars(busy.total)} | + {dollars(found.nat)} |"
+            f"| **{dollars(found.total)}** | {dollars(busy.total)} | {dollars(full.total)} | + {dollars(found.nat)} |"
         )
     return "\n".join(rows)
 

@@ -10,12 +10,14 @@ from math import ceil
 # Seconds of one vCPU to clone, bundle, and upload a GB. Assumed, as it depends on the content: 13 were measured with
 # large files, 23 for git alone with thousands of small commits. Long delta chains take more.
 CPU_GB = 60.0
-# Measured, in seconds of one vCPU: per clone of any size, and per unchanged repository.
-CPU_CLONE, CPU_UNCHANGED = 0.04, 0.005
-# Seconds that each repository in flight waits for responses. Measured with 100 ms per response of GitHub, plus 50 ms
-# per response of S3.
-WAIT_CLONE, WAIT_UNCHANGED = 0.6, 0.25
-IN_FLIGHT = 8  # repositories per vCPU
+# Measured, in seconds of one vCPU: per clone of any size, per bundle of changes, and per unchanged repository.
+CPU_CLONE, CPU_CHANGES, CPU_UNCHANGED = 0.04, 0.06, 0.005
+# Seconds that each repository waits for responses. Measured with 100 ms per response of GitHub, plus 50 ms per response
+# of S3.
+WAIT_CLONE, WAIT_CHANGES, WAIT_UNCHANGED = 0.6, 0.55, 0.25
+IN_FLIGHT = 8  # repositories per vCPU that are stored at once
+CHECKS = 6  # repositories that are asked at once whether they changed, for each of these
+REQUESTS = 96  # to GitHub at once, for one installation
 # Assumed, in GB per second: what GitHub sends for one repository, and for all of one task together.
 ONE_CLONE, ALL_CLONES = 0.02, 0.1
 # Seconds for each GB of one repository.
@@ -30,12 +32,16 @@ DISK, USABLE_DISK = 1.25, 0.95
 
 @dataclass(frozen=True)
 class Work:
-    """What one run does: repositories that it clones, unchanged repositories, GB cloned, GB of the largest clone."""
+    """What one run does: repositories that it clones, unchanged repositories, GB received, GB of the largest clone.
+
+    `changed`: repositories of which it stores what changed.
+    """
 
     cloned: int
     unchanged: int
     gigabytes: float
     largest: float
+    changed: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,18 +55,25 @@ class Task:
 
 @dataclass(frozen=True)
 class Parts:
-    """Seconds of what a run does at the same time. `waiting_alone`: with one repository in flight."""
+    """Seconds of what a run does at the same time. `storing` and `asking`: waiting, with one repository at a time."""
 
     cpu: float
-    waiting_alone: float
+    storing: float
+    asking: float
     largest: float
+
+    def waiting(self, at_once: float, requests: float) -> float:
+        """Return the seconds of waiting, with so many repositories stored at once and so many requests."""
+        return self.storing / at_once + self.asking / max(at_once, min(CHECKS * at_once, requests))
 
 
 def parts(work: Work, vcpu: float) -> Parts:
     """Return how long each part takes, with so many vCPUs in all."""
+    each = work.cloned * CPU_CLONE + work.changed * CPU_CHANGES + work.unchanged * CPU_UNCHANGED
     return Parts(
-        cpu=(work.gigabytes * CPU_GB + work.cloned * CPU_CLONE + work.unchanged * CPU_UNCHANGED) / vcpu,
-        waiting_alone=work.cloned * WAIT_CLONE + work.unchanged * WAIT_UNCHANGED,
+        cpu=(work.gigabytes * CPU_GB + each) / vcpu,
+        storing=work.cloned * WAIT_CLONE + work.changed * WAIT_CHANGES,
+        asking=work.unchanged * WAIT_UNCHANGED,
         largest=work.largest * LARGEST_GB,
     )
 
@@ -68,7 +81,7 @@ def parts(work: Work, vcpu: float) -> Parts:
 def seconds(work: Work, vcpu: float) -> float:
     """Return how long a run takes."""
     each = parts(work, vcpu)
-    waiting = each.waiting_alone / (IN_FLIGHT * vcpu)
+    waiting = each.waiting(IN_FLIGHT * vcpu, REQUESTS)
     return TASK_START + max(each.cpu, waiting, work.gigabytes / ALL_CLONES, each.largest)
 
 
@@ -90,12 +103,13 @@ def task_for(repositories: int, gigabytes: float, largest: float, longest_first_
 
 def table() -> str:
     """Return the parts of the model as a table."""
-    each = f"{CPU_GB:g} s per GB cloned, {CPU_CLONE:g} s per clone, {CPU_UNCHANGED:g} s per unchanged repository"
-    waits = f"{WAIT_CLONE:g} s per clone, {WAIT_UNCHANGED:g} s per unchanged repository"
+    cpu = f"{CPU_GB:g} s per GB received, {CPU_CLONE:g} s per clone, {CPU_CHANGES:g} s per bundle of changes"
+    waits = f"{WAIT_CLONE:g} s per clone and {WAIT_CHANGES:g} s per bundle of changes, {IN_FLIGHT} at once per vCPU"
+    asks = f"{WAIT_UNCHANGED:g} s per unchanged repository, {CHECKS} times as many at once, at most {REQUESTS}"
     rows = [
-        ("CPU time", f"{each}; divided by the number of vCPUs"),
-        ("waiting", f"{waits}; divided by {IN_FLIGHT} repositories in flight per vCPU"),
-        ("network", f"all GB cloned, at {ALL_CLONES * 1000:g} MB/s"),
+        ("CPU time", f"{cpu}, {CPU_UNCHANGED:g} s per unchanged repository; divided by the number of vCPUs"),
+        ("waiting", f"{waits}; and {asks}"),
+        ("network", f"all GB received, at {ALL_CLONES * 1000:g} MB/s"),
         ("largest repository", f"its GB at {ONE_CLONE * 1000:g} MB/s, plus {CPU_GB:g} s of CPU per GB"),
     ]
     return "\n".join(["| | Takes |", "|---|---|", *(f"| {name} | {what} |" for name, what in rows)])

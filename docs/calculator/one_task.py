@@ -15,6 +15,8 @@ MAX_FULL_BACKUP_DAYS, MARGIN_DAYS, UNDO_DAYS = 90, 1, 7
 # which one that is still in use is written again, which is noticed on the day of the full backup.
 MAX_CONTENT_DAYS, WRITTEN_AGAIN_DAYS = 365, 275
 PART_MB = 16.8  # an upload's parts
+# Of a full bundle's size: the list of its objects, which is stored beside it (8 bytes an object).
+LIST_SHARE = 0.02
 ENTRY_BYTES = 970  # of one repository in a manifest
 LOG_BYTES = 900  # lines of one repository in one run
 REFS_BYTES = 20_000  # what GitHub answers for one repository that did not change
@@ -26,10 +28,15 @@ METRICS = 12 + 24
 
 @dataclass(frozen=True)
 class Day:
-    """What the runs of one day do, all together; GB and numbers."""
+    """What the runs of one day do, all together; GB and numbers.
+
+    `clones` and `cloned`: full bundles, and their GB. `changes`: bundles of changes. `bundles`: the GB of all.
+    """
 
     runs: float
     clones: float
+    changes: float
+    cloned: float
     bundles: float
     manifests: float
 
@@ -59,13 +66,23 @@ class Costs:
 
 
 def a_day(given: argparse.Namespace) -> Day:
-    """Return what a day writes: each repository in each run before which it changed, and when it is due."""
+    """Return what a day writes: each repository in full when it is due, and in each run before which it changed."""
     slots = max(1.0, given.runs_a_day * WORKING_HOURS / 24)  # runs that find the pushes of a day
     times = slots * (1 - (1 - 1 / slots) ** given.pushes)
-    clones = given.changed_repositories * times + (1 - given.changed_repositories) / given.full_backup_days
-    bundles = given.changed_gigabytes * times + (1 - given.changed_gigabytes) / given.full_backup_days
+    due = 1 / given.full_backup_days
+    changes, changed = (share * (times - due) for share in (given.changed_repositories, given.changed_gigabytes))
     manifests = 2 * given.runs_a_day * given.repositories * ENTRY_BYTES / 1e9
-    return Day(given.runs_a_day, given.repositories * clones, given.gigabytes * bundles, manifests)
+    if not is_differential(given):
+        cloned = given.gigabytes * (due + changed)
+        return Day(given.runs_a_day, given.repositories * (due + changes), 0.0, cloned, cloned, manifests)
+    cloned = given.gigabytes * due
+    bundles = cloned * (1 + LIST_SHARE) + given.gigabytes * changed * given.changes
+    return Day(given.runs_a_day, given.repositories * due, given.repositories * changes, cloned, bundles, manifests)
+
+
+def is_differential(given: argparse.Namespace) -> bool:
+    """Return whether a changed repository stores what changed."""
+    return bool(given.changes < 1 and given.full_backup_days > 1)
 
 
 def costs(given: argparse.Namespace) -> Costs:
@@ -121,9 +138,10 @@ def is_cold(given: argparse.Namespace) -> bool:
 
 def requests(day: Day, given: argparse.Namespace) -> float:
     """Return the dollars of a day's requests to both buckets, transitions included."""
-    objects = day.clones + 2 * day.runs
+    differential = is_differential(given)
+    objects = day.clones * (1 + differential) + day.changes + 2 * day.runs
     puts = objects + day.bundles * 1000 / PART_MB + 10 * day.runs  # what starts a run, and lists
-    heads = day.runs * given.repositories + day.clones
+    heads = day.runs * given.repositories * (1 + differential) + day.clones + 2 * day.changes
     replica_put = given.price_s3_put_cold if is_cold(given) else given.price_s3_put
     moved = objects * bool(given.cold_after) * (1 if is_cold(given) else 2)
     dollars_per_1000 = puts * (given.price_s3_put + replica_put) + heads * given.price_s3_head
@@ -132,15 +150,17 @@ def requests(day: Day, given: argparse.Namespace) -> float:
 
 def usual_run(day: Day, given: argparse.Namespace) -> durations.Work:
     """Return the work of one run of the day, which clones the largest repository if it clones that much."""
-    gigabytes, cloned = day.bundles / day.runs, ceil(day.clones / day.runs)
-    return durations.Work(cloned, max(0, given.repositories - cloned), gigabytes, min(given.largest, gigabytes))
+    cloned, changed = ceil(day.clones / day.runs), ceil(day.changes / day.runs)
+    unchanged = max(0, given.repositories - cloned - changed)
+    return durations.Work(cloned, unchanged, day.bundles / day.runs, min(given.largest, day.cloned / day.runs), changed)
 
 
 def bad_day(repositories: int, gigabytes: float, largest: float) -> durations.Work:
     """Return the work of a day on which the largest repository is cloned besides the usual ones."""
     day = a_day(parsed(repositories=repositories, gigabytes=gigabytes))
-    cloned = ceil(day.clones)
-    return durations.Work(cloned, repositories - cloned, max(largest, day.bundles), largest)
+    cloned, changed = ceil(day.clones), ceil(day.changes)
+    unchanged = max(0, repositories - cloned - changed)
+    return durations.Work(cloned, unchanged, max(largest, day.bundles), largest, changed)
 
 
 def first_year_gb(repositories: int, gigabytes: float, days: int = 365) -> float:

@@ -20,6 +20,12 @@ def options() -> argparse.ArgumentParser:
     add("--largest", type=float, default=5.0, help="GB in the largest bundle")
     add("--changed-repositories", type=float, default=0.05, help="share of the repositories that change on a day")
     add("--changed-gigabytes", type=float, default=0.1, help="share of the GB that are in these repositories")
+    add(
+        "--changes",
+        type=float,
+        default=0.03,
+        help="size of a bundle of changes, in repositories; 1: differential = false",
+    )
     add("--pushes", type=float, default=6.0, help="pushes a day to a repository that changes, within 8 hours")
     add("--content-gigabytes", type=float, default=0.0, help="LFS objects and release files")
     add("--content-growth", type=float, default=0.02, help="share of them that is added in a month")

@@ -4,7 +4,7 @@ from math import ceil
 
 from calculator import durations, one_task
 from calculator.options import INSTALLATION_REQUESTS
-from calculator.shards import LIST_REPOSITORY, MERGE_REPOSITORY, at_once, monthly, network, run, volume_gib
+from calculator.shards import LIST_REPOSITORY, MERGE_REPOSITORY, monthly, network, run, volume_gib, waiting
 from calculator.sizes import (
     LARGE,
     LONGEST_FIRST_RUN,
@@ -114,7 +114,7 @@ def large_table() -> str:
         given = given_for(LARGE, shards)
         parts = durations.parts(work, given.vcpu * shards)
         usual = run(one_task.usual_run(one_task.a_day(given), given), given)
-        seconds = [parts.cpu, parts.waiting_alone / at_once(given), network(work, given), parts.largest]
+        seconds = [parts.cpu, waiting(parts, given), network(work, given), parts.largest]
         times = " | ".join(duration(each) for each in [*seconds, run(work, given).seconds, usual.seconds])
         rows.append(f"| {shards} | {given.vcpu * shards:g} | {times} | {dollars(monthly(given).of_runs)} |")
     return "\n".join(rows)
@@ -126,12 +126,15 @@ def monorepo_table() -> str:
         given_for(MONOREPO, 1, changed_repositories=1, changed_gigabytes=1, retention=days) for days in (365, 30)
     )
     first, volume = run(MONOREPO.first_run, given), volume_gib(given.largest, given.disk)
+    changes = MONOREPO.gigabytes * given.changes
+    changed = run(durations.Work(0, 0, changes, changes, 1), given)
     once = first.longest / 3600 * volume * given.price_volume / one_task.HOURS_A_MONTH
     rows = {
         "temporary disk of the clone": f"{durations.DISK * given.largest:,.0f} GB",
         "volume that the plan asks for": f"{volume:,} GiB",
-        "each run": duration(first.seconds),
-        "the volume of each run": dollars(once),
+        "a run that clones it": duration(first.seconds),
+        "the volume of such a run": dollars(once),
+        "a run that stores what changed": duration(changed.seconds),
         "all runs, per month": dollars(monthly(given).of_runs),
         "everything, 30 days kept, per month": dollars(monthly(short).total),
         "everything, 365 days kept, per month": dollars(monthly(given).total),
@@ -146,10 +149,10 @@ def model_table() -> str:
         ("CPU time", "as for one task; divided by the vCPUs of all shards"),
         (
             "waiting",
-            f"as for one task; divided by {durations.IN_FLIGHT} repositories in flight per vCPU, "
+            f"as for one task; {durations.IN_FLIGHT} repositories are stored at once per vCPU, "
             f"at most {INSTALLATION_REQUESTS} per installation",
         ),
-        ("network", f"all GB cloned, at {durations.ALL_CLONES * 1000:g} MB/s per shard and 1 GB/s for all shards"),
+        ("network", f"all GB received, at {durations.ALL_CLONES * 1000:g} MB/s per shard and 1 GB/s for all shards"),
         ("largest repository", "as for one task: shards do not divide a repository"),
         ("merge", f"{durations.TASK_START} s to start, and {MERGE_REPOSITORY * 1000:g} s per 1,000 repositories"),
     )

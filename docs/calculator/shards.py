@@ -39,9 +39,9 @@ class Run:
 
 def run(work: durations.Work, given: argparse.Namespace) -> Run:
     """Return how long a run takes: the shards share the work evenly, but for the largest repository."""
-    shards, repositories = most_shards(given), work.cloned + work.unchanged
+    shards, repositories = most_shards(given), work.cloned + work.unchanged + work.changed
     parts = durations.parts(work, given.vcpu * shards)
-    even = max(parts.cpu, parts.waiting_alone / at_once(given), network(work, given))
+    even = max(parts.cpu, waiting(parts, given), network(work, given))
     return Run(
         listing=durations.TASK_START + repositories * LIST_REPOSITORY,
         longest=durations.TASK_START + max(even, parts.largest),
@@ -56,9 +56,14 @@ def most_shards(given: argparse.Namespace) -> int:
 
 
 def at_once(given: argparse.Namespace) -> float:
-    """Return how many repositories are in flight in all shards together."""
+    """Return how many repositories are stored at once in all shards together."""
     workers = durations.IN_FLIGHT * given.vcpu * most_shards(given)
     return float(min(workers, given.requests * given.installations))
+
+
+def waiting(parts: durations.Parts, given: argparse.Namespace) -> float:
+    """Return the seconds of waiting in all shards together."""
+    return parts.waiting(at_once(given), given.requests * given.installations)
 
 
 def network(work: durations.Work, given: argparse.Namespace) -> float:
@@ -110,7 +115,7 @@ def monthly(given: argparse.Namespace) -> Costs:
 
 def plan_requests(work: durations.Work, given: argparse.Namespace) -> float:
     """Return the dollars of 1,000 runs' requests for plan and progress: PUT in both buckets, GET in the primary."""
-    puts = 2 + 2 * most_shards(given) + work.cloned
+    puts = 2 + 2 * most_shards(given) + work.cloned + work.changed
     gets = 3 + 6 * most_shards(given)
     replica_put = given.price_s3_put_cold if one_task.is_cold(given) else given.price_s3_put
     return float(puts * (given.price_s3_put + replica_put) + gets * given.price_s3_head)

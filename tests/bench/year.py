@@ -1,4 +1,4 @@
-"""A year of daily backups in seconds: what is stored when each object is written once, and with a full copy every day.
+"""A year of daily backups in seconds: what is stored, and what a full copy every day would be.
 
     PYTHONPATH=container:docs:tests python -m bench.year
 
@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from calculator.one_task import LIST_SHARE, is_differential
 from calculator.options import parsed
 from calculator.sizes import EXAMPLES
 from github_s3_backup.backup.plan.last_backup import is_due
@@ -46,18 +47,17 @@ def a_year(
     sizes = [size * gigabytes / sum(sizes) for size in sizes]
     rates, entries = change_rates(sizes), dict[int, Entry]()
     written, objects = 0.0, 0
+    given = parsed(full_backup_days=full_backup_days)
+    full = 1 + LIST_SHARE * is_differential(given)
     for day in range(days):
         moment = BEGINNING + timedelta(days=day)
         for number, size in enumerate(sizes):
-            known = entries.get(number)
-            if (
-                known
-                and luck.random() >= rates[number]
-                and not is_due(known.backed_up_at, number, moment.date(), full_backup_days)
-            ):
-                continue
-            entries[number] = stored(number, moment)
-            written, objects = written + size, objects + 1
+            known, changed = entries.get(number), luck.random() < rates[number]
+            if known is None or is_due(known.backed_up_at, number, moment.date(), full_backup_days):
+                entries[number] = stored(number, moment)
+                written, objects = written + size * full, objects + 1
+            elif changed:
+                written, objects = written + size * given.changes, objects + 1
     return Year(days * gigabytes, written, objects)
 
 
