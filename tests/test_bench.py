@@ -1,6 +1,7 @@
 """The benchmark measures what it says: on a handful of tiny repositories, through the real program."""
 
 import json
+import random
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from bench.compare import CHANGED, FULL, GITHUB_BACKUP, LOOP
 from bench.days import DAY, a_day_passes, days, newest_manifest, run_keys
 from bench.frugal_s3 import serve_frugal_s3
 from bench.growth import a_run
+from bench.histories import a_year
 from bench.organisation import Organisation, organisation
 from bench.page import write_page
 from bench.plan import MB, Plan, planned
@@ -204,6 +206,29 @@ def test_repositories_are_the_same_bytes_each_time(tmp_path: Path) -> None:
     assert refs[0] == refs[1]
     assert len(refs[0]) == 5
     assert all("refs/heads/main" in names for names in refs[0])
+
+
+def test_a_year_of_a_history_stores_what_changed_and_a_full_bundle_each_month(tmp_path: Path) -> None:
+    """A commit every ten days, of random bytes: the full bundle has a thousand of them."""
+    path = tmp_path / "history.git"
+    git("init", "--quiet", "--bare", "--template=", path)
+    git("-C", path, "symbolic-ref", "HEAD", "refs/heads/main")
+    sizes = [1_000_000, *[1000] * 36]
+    commits = b"".join(a_commit(number * 10 * 86400 + 1_700_000_000, size) for number, size in enumerate(sizes))
+    git("-C", path, "-c", "fastimport.unpackLimit=0", "fast-import", "--quiet", stdin=commits)
+    year = a_year(path, 24)
+    assert year.full in (13, 14)
+    assert 36 - year.full <= len(year.changes) <= 36
+    assert all(1000 < size < 4 * 1000 for size in year.changes)
+    assert year.monthly == pytest.approx(year.full / 12, rel=0.1)
+    each = a_year(path, 24, full_backup_days=1)
+    assert (each.full, each.changes, each.monthly_in_full) == (366, [], 366 / 12)
+
+
+def a_commit(seconds: int, size: int) -> bytes:
+    """Return a commit of one more file, for fast-import."""
+    head = f"commit refs/heads/main\ncommitter A <a@b.c> {seconds} +0000\ndata 1\nx\n".encode()
+    return head + f"M 100644 inline {seconds}\ndata {size}\n".encode() + random.Random(seconds).randbytes(size) + b"\n"  # noqa: S311
 
 
 @pytest.mark.parametrize(
