@@ -14,7 +14,7 @@ help: ## Show this help
 demo: $(READY) ## A real backup and a real restore on this machine (REPOS=folder: of the git repositories in it)
 	@PYTHONPATH=container:tests $(BIN)/python tests/demo.py $(if $(REPOS),--repositories '$(REPOS)')
 
-test: TERRAFORM_TESTS = defaults options vault
+test: TERRAFORM_TESTS = defaults
 test: lint terraform ## Lint, types, terraform, and the tests, without what is exhaustive
 	$(PYTEST)
 
@@ -24,7 +24,7 @@ test-all: $(READY) ## All tests, the exhaustive ones too, and the coverage
 	@$(MAKE) --no-print-directory test-exhaustive COVERAGE=1
 	@$(MAKE) --no-print-directory coverage
 
-test-exhaustive: TERRAFORM_TESTS = refusals
+test-exhaustive: TERRAFORM_TESTS = options vault refusals
 test-exhaustive: terraform ## What `make test-all` adds to `make test`
 	$(PYTEST) -m 'exhaustive or hypothesis' --hypothesis-profile exhaustive
 

@@ -15,6 +15,7 @@ from embedded.s3_proxy import S3Proxy
 from embedded.stack import Stack, serve_stack
 from terraform.module import REGION, TERRAFORM, Applied, Module, copy_module
 from terraform.standin.mirror import serve
+from terraform.varied import VARIED
 from vault import Organisation, Vault, back_up
 from world import Repositories, World
 
@@ -102,6 +103,12 @@ def module(standin: dict[str, str], memory: Path, tmp_path_factory: pytest.TempP
 def applied(module: Module) -> Applied:
     """What the module makes of the required inputs alone."""
     return module.apply()
+
+
+@pytest.fixture(scope="session")
+def varied(module: Module) -> Applied:
+    """What the module makes of many inputs that have nothing to do with each other."""
+    return module.apply(**VARIED)
 
 
 @pytest.fixture(scope="session")

@@ -88,22 +88,26 @@ def innermost(value: object) -> str:
     return str(value)
 
 
+@pytest.mark.exhaustive
 def test_the_pairs_of_cpu_and_memory_are_listed(module: Module) -> None:
     (message,) = messages(module.plan(task_cpu=256, task_memory=4096))
     assert "task_memory for task_cpu 256 must be one of 512, 1024, 2048 MiB" in message
 
 
+@pytest.mark.exhaustive
 def test_alarms_that_reach_nobody_are_refused(module: Module) -> None:
     (message,) = messages(module.plan(alarm_emails=[]))
     assert "nobody would hear an alarm" in message
 
 
+@pytest.mark.exhaustive
 def test_an_empty_list_of_writers_says_what_to_name(module: Module) -> None:
     (message,) = messages(module.plan(github_app_key_secret_writers=[]))
     assert "nobody could ever store the App's key" in message
     assert "arn:aws:iam::123456789012:role/admin" in message
 
 
+@pytest.mark.exhaustive
 def test_a_lock_longer_than_the_retention_says_both(module: Module) -> None:
     (message,) = messages(module.plan(object_lock={"mode": "COMPLIANCE", "days": 31}, backup_retention_days=30))
     assert "must not be above backup_retention_days (30)" in message
@@ -117,6 +121,7 @@ def refusal(module: Module, **variables: object) -> str:
     return " ".join(output.replace("│", " ").split("Error: ", 1)[1].split())
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("expression", ["cron(0 3 ? * FRI#1 *)", "cron(0 3 15W * ? *)", "cron(0 3 * * ? 2027)"])
 def test_a_schedule_that_does_not_tell_its_interval_names_the_input_to_set(module: Module, expression: str) -> None:
     said = refusal(module, schedule_expression=expression)
@@ -125,6 +130,7 @@ def test_a_schedule_that_does_not_tell_its_interval_names_the_input_to_set(modul
     assert "Error" not in module.plan(schedule_expression=expression, run={"interval_hours": 744})
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("expression", ["rate(7 days)", "rate(30 days)", "cron(0 3 ? * SUN *)", "cron(0 3 1 * ? *)"])
 def test_a_schedule_longer_than_an_alarm_looks_back_needs_nothing_else(module: Module, expression: str) -> None:
     assert "Error" not in module.plan(schedule_expression=expression)
@@ -178,12 +184,14 @@ def transitions(ladder: list[tuple[str, int]]) -> list[dict[str, object]]:
     return [{"storage_class": name, "days": days} for name, days in ladder]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("ladder", LADDERS)
 def test_storage_classes_that_get_colder_with_time_are_taken(module: Module, ladder: list[tuple[str, int]]) -> None:
     planned = module.plan(storage_transitions=transitions(ladder), backup_content=NO_CONTENT)
     assert "Error" not in planned
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("ladder", REFUSED_LADDERS)
 def test_storage_classes_that_s3_would_refuse_are_refused(module: Module, ladder: list[tuple[str, int]]) -> None:
     (message,) = set(messages(module.plan(storage_transitions=transitions(ladder))))
@@ -191,6 +199,7 @@ def test_storage_classes_that_s3_would_refuse_are_refused(module: Module, ladder
     assert f'"days":{ladder[0][1]}' in message
 
 
+@pytest.mark.exhaustive
 def test_an_action_in_another_region_would_never_be_notified(module: Module) -> None:
     (message,) = messages(module.plan(alarm_actions=["arn:aws:sns:eu-west-1:123456789012:pager"]))
     assert "must be in the provider's region (eu-central-1)" in message
@@ -215,11 +224,13 @@ def test_each_part_of_a_wrong_restore_drill_is_named(
     assert got in message
 
 
+@pytest.mark.exhaustive
 def test_a_weekly_drill_says_how_far_an_alarm_looks_back(module: Module) -> None:
     said = refusal(module, restore_drill={"schedule_expression": "cron(0 15 ? * SUN *)"})
     assert "between two drills (168) plus restore_drill.grace_hours (6) must not exceed 168" in said
 
 
+@pytest.mark.exhaustive
 def test_a_drill_that_could_never_prove_everything_says_both_lengths(module: Module) -> None:
     drill = {"schedule_expression": "cron(0 15 ? * MON,THU *)", "within_days": 2}
     said = refusal(module, restore_drill=drill)
@@ -227,6 +238,7 @@ def test_a_drill_that_could_never_prove_everything_says_both_lengths(module: Mod
     assert "Got: 2." in said
 
 
+@pytest.mark.exhaustive
 def test_a_drill_that_does_not_tell_its_interval_names_the_input_to_set(module: Module) -> None:
     said = refusal(module, restore_drill={"schedule_expression": "cron(0 15 ? * FRI#1 *)"})
     assert "restore_drill.interval_hours must be set" in said
@@ -253,6 +265,7 @@ def test_a_drill_that_starts_together_with_a_run_is_refused(
     assert "Error" not in module.plan(schedule_expression=backup, restore_drill=allowed)
 
 
+@pytest.mark.exhaustive
 def test_frozen_backups_are_refused_where_a_drill_must_read_them(module: Module) -> None:
     frozen = [{"days": 30, "storage_class": "DEEP_ARCHIVE"}]
     said = refusal(module, restore_drill={}, storage_transitions=frozen, backup_content=NO_CONTENT)
@@ -265,6 +278,7 @@ def test_frozen_backups_are_refused_where_a_drill_must_read_them(module: Module)
     assert "Error" not in module.plan(restore_drill={}, storage_transitions=later, backup_content=NO_CONTENT)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("part", ["lfs", "releases"])
 def test_frozen_content_is_refused_where_a_drill_must_read_it(module: Module, part: str) -> None:
     """The newest manifest names content that is as old as the lifecycle allows for, whatever full_backup_days is."""
@@ -278,6 +292,7 @@ def test_frozen_content_is_refused_where_a_drill_must_read_it(module: Module, pa
     assert "Error" not in module.plan(restore_drill={}, storage_transitions=frozen, backup_content=NO_CONTENT)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("part", ["lfs", "releases"])
 def test_frozen_content_is_refused_where_a_run_must_write_it_again(module: Module, part: str) -> None:
     content = {**NO_CONTENT, part: True}
@@ -295,6 +310,7 @@ def test_frozen_content_is_refused_where_a_run_must_write_it_again(module: Modul
         assert "Error" not in module.plan(**allowed)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("value", ["off", 1, ["lfs"]])
 def test_a_part_of_the_content_is_on_or_off(module: Module, value: object) -> None:
     said = refusal(module, backup_content={"lfs": value})

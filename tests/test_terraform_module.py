@@ -14,6 +14,7 @@ from github_s3_backup.runtime import metrics
 from github_s3_backup.version import TOOL_VERSION
 from terraform.module import ACCOUNT, REGION, REPLICA_REGION, REQUIRED, Applied, Module, copy_module
 from terraform.standin.mirror import NEWEST, OLDEST, install, serve
+from terraform.varied import ACTIONS, GROUP, PREFIXES, VARIED
 
 SOURCES = {path.name: path.read_text() for path in PROJECT.glob("*.tf")}
 
@@ -84,12 +85,10 @@ def test_the_repositories_in_flight_follow_the_cpus_that_are_paid_for(
     assert applied.container()["memory"] == mib
 
 
-def test_an_option_that_is_set_reaches_the_program(module: Module) -> None:
-    urls = {"api": "https://github.example.com/api/v3", "server": "https://github.example.com"}
-    options: dict[str, Any] = {"github_app_installation_id": "77", "concurrency": 3, "full_backup_days": 30}
-    environment = module.apply(github_urls=urls, **options).environment()
-    assert environment["GITHUB_API_URL"] == urls["api"]
-    assert environment["GITHUB_SERVER_URL"] == urls["server"]
+def test_an_option_that_is_set_reaches_the_program(varied: Applied) -> None:
+    environment = varied.environment()
+    assert environment["GITHUB_API_URL"] == VARIED["github_urls"]["api"]
+    assert environment["GITHUB_SERVER_URL"] == VARIED["github_urls"]["server"]
     assert environment["GITHUB_APP_INSTALLATION_ID"] == "77"
     assert environment["BACKUP_CONCURRENCY"] == "3"
     assert environment["FULL_BACKUP_DAYS"] == "30"
@@ -292,7 +291,6 @@ def test_a_start_that_fails_is_tried_again_and_kept(applied: Applied) -> None:
 
 EMAILS = ["oncall@example.com", "second@example.com"]
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:ours"
-ACTIONS = [f"arn:aws:sns:{REGION}:{ACCOUNT}:pager", f"arn:aws:ssm-incidents::{ACCOUNT}:response-plan/backup"]
 WAYS = [
     (emails, topic, actions)
     for emails in ([], EMAILS)
@@ -330,11 +328,10 @@ def test_every_alarm_reaches_everybody(
         assert set(alarm["ok_actions"]) == set(alarm["alarm_actions"])
 
 
-def test_a_failed_task_is_an_alarm_for_actions_that_understand_no_events(module: Module) -> None:
-    applied = module.apply(alarm_emails=[], alarm_actions=ACTIONS)
-    alarm = applied['aws_cloudwatch_metric_alarm.backup["task-failed"]']
+def test_a_failed_task_is_an_alarm_for_actions_that_understand_no_events(varied: Applied) -> None:
+    alarm = varied['aws_cloudwatch_metric_alarm.backup["task-failed"]']
     assert (alarm["namespace"], alarm["metric_name"]) == ("AWS/Events", "TriggeredRules")
-    assert alarm["dimensions"] == {"RuleName": applied["aws_cloudwatch_event_rule.task_failed"]["name"]}
+    assert alarm["dimensions"] == {"RuleName": varied["aws_cloudwatch_event_rule.task_failed"]["name"]}
     assert (alarm["statistic"], alarm["comparison_operator"], alarm["threshold"]) == ("Sum", "GreaterThanThreshold", 0)
 
 
@@ -347,10 +344,9 @@ def test_no_alarm_looks_further_back_than_cloudwatch_does(
                 assert alarm["period"] * alarm["evaluation_periods"] <= 7 * 24 * 3600, address
 
 
-def test_the_topic_keeps_its_key_unless_another_is_named(module: Module) -> None:
-    logs, own = (f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{name}" for name in ("logs", "own"))
-    applied = module.apply(kms_key_arns={"logs": logs})
-    assert applied["aws_sns_topic.alarms[0]"]["kms_master_key_id"] == applied["aws_kms_key.alarms[0]"]["arn"]
+def test_the_topic_keeps_its_key_unless_another_is_named(module: Module, varied: Applied) -> None:
+    assert varied["aws_sns_topic.alarms[0]"]["kms_master_key_id"] == varied["aws_kms_key.alarms[0]"]["arn"]
+    own = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/own"
     applied = module.apply(kms_key_arns={"topic": own})
     assert applied["aws_sns_topic.alarms[0]"]["kms_master_key_id"] == own
     assert "aws_kms_key.alarms[0]" not in applied.resources
@@ -373,63 +369,43 @@ def test_a_key_that_is_created_together_with_the_topic_is_used(standin: dict[str
     caller.terraform("apply", "-no-color", "-input=false", "-auto-approve")
 
 
-def test_tags_reach_the_tasks(drilled: Applied, module: Module) -> None:
+def test_tags_reach_the_tasks(drilled: Applied, varied: Applied) -> None:
     for name in ("backup", "drill"):
         (ecs,) = drilled[f'aws_cloudwatch_event_target.task["{name}"]']["ecs_target"]
         assert (ecs["propagate_tags"], ecs["enable_ecs_managed_tags"]) == ("TASK_DEFINITION", True)
-    applied = module.apply(tags={"Team": "platform"})
-    assert applied['aws_ecs_task_definition.task["backup"]']["tags"] == {"Team": "platform", "Service": "github-backup"}
-    command = applied.outputs["run_task_command"]
+    assert varied['aws_ecs_task_definition.task["backup"]']["tags"] == {"Team": "platform", "Service": "github-backup"}
+    command = varied.outputs["run_task_command"]
     assert " --propagate-tags TASK_DEFINITION --enable-ecs-managed-tags " in command
 
 
-def test_what_the_tasks_reach_is_what_the_network_input_says(module: Module) -> None:
-    group, prefixes = "sg-0fedcba9876543210", "pl-0123456789abcdef0"
-    egress = {
-        "proxy": {"port": 3128, "to": group},
-        "resolver": {"port": 53, "protocol": "udp", "to": "10.0.0.2/32"},
-        "lists": {"port": 8443, "to": prefixes},
-    }
-    network = {"https_cidrs": ["2001:db8::/32"], "security_group_ids": [group], "egress": egress}
-    applied = module.apply(network=network)
-    rules = [rule for address, rule in applied.resources.items() if "security_group_egress" in address]
+def test_what_the_tasks_reach_is_what_the_network_input_says(varied: Applied) -> None:
+    rules = [rule for address, rule in varied.resources.items() if "security_group_egress" in address]
     places = ("cidr_ipv4", "cidr_ipv6", "referenced_security_group_id", "prefix_list_id")
     assert {
         (rule["ip_protocol"], rule["from_port"], rule["to_port"], *(rule[place] for place in places)) for rule in rules
     } == {
-        ("tcp", 443, 443, None, "2001:db8::/32", None, None),
-        ("tcp", 3128, 3128, None, None, group, None),
+        *(("tcp", port, port, None, "2001:db8::/32", None, None) for port in (443, 8443)),
+        *(("tcp", port, port, "192.0.2.0/24", None, None, None) for port in (443, 8443)),
+        ("tcp", 3128, 3128, None, None, GROUP, None),
         ("udp", 53, 53, "10.0.0.2/32", None, None, None),
-        ("tcp", 8443, 8443, None, None, None, prefixes),
+        ("tcp", 8443, 8443, None, None, None, PREFIXES),
     }
-    groups = {applied.outputs["security_group_id"], group}
-    (ecs,) = applied['aws_cloudwatch_event_target.task["backup"]']["ecs_target"]
+    groups = {varied.outputs["security_group_id"], GROUP}
+    (ecs,) = varied['aws_cloudwatch_event_target.task["backup"]']["ecs_target"]
     assert set(ecs["network_configuration"][0]["security_groups"]) == groups
-    assert all(group in applied.outputs["run_task_command"] for group in groups)
+    assert all(group in varied.outputs["run_task_command"] for group in groups)
 
 
-def test_extra_variables_reach_every_task_and_the_rest_only_the_backup(module: Module) -> None:
-    pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
-    wanted = {"include": ["acme/*", "other/api"], "exclude": ["*/sandbox-*"], "skip_forks": True, "skip_archived": True}
-    proxy = {"HTTPS_PROXY": "http://proxy.internal:3128", "NO_PROXY": ".amazonaws.com"}
-    applied = module.apply(
-        extra_environment=proxy,
-        github_ca_pem=pem,
-        repositories=wanted,
-        anomaly_percent=2.5,
-        run={"deadline_hours": 0.5},
-        schedule_expression="rate(30 days)",
-        restore_drill={},
-    )
-    backup = applied.environment()
-    assert backup["GITHUB_CA_PEM"] == pem
+def test_extra_variables_reach_every_task_and_the_rest_only_the_backup(varied: Applied) -> None:
+    backup = varied.environment()
+    assert backup["GITHUB_CA_PEM"] == VARIED["github_ca_pem"]
     assert backup["BACKUP_INCLUDE"] == "acme/*,other/api"
     assert backup["BACKUP_EXCLUDE"] == "*/sandbox-*"
     assert backup["BACKUP_SKIP_FORKS"] == backup["BACKUP_SKIP_ARCHIVED"] == "true"
     assert (backup["ANOMALY_PERCENT"], backup["RUN_DEADLINE_HOURS"]) == ("2.5", "0.5")
     for task in ("backup", "drill", "check"):
-        assert proxy.items() <= applied.environment(task).items()
-    assert not {*backup} & {"GITHUB_CA_PEM", "BACKUP_INCLUDE"} & {*applied.environment("drill")}
+        assert VARIED["extra_environment"].items() <= varied.environment(task).items()
+    assert not {*backup} & {"GITHUB_CA_PEM", "BACKUP_INCLUDE"} & {*varied.environment("drill")}
 
 
 def test_what_is_not_asked_for_is_left_to_the_program(applied: Applied) -> None:
@@ -442,22 +418,21 @@ def test_what_is_not_asked_for_is_left_to_the_program(applied: Applied) -> None:
 CONTENT = {"lfs": "BACKUP_LFS", "releases": "BACKUP_RELEASES", "wikis": "BACKUP_WIKIS"}
 
 
-@pytest.mark.parametrize("off", [[], ["lfs"], ["releases"], ["wikis"], list(CONTENT)])
-def test_content_is_backed_up_unless_it_is_switched_off(module: Module, off: list[str]) -> None:
-    content = {part: False if part in off else None for part in CONTENT}
-    environment = module.apply(backup_content=content).environment()
-    for part, variable in CONTENT.items():
-        assert environment[variable] == ("false" if part in off else "true")
+def test_content_is_backed_up_unless_it_is_switched_off(applied: Applied, varied: Applied) -> None:
+    for made, off in ((applied, ()), (varied, ("lfs",))):
+        environment = made.environment()
+        for part, variable in CONTENT.items():
+            assert environment[variable] == ("false" if part in off else "true")
 
 
-def test_replicas_have_the_storage_class_that_was_asked_for(module: Module, applied: Applied) -> None:
+def test_replicas_have_the_storage_class_that_was_asked_for(applied: Applied, varied: Applied) -> None:
     def storage_class(made: Applied) -> str | None:
         (rule,) = made["aws_s3_bucket_replication_configuration.backup"]["rule"]
         found: str | None = rule["destination"][0]["storage_class"]
         return found
 
     assert storage_class(applied) in (None, "")
-    assert storage_class(module.apply(replica_storage_class="GLACIER_IR")) == "GLACIER_IR"
+    assert storage_class(varied) == "GLACIER_IR"
 
 
 def test_every_alarm_names_the_page_that_says_what_to_do(

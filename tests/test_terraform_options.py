@@ -2,14 +2,13 @@
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from terraform.module import ACCOUNT, REGION, REPLICA_REGION, Applied, Module
 from terraform.policy import Call, decide
+from terraform.varied import VARIED
 
-AUDITOR = f"arn:aws:iam::{ACCOUNT}:role/auditor"
 GROUP = f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule-group/github-backup"
 
 
@@ -17,24 +16,16 @@ def statements(policy: str) -> set[str]:
     return {statement["Sid"] for statement in json.loads(policy)["Statement"]}
 
 
-def test_the_buckets_take_more_statements_and_log_who_reads_them(module: Module, applied: Applied) -> None:
-    reads = {"Sid": "AuditorReads", "Effect": "Allow", "Action": "s3:GetObject", "Principal": {"AWS": AUDITOR}}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [{**reads, "Resource": "*"}]})
-    buckets = {
-        "primary": {"policy": policy, "access_log_bucket": "logs"},
-        "replica": {"policy": policy, "access_log_bucket": "replica-logs"},
-    }
-    made = module.apply(buckets=buckets)
+def test_the_buckets_take_more_statements_and_log_who_reads_them(drilled: Applied, varied: Applied) -> None:
     for bucket, logs in (("module.primary[0]", "logs"), ("module.replica[0].module.bucket", "replica-logs")):
-        own = statements(applied[f"{bucket}.aws_s3_bucket_policy.backup"]["policy"])
-        assert statements(made[f"{bucket}.aws_s3_bucket_policy.backup"]["policy"]) == {*own, "AuditorReads"}
-        logging = made[f"{bucket}.aws_s3_bucket_logging.backup[0]"]
+        own = statements(drilled[f"{bucket}.aws_s3_bucket_policy.backup"]["policy"])
+        assert statements(varied[f"{bucket}.aws_s3_bucket_policy.backup"]["policy"]) == {*own, "AuditorReads"}
+        logging = varied[f"{bucket}.aws_s3_bucket_logging.backup[0]"]
         assert (logging["target_bucket"], logging["target_prefix"]) == (logs, f"{logging['bucket']}/")
 
 
-def test_replication_may_have_a_time_limit(module: Module) -> None:
-    made = module.apply(buckets={"replication_time_control": True})
-    (rule,) = made["aws_s3_bucket_replication_configuration.backup"]["rule"]
+def test_replication_may_have_a_time_limit(varied: Applied) -> None:
+    (rule,) = varied["aws_s3_bucket_replication_configuration.backup"]["rule"]
     (destination,) = rule["destination"]
     assert destination["replication_time"] == [{"status": "Enabled", "time": [{"minutes": 15}]}]
     assert destination["metrics"][0]["event_threshold"] == [{"minutes": 15}]
@@ -113,11 +104,10 @@ def test_roles_and_the_security_group_may_be_ones_that_are_there(module: Module)
     assert made.outputs.get("security_group_id") is None
 
 
-@pytest.mark.parametrize(("given", "set_to", "groups"), [("off", "disabled", 0), ("enhanced", "enhanced", 1)])
-def test_container_insights_may_be_off_or_enhanced(module: Module, given: str, set_to: str, groups: int) -> None:
-    made = module.apply(container_insights=given)
-    assert made["aws_ecs_cluster.backup[0]"]["setting"] == [{"name": "containerInsights", "value": set_to}]
-    assert len([name for name in made.resources if "log_group.container_insights" in name]) == groups
+def test_container_insights_may_be_off_or_enhanced(varied: Applied, spot: Applied) -> None:
+    for made, value, groups in ((varied, "disabled", 0), (spot, "enhanced", 1)):
+        assert made["aws_ecs_cluster.backup[0]"]["setting"] == [{"name": "containerInsights", "value": value}]
+        assert len([name for name in made.resources if "log_group.container_insights" in name]) == groups
 
 
 def test_the_outputs_name_every_alarm_and_the_queue(applied: Applied) -> None:
@@ -127,54 +117,46 @@ def test_the_outputs_name_every_alarm_and_the_queue(applied: Applied) -> None:
     assert applied.outputs["dead_letter_queue_arn"] == applied["aws_sqs_queue.dead_letters"]["arn"]
 
 
-def test_the_secret_may_have_a_copy_and_another_window(module: Module, applied: Applied) -> None:
-    made = module.apply(secret={"replicate": True, "recovery_window_days": 7})
-    secret = made["aws_secretsmanager_secret.app_key[0]"]
+def test_the_secret_may_have_a_copy_and_another_window(applied: Applied, varied: Applied) -> None:
+    secret = varied["aws_secretsmanager_secret.app_key[0]"]
     assert [copy["region"] for copy in secret["replica"]] == [REPLICA_REGION]
     assert secret["recovery_window_in_days"] == 7
     assert applied["aws_secretsmanager_secret.app_key[0]"]["recovery_window_in_days"] == 30
 
 
-def test_shards_and_drills_may_run_on_spot(module: Module, orchestrated: Applied) -> None:
-    made = module.apply(fargate_spot={"shards": True, "drill": True}, orchestration={}, restore_drill={})
-    tasks = json.loads(made["aws_sfn_state_machine.backup[0]"]["definition"])["States"]
+@pytest.fixture(scope="module")
+def spot(module: Module) -> Applied:
+    """What the module makes of shards and drills on Fargate Spot."""
+    tasks = {"shards": True, "drill": True}
+    return module.apply(fargate_spot=tasks, orchestration={}, restore_drill={}, container_insights="enhanced")
+
+
+def test_shards_and_drills_may_run_on_spot(spot: Applied, orchestrated: Applied) -> None:
+    tasks = json.loads(spot["aws_sfn_state_machine.backup[0]"]["definition"])["States"]
     shard = tasks["BackUpShards"]["ItemProcessor"]["States"]["BackUpShard"]["Parameters"]
     assert shard["CapacityProviderStrategy"] == [{"CapacityProvider": "FARGATE_SPOT", "Weight": 1}]
     assert "LaunchType" not in shard
     assert tasks["List"]["Parameters"]["LaunchType"] == tasks["Merge"]["Parameters"]["LaunchType"] == "FARGATE"
-    (drill,) = made['aws_cloudwatch_event_target.task["drill"]']["ecs_target"]
+    (drill,) = spot['aws_cloudwatch_event_target.task["drill"]']["ecs_target"]
     assert [item["capacity_provider"] for item in drill["capacity_provider_strategy"]] == ["FARGATE_SPOT"]
     assert not drill["launch_type"]
-    providers = made["aws_ecs_cluster_capacity_providers.backup[0]"]["capacity_providers"]
+    providers = spot["aws_ecs_cluster_capacity_providers.backup[0]"]["capacity_providers"]
     assert set(providers) == {"FARGATE", "FARGATE_SPOT"}
     assert "CapacityProviderStrategy" not in orchestrated["aws_sfn_state_machine.backup[0]"]["definition"]
 
 
 def test_a_private_registrys_credentials_reach_the_task_and_its_execution_role(
-    module: Module, applied: Applied
+    applied: Applied, varied: Applied
 ) -> None:
-    secret = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:registry-AbCdEf"
-    made = module.apply(image_credentials_secret_arn=secret)
-    assert made.container()["repositoryCredentials"] == {"credentialsParameter": secret}
-    assert decide(made.policy("execution"), Call("secretsmanager:GetSecretValue", secret)) == "allow"
+    secret = VARIED["image_credentials_secret_arn"]
+    assert varied.container()["repositoryCredentials"] == {"credentialsParameter": secret}
+    assert decide(varied.policy("execution"), Call("secretsmanager:GetSecretValue", secret)) == "allow"
     assert "repositoryCredentials" not in applied.container()
 
 
-def test_a_github_on_another_port_is_reached(module: Module) -> None:
-    urls = {"api": "https://github.example.com:8443/api/v3", "server": "https://github.example.com:8443"}
-    made = module.apply(github_urls=urls)
-    rules = [values for name, values in made.resources.items() if "security_group_egress" in name]
-    assert {(rule["from_port"], rule["cidr_ipv4"]) for rule in rules if rule["cidr_ipv4"]} == {
-        (443, "0.0.0.0/0"),
-        (8443, "0.0.0.0/0"),
-    }
-    assert made.environment()["GITHUB_API_URL"] == urls["api"]
-
-
-def test_volumes_come_only_on_request(module: Module, orchestrated: Applied) -> None:
-    plain: dict[str, Any] = module.apply(orchestration={}).resources
-    definition = plain["aws_sfn_state_machine.backup[0]"]["definition"]
+def test_volumes_come_only_on_request(spot: Applied, orchestrated: Applied) -> None:
+    definition = spot["aws_sfn_state_machine.backup[0]"]["definition"]
     assert "VolumeConfigurations" not in definition
     assert json.loads(definition)["States"]["BackUpShards"]["ItemProcessor"]["StartAt"] == "BackUpShard"
-    assert not any("volumes" in address for address in plain)
+    assert not any("volumes" in address for address in spot.resources)
     assert "VolumeConfigurations" in orchestrated["aws_sfn_state_machine.backup[0]"]["definition"]
