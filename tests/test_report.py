@@ -132,7 +132,7 @@ def test_the_page_says_what_was_backed_up_what_failed_and_what_was_proven(vault:
     runs = [copied.write(3), copied.write(2, FAILED), copied.write(1, FAILED), copied.write(0)]
     copied.drill(1, 7)
     page = copied.folder / "report.html"
-    done = report(vault, "--folder", copied.folder, "--trusted-key", copied.key(), "--out", page)
+    done = report(vault, "--bucket", copied.folder, "--trusted-key", copied.key(), "--out", page)
     assert done.code == 0, done.stderr
     html = page.read_text()
     tags = Tags(html)
@@ -141,7 +141,7 @@ def test_the_page_says_what_was_backed_up_what_failed_and_what_was_proven(vault:
     assert tags.links == [], "nothing from the network"
     assert "acme/huge&lt;script&gt;" in html
 
-    found = facts(vault, "--folder", copied.folder, "--trusted-key", copied.key())
+    found = facts(vault, "--bucket", copied.folder, "--trusted-key", copied.key())
     lines = {line["name"]: line for line in found["lines"]}
     assert lines["Covered"]["value"] == "1 of 2 repositories"
     assert lines["Covered"]["source"] == f"manifest {runs[-1].run_id}"
@@ -171,7 +171,7 @@ def test_it_shows_a_run_that_is_missing_changed_added_or_not_signed(vault: Vault
     copied.write(0, FAILED)
     copied.path(missing).unlink()
     copied.path(changed).write_bytes(copied.path(changed).read_bytes().replace(b"main", b"evil"))
-    findings = "\n".join(facts(vault, "--folder", copied.folder, "--trusted-key", copied.key())["findings"])
+    findings = "\n".join(facts(vault, "--bucket", copied.folder, "--trusted-key", copied.key())["findings"])
     for words in (
         f"manifest {broken.run_id} can't be read",
         f"{FAILED.full_name} is not stored since",

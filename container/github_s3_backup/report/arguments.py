@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from github_s3_backup.configuration import DEFAULT_PREFIX
+from github_s3_backup.s3.client import bucket_problems
 
 PROGRAM = "github-s3-backup report"
 DEFAULT_DAYS, DEFAULT_FILE = 90, Path("report.html")
@@ -15,7 +16,7 @@ readable in print.
 NOTES = f"""\
 examples:
   {PROGRAM} --bucket acme-github-backups --region eu-central-1
-  {PROGRAM} --folder copy-of-the-bucket --days 365 --trusted-key signing-key.pub.pem
+  {PROGRAM} --bucket ./copy-of-the-bucket --days 365 --trusted-key signing-key.pub.pem
 
 exit codes: 0 the report is written; 1 the backups can't be read, or the file not written; 2 wrong usage
 """
@@ -27,9 +28,8 @@ def new_parser() -> argparse.ArgumentParser:
         prog=PROGRAM, description=DESCRIPTION, epilog=NOTES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     bucket = os.environ.get("S3_BUCKET", "").strip()
-    parser.add_argument("--bucket", default=bucket, help="the primary bucket or the replica (default: $S3_BUCKET)")
-    folder = "read a local copy of the bucket instead, as `aws s3 sync` makes it"
-    parser.add_argument("--folder", type=Path, metavar="FOLDER", help=folder)
+    bucket_help = "the primary bucket, the replica, or a folder with a copy of one: ./folder (default: $S3_BUCKET)"
+    parser.add_argument("--bucket", default=bucket, help=bucket_help)
     prefix = os.environ.get("S3_PREFIX", "").strip().strip("/") or DEFAULT_PREFIX
     prefix_help = f"first part of every key (default: $S3_PREFIX, or {DEFAULT_PREFIX})"
     parser.add_argument("--prefix", default=prefix, type=lambda text: text.strip("/"), help=prefix_help)
@@ -50,10 +50,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Return the options; exit 2 with what is wrong with them."""
     parser = new_parser()
     options = parser.parse_args(arguments)
-    if not options.bucket and not options.folder:
-        parser.error("name the bucket with --bucket or the variable S3_BUCKET, or a local copy with --folder")
-    if options.folder and not options.folder.is_dir():
-        parser.error(f"--folder {options.folder} is not a folder")
+    problems = [] if options.bucket else ["name the bucket with --bucket or the variable S3_BUCKET"]
+    problems += [
+        *bucket_problems("--bucket", options.bucket),
+        *bucket_problems("--drills-bucket", options.drills_bucket),
+    ]
+    if problems:
+        parser.error("; ".join(problems))
     return options
 
 

@@ -15,19 +15,20 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from github_s3_backup.exit_codes import OK, SOME_FAILED
-from github_s3_backup.program import aws_session, prepare_process, s3_config
+from github_s3_backup.program import aws_session, prepare_process
 from github_s3_backup.records.signing import SigningError
 from github_s3_backup.report.arguments import DEFAULT_FILE, parse
 from github_s3_backup.report.drills import read_drills
 from github_s3_backup.report.facts import Facts, Period, Read, facts_of
-from github_s3_backup.report.folder import FolderObjects
 from github_s3_backup.report.manifests import READERS, Run, read_document, read_runs
 from github_s3_backup.report.page import page_of
 from github_s3_backup.runtime.environment import ConfigurationError
 from github_s3_backup.runtime.logs import new_logger
 from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.s3.catalogue import Catalogue
+from github_s3_backup.s3.client import reading_client
 from github_s3_backup.s3.errors import AbsentError, S3Error
+from github_s3_backup.s3.folder import is_folder
 from github_s3_backup.s3.objects import Objects
 from github_s3_backup.s3.trust import trusted_keys
 
@@ -72,7 +73,7 @@ def _facts(options: argparse.Namespace) -> Facts:
     newest = next((run for run in reversed(runs) if isinstance(run, Run) and run.outcome != "stopped"), None)
     read = Read(
         period=Period(
-            f"{'Folder' if options.folder else 'Bucket'} {objects.bucket}, below {options.prefix}/",
+            f"{'Folder' if is_folder(objects.bucket) else 'Bucket'} {objects.bucket}, below {options.prefix}/",
             since,
             f"{now:%Y-%m-%d}",
             now,
@@ -87,15 +88,8 @@ def _facts(options: argparse.Namespace) -> Facts:
 
 def _places(options: argparse.Namespace, aws: boto3.session.Session) -> tuple[Objects, Objects]:
     """Return where the manifests are, and where the drills' reports. Raises ConfigurationError without a region."""
-    if options.folder:
-        folder = FolderObjects(options.folder)
-        return folder, folder
-    region = options.region or aws.region_name
-    if not region:
-        raise ConfigurationError(["the region is unknown: set --region or AWS_REGION to the bucket's region"])
-    client = aws.client("s3", region_name=region, config=s3_config(READERS))
+    backups = Objects(reading_client(aws, options.bucket, options.region, READERS), options.bucket)
     if not options.drills_bucket:
-        return Objects(client, options.bucket), Objects(client, options.bucket)
+        return backups, backups
     # In this machine's region: the backups may be in another one.
-    drills = aws.client("s3", config=s3_config(READERS))
-    return Objects(client, options.bucket), Objects(drills, options.drills_bucket)
+    return backups, Objects(reading_client(aws, options.drills_bucket, None, READERS), options.drills_bucket)

@@ -74,7 +74,8 @@ def _common(date: bool = True) -> argparse.ArgumentParser:
     parent = argparse.ArgumentParser(add_help=False)
     group = parent.add_argument_group("the backups")
     bucket = os.environ.get("S3_BUCKET", "").strip()
-    group.add_argument("--bucket", default=bucket, help="the primary bucket or the replica (default: $S3_BUCKET)")
+    bucket_help = "the primary bucket, the replica, or a folder with a copy of one: ./folder (default: $S3_BUCKET)"
+    group.add_argument("--bucket", default=bucket, help=bucket_help)
     prefix = os.environ.get("S3_PREFIX", "").strip().strip("/") or DEFAULT_PREFIX
     prefix_help = f"first part of every key (default: $S3_PREFIX, or {DEFAULT_PREFIX})"
     group.add_argument("--prefix", default=prefix, type=lambda text: text.strip("/"), help=prefix_help)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from github_s3_backup.restore.arguments import new_parser
 from github_s3_backup.restore.selection.latest import LATEST
+from github_s3_backup.s3.client import bucket_problems
 
 REPORT_URL = re.compile(r"s3://[^/]+/+[^/].*")
 # What the id of a run begins with: 20261123T040000Z.
@@ -36,8 +37,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     problems = []
     if not options.bucket:
         problems.append("name the bucket with --bucket or the variable S3_BUCKET")
-    elif "/" in options.bucket and not options.bucket.startswith("arn:"):
-        problems.append(f"--bucket must be the bare name of a bucket, not {options.bucket}")
+    for option in ("bucket", "fallback_bucket"):
+        problems += bucket_problems(f"--{option.replace('_', '-')}", getattr(options, option))
     if options.command in ("fetch", "verify", "push"):
         sampled = options.command == "verify" and options.within_days
         if bool(options.patterns) + options.all + bool(sampled) != 1:

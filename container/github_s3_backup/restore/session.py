@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.configuration import DEFAULT_SERVICE_NAME
 from github_s3_backup.git.process import Git
-from github_s3_backup.program import aws_session, s3_config
+from github_s3_backup.program import aws_session
 from github_s3_backup.records.json_fields import utc
 from github_s3_backup.restore.fallback import FallbackReader, readable_catalogue
 from github_s3_backup.restore.selection.latest import LATEST
@@ -25,6 +25,7 @@ from github_s3_backup.runtime.environment import ConfigurationError
 from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.catalogue import Catalogue
+from github_s3_backup.s3.client import reading_client
 from github_s3_backup.s3.download import BucketReader
 from github_s3_backup.s3.objects import Objects
 from github_s3_backup.s3.trust import trusted_keys
@@ -79,17 +80,14 @@ def open_session(
     aws, problems = aws_session()
     if problems:
         raise ConfigurationError(problems)
-    region = options.region or aws.region_name
-    if not region:
-        raise ConfigurationError(["the region is unknown: set --region or AWS_REGION to the bucket's region"])
     trusted = trusted_keys(options.trusted_key, aws)
     files_at_once = FILES_PER_WORKER * options.concurrency
-    client = aws.client("s3", region_name=region, config=s3_config(options.concurrency + files_at_once))
+    workers = options.concurrency + files_at_once
+    client = reading_client(aws, options.bucket, options.region, workers)
     catalogue = Catalogue(Objects(client, options.bucket), options.prefix, trusted)
     reader = BucketReader(client, options.bucket, stop, log)
     if options.fallback_bucket:
-        fallback_region = options.fallback_region or region
-        other = aws.client("s3", region_name=fallback_region, config=s3_config(options.concurrency + files_at_once))
+        other = reading_client(aws, options.fallback_bucket, options.fallback_region or options.region, workers)
         replica = Catalogue(Objects(other, options.fallback_bucket), options.prefix, trusted)
         catalogue = readable_catalogue(catalogue, replica, log)
         reader = FallbackReader(reader, BucketReader(other, options.fallback_bucket, stop, log), log)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from github_s3_backup.records.manifest import Manifest, ManifestError, parse_manifest
 from github_s3_backup.records.signing import PublicKey
 from github_s3_backup.s3.errors import AbsentError, DamagedError, S3Error
-from github_s3_backup.s3.keys import LFS_LIST, RELEASE_LIST, run_key, runs_folder, signature_key
+from github_s3_backup.s3.keys import LFS_LIST, RELEASE_LIST, run_key, runs_folder, signature_key, url_of
 from github_s3_backup.s3.objects import Objects
 
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -109,7 +109,7 @@ class Catalogue:
         """Return the message where there is no backup, or none of that day."""
         if date:
             return f"there is no manifest of {date}: `list` shows the days"
-        return f"there is no backup in s3://{self.bucket}/{self.prefix}/: check --bucket and --prefix"
+        return f"there is no backup in {url_of(self.bucket, self.prefix)}/: check --bucket and --prefix"
 
     def _read(self, key: str) -> bytes:
         try:

@@ -22,6 +22,7 @@ from github_s3_backup.runtime.retry import RetryableError, retrying
 from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.runtime.units import format_bytes
 from github_s3_backup.s3.errors import ABSENT, error_code, explain
+from github_s3_backup.s3.keys import url_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -270,7 +271,7 @@ class BucketReader:
         return DownloadError("checksum", f"{self._url(stored)}: its SHA-256 does not match the manifest")
 
     def _url(self, stored: Stored) -> str:
-        return f"s3://{self._bucket}/{stored.s3_key}"
+        return url_of(self._bucket, str(stored.s3_key))
 
 
 def is_copy_of(stored: Stored, path: Path) -> bool:

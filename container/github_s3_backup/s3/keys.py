@@ -2,8 +2,15 @@
 
 import datetime
 
+from github_s3_backup.s3.folder import is_folder
+
 BUNDLE, LFS_LIST, RELEASE_LIST = ".bundle", ".lfs.json", ".releases.json"
 CHANGES, OBJECT_LIST = ".changes.bundle", ".objects"
+
+
+def url_of(bucket: str, key: str) -> str:
+    """Return where an object is, for people: in a bucket, or in a folder with a copy of one."""
+    return f"{bucket.rstrip('/')}/{key}" if is_folder(bucket) else f"s3://{bucket}/{key}"
 
 
 def run_key(prefix: str, date: str, run_id: str) -> str:

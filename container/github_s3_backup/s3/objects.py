@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.s3.errors import FORBIDDEN, KEY_TAKEN, S3_ERRORS, DamagedError, S3Error, error_code, explained
+from github_s3_backup.s3.keys import url_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -25,7 +26,7 @@ class Objects:
         self.client, self.bucket = client, bucket
 
     def url(self, key: str) -> str:
-        return f"s3://{self.bucket}/{key}"
+        return url_of(self.bucket, key)
 
     def check_bucket(self) -> None:
         """Raise S3Error unless the bucket exists."""

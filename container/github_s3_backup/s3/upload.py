@@ -15,6 +15,7 @@ from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.runtime.capacity import Capacity, Reservation
 from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.errors import ABSENT, FORBIDDEN, KEY_TAKEN, S3_ERRORS, S3Error, error_code, explain
+from github_s3_backup.s3.keys import url_of
 from github_s3_backup.s3.objects import Objects, to_base64
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Uploader:
             raise UploadError(explain(error, self.url(key)), error_code(error)) from None
 
     def url(self, key: str) -> str:
-        return f"s3://{self._bucket}/{key}"
+        return url_of(self._bucket, key)
 
     # -- reading ---------------------------------------------------------------------------------
 
