@@ -1,6 +1,8 @@
 """`fetch`: bundles, mirrors and working clones of everything awkward, whatever lies in their way."""
 
+import fcntl
 import hashlib
+import os
 import re
 import shutil
 import signal
@@ -558,6 +560,21 @@ def test_a_person_at_a_terminal_sees_a_bar_and_whole_lines(vault: Vault, vault_p
 
 
 # -- wrong usage ---------------------------------------------------------------------------------
+
+
+def test_two_commands_in_one_folder_and_a_machine_without_git_are_told(whole: Vault, tmp_path: Path) -> None:
+    into = tmp_path / "into"
+    into.mkdir()
+    other = os.open(into, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    assert whole.restore("fetch", API, "--into", into).problems == [
+        f"another command is working in {into}: wait until it has ended"
+    ]
+    os.close(other)
+    assert whole.restore("fetch", API, "--into", into).code == 0
+    assert whole.restore("fetch", API, "--into", into, PATH=str(tmp_path)).problems == [
+        "git is not installed here: install git 2.30 or newer"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -437,11 +438,63 @@ def test_the_newest_complete_backup_is_checked_and_its_age_published(vault: Vaul
     assert vault.stack.aws.metrics(vault.service)["NewestBackupAge"] == [pytest.approx(60 * 3600, abs=120)]
     old = vault.restore("check", "--max-age-hours", "59")
     assert old.code == 1
-    assert "it finished 2 days ago" in old.failures["newest backup"]
+    assert "it finished 2 days 12 h ago" in old.failures["newest backup"]
     lines = old.stdout.splitlines()
     assert lines[0].split() == ["date", "run", "age", "repositories", "failed", "vanished"]
-    assert lines[1].split()[:4] == [manifest["date"], manifest["run_id"], "2", "days"]
+    assert lines[1].split()[:6] == [manifest["date"], manifest["run_id"], "2", "days", "12", "h"]
     assert lines[-1].split() == [PUBLIC, "clone", "no", PUBLIC]
+
+
+def test_a_moment_means_the_newest_backup_until_then(vault: Vault) -> None:
+    vault.store(FIRST, API, FORK)
+    vault.store(SECOND, API)
+    late = vault.store(SECOND, API, PUBLIC, finished_at=f"{SECOND}T23:50:00Z")
+    assert {row["repository"] for row in vault.rows("list", "--date", f"{SECOND}T23:50Z")} == {API, PUBLIC}
+    assert {row["repository"] for row in vault.rows("list", "--date", f"{SECOND}T23:49Z")} == {API}
+    assert {row["repository"] for row in vault.rows("list", "--date", f"{SECOND}T06:00+02:00")} == {API, FORK}
+    assert vault.rows("diff", f"{SECOND}T12:00Z", f"{SECOND}T23:59Z")[0]["full_name"] == PUBLIC
+    runs = vault.rows("list", "--runs", "--date", f"{SECOND}T23:59Z")
+    assert runs[0]["run"] == late["run_id"]
+    early = vault.restore("list", "--date", f"{FIRST}T04:00Z")
+    assert (early.code, len(early.problems)) == (1, 1)
+    for wrong in ("2026-11-23T06:00", "06:00Z"):
+        assert "a moment with its time zone such as 2026-11-23T06:00Z" in vault.restore("list", "--date", wrong).stderr
+    assert "--run needs the --date" in vault.restore("list", "--date", f"{SECOND}T12:00Z", "--run", "x").stderr
+
+
+def test_a_folder_with_a_copy_of_the_bucket_serves_every_command(vault: Vault, tmp_path: Path) -> None:
+    vault.store(FIRST, API, FORK)
+    vault.store(SECOND, API, PUBLIC)
+    copied = tmp_path / "copy"
+    for version in vault.client.list_object_versions(Bucket=vault.bucket)["Versions"]:
+        path = copied / version["Key"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        vault.client.download_file(vault.bucket, version["Key"], str(path))
+    alone: dict[str, Any] = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9", "AWS_REGION": None, "S3_BUCKET": str(copied)}
+    for arguments in (("list",), ("list", "--date", FIRST), ("list", "--runs", "--date", SECOND)):
+        local = vault.restore(*arguments, "--json", **alone)
+        assert (local.code, local.stdout) == (0, vault.restore(*arguments, "--json").stdout), local.stderr
+    assert vault.restore("verify", "--all", **alone).code == 0
+    assert "appeared" in vault.restore("diff", FIRST, SECOND, **alone).stdout
+    into = tmp_path / "into"
+    assert vault.restore("fetch", API, "--into", into, "--as", "mirrors", **alone).code == 0
+    assert served_refs(into / f"{API}.git") == vault.organisation.refs(API)
+    bundle = copied / PREFIX / SECOND / f"{API}.bundle"
+    bundle.write_bytes(bundle.read_bytes()[:-1])
+    helped = vault.restore("verify", API, "--fallback-bucket", vault.bucket, S3_BUCKET=str(copied))
+    assert (helped.code, len(helped.named("taken from the fallback bucket"))) == (0, 1)
+    damaged = vault.restore("fetch", API, "--into", into, **alone)
+    assert f"{copied}/{PREFIX}/{SECOND}/{API}.bundle" in damaged.failures[API]
+    bundle.unlink()
+    assert "there is no such file" in vault.restore("fetch", API, "--into", into, **alone).failures[API]
+    missing = vault.restore("list", "--bucket", "./nothing")
+    assert (missing.code, "there is no folder ./nothing" in missing.stderr) == (2, True)
+    assert "must be the bare name of a bucket" in vault.restore("list", "--bucket", "s3://backups").stderr
+    (tmp_path / "empty").mkdir()
+    assert (
+        f"there is no backup in {tmp_path}/empty/"
+        in vault.restore("list", **alone | {"S3_BUCKET": f"{tmp_path}/empty"}).stderr
+    )
 
 
 def test_without_a_complete_backup_the_check_fails(vault: Vault) -> None:

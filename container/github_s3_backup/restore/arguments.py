@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from github_s3_backup.configuration import DEFAULT_PREFIX, MAX_WORKERS
-from github_s3_backup.restore.selection.latest import LATEST
+from github_s3_backup.restore.selection.latest import LATEST, moment_of
 from github_s3_backup.s3.catalogue import DATE
 
 PROGRAM = "github-s3-backup restore"
@@ -86,7 +86,10 @@ def _common(date: bool = True) -> argparse.ArgumentParser:
     group.add_argument("--fallback-bucket", metavar="BUCKET", help=fallback)
     group.add_argument("--fallback-region", metavar="REGION", help="its region (default: the first bucket's)")
     if date:
-        date_help = "a day such as 2026-11-23: its newest complete run. latest: the newest backup of each repository"
+        date_help = (
+            "a day such as 2026-11-23: its newest complete run. latest: the newest backup of each repository. "
+            "2026-11-23T06:00Z: the newest until then"
+        )
         group.add_argument("--date", type=_date, metavar="DATE", help=f"{date_help} (the default)")
         group.add_argument("--run", metavar="ID", help="a single run of a day, by its ID from `list --runs`")
     workers = min(MAX_WORKERS, WORKERS_PER_CPU * (os.cpu_count() or 1))
@@ -162,8 +165,8 @@ def _add_diff(commands: Commands) -> None:
         "deleted refs,\nand default branches that were rewritten.",
         "diff 2026-11-22 2026-11-23",
     )
-    parser.add_argument("old", type=_date, metavar="DATE", help="the older day")
-    parser.add_argument("new", type=_date, metavar="DATE", help="the newer day, or latest")
+    parser.add_argument("old", type=_date, metavar="DATE", help="the older day, or a moment: the newest run until then")
+    parser.add_argument("new", type=_date, metavar="DATE", help="the newer day or moment, or latest")
     _repositories(parser, everything=False)
     quick = "download no bundle. A rewritten branch is then shown as moved"
     parser.add_argument("--quick", action="store_true", help=quick)
@@ -239,8 +242,9 @@ def _add_push(commands: Commands) -> None:
 
 
 def _date(text: str) -> str:
-    if text != LATEST and not DATE.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2026-11-23, nor {LATEST}")
+    if text != LATEST and not DATE.fullmatch(text) and not moment_of(text):
+        ways = f"a date such as 2026-11-23, a moment with its time zone such as 2026-11-23T06:00Z, nor {LATEST}"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {ways}")
     return text
 
 

@@ -5,12 +5,13 @@ from typing import Any
 
 import msgspec
 
-from github_s3_backup.records.manifest import Manifest
+from github_s3_backup.records.manifest import Entry, Manifest
 from github_s3_backup.restore.selection.latest import LATEST, manifest_of
 from github_s3_backup.restore.selection.records import Selected, Unavailable
 from github_s3_backup.restore.session import Session, finish
 from github_s3_backup.restore.terminal import show
 from github_s3_backup.runtime.units import format_bytes
+from github_s3_backup.s3.catalogue import DATE
 from github_s3_backup.s3.errors import AbsentError, S3Error
 
 
@@ -42,8 +43,8 @@ def _list_dates(session: Session) -> int:
 
 def _list_runs(session: Session) -> int:
     catalogue, date = session.catalogue, session.options.date
-    if date in (None, LATEST):
-        date = manifest_of(catalogue, LATEST, None, session.log).date
+    if not DATE.fullmatch(date or ""):
+        date = manifest_of(catalogue, date or LATEST, None, session.log).date
     run_ids = sorted({*catalogue.run_ids(date), *catalogue.deleted_run_ids(date)}, reverse=True)
     if not run_ids:
         raise S3Error(catalogue.no_backup(date))
@@ -76,7 +77,7 @@ def _row(repository: Selected) -> dict[str, Any]:
         "repository": entry.full_name,
         "date": repository.date,
         "status": status,
-        "size_bytes": entry.restore_bytes,
+        "size_bytes": _size(entry),
         "refs": entry.ref_count,
         "default_branch": entry.default_branch,
         "backed_up_at": entry.backed_up_at,
@@ -86,6 +87,15 @@ def _row(repository: Selected) -> dict[str, Any]:
         "not_read": msgspec.to_builtins(entry.not_read),
         "lacks": repository.lacks,
     }
+
+
+def _size(entry: Entry) -> int:
+    """Return the bytes that a restore downloads: bundles, the wiki's too, LFS objects, and files of releases."""
+    parts = (
+        entry.wiki and entry.wiki.restore_bytes,
+        *(part and part.size_bytes for part in (entry.lfs, entry.releases)),
+    )
+    return entry.restore_bytes + sum(part or 0 for part in parts)
 
 
 def _compact(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -117,6 +127,6 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
         "repositories": manifest.success_count,
         "failed": manifest.failure_count,
         "vanished": len(manifest.vanished),
-        "size_bytes": sum(entry.restore_bytes for entry in manifest.entries),
+        "size_bytes": sum(map(_size, manifest.entries)),
         "finished_at": manifest.finished_at,
     }

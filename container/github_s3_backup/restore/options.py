@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from github_s3_backup.restore.arguments import new_parser
-from github_s3_backup.restore.selection.latest import LATEST
+from github_s3_backup.s3.catalogue import DATE
 from github_s3_backup.s3.client import bucket_problems
 
 REPORT_URL = re.compile(r"s3://[^/]+/+[^/].*")
@@ -43,7 +43,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         sampled = options.command == "verify" and options.within_days
         if bool(options.patterns) + options.all + bool(sampled) != 1:
             problems.append("name repositories (owner/name, 'owner/glob*', owner), or use --all")
-    if options.run and options.date in (None, LATEST):
+    if options.run and not DATE.fullmatch(options.date or ""):
         problems.append("--run needs the --date of the run")
     if options.command == "push":
         problems.extend(_target_problems(options))

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -57,7 +58,9 @@ class Session:
         return self.options.patterns or EVERYTHING
 
     def git(self, server_url: str = "file:///") -> Git:
-        """Return a git that can read local bundles and reach the given server."""
+        """Return a git that reads local bundles and reaches the given server. Raises ConfigurationError without git."""
+        if shutil.which("git") is None:
+            raise ConfigurationError(["git is not installed here: install git 2.30 or newer"])
         return Git(self.scratch, server_url, self.stop, "file")
 
     def select(self, min_age: timedelta = timedelta(0)) -> Selection:

@@ -48,13 +48,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def age(then: datetime, now: datetime) -> str:
-    """Return the time between two moments as a person says it: 3 h, 2 days."""
+    """Return the time between two moments as a person says it: 3 h, 2 days 5 h."""
     passed = now - then
     if passed < timedelta(hours=1):
         return f"{max(0, passed // timedelta(minutes=1))} min"
     if passed < timedelta(days=2):
         return f"{passed // timedelta(hours=1)} h"
-    return f"{passed.days} days"
+    hours = passed % timedelta(days=1) // timedelta(hours=1)
+    return f"{passed.days} days {hours} h" if hours else f"{passed.days} days"
 
 
 class BesideBar:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 
 from github_s3_backup.records.manifest import Manifest, ManifestError, parse_manifest
 from github_s3_backup.records.signing import PublicKey
@@ -17,27 +18,37 @@ MAX_DAYS = 30
 class Catalogue:
     """What is under a prefix of a bucket, primary or replica. Every method raises S3Error."""
 
-    def __init__(self, objects: Objects, prefix: str, trusted: Sequence[PublicKey] = ()) -> None:
-        """`trusted`: return only manifests that one of these keys has signed; without any, all."""
+    def __init__(
+        self, objects: Objects, prefix: str, trusted: Sequence[PublicKey] = (), until: datetime | None = None
+    ) -> None:
+        """`trusted`: return only manifests that one of these keys has signed; without any, all.
+
+        `until`: know only of runs that had ended then.
+        """
         self._objects, self.bucket, self.prefix = objects, objects.bucket, prefix
-        self._trusted = trusted
+        self._trusted, self._until = trusted, until
+
+    def until(self, moment: datetime) -> "Catalogue":
+        """Return the catalogue as it was at a moment."""
+        return Catalogue(self._objects, self.prefix, self._trusted, moment)
 
     def dates(self) -> list[str]:
         """Return the days of all backups, the newest first."""
         names = (folder.rstrip("/").rpartition("/")[2] for folder in self._objects.folders(f"{self.prefix}/"))
-        return sorted((name for name in names if DATE.fullmatch(name)), reverse=True)
+        last = f"{self._until:%Y-%m-%d}" if self._until else ""
+        return sorted((name for name in names if DATE.fullmatch(name) and (not last or name <= last)), reverse=True)
 
     def run_ids(self, date: str) -> list[str]:
         """Return the ids of a day's runs, the newest first."""
         folder = runs_folder(self.prefix, date)
-        return _run_ids(self._objects.keys(folder), folder)
+        return self._known(_run_ids(self._objects.keys(folder), folder))
 
     def deleted_run_ids(self, date: str) -> list[str]:
         """Return the ids of a day's runs whose manifest was deleted, the newest first, as far as S3 tells."""
         folder = runs_folder(self.prefix, date)
         versions = self._objects.versions(folder)
         current = {version["Key"] for version in versions if version["IsLatest"]}
-        return _run_ids({version["Key"] for version in versions} - current, folder)
+        return self._known(_run_ids({version["Key"] for version in versions} - current, folder))
 
     def runs(self, today: str) -> Iterator[tuple[str, str]]:
         """Yield date and id of each run of the last MAX_DAYS days with a backup, the newest first.
@@ -55,7 +66,10 @@ class Catalogue:
         if self._trusted and not self._is_trusted(date, run_id, body):
             url = self._objects.url(run_key(self.prefix, date, run_id))
             raise DamagedError(f"{url} is not signed by a key that --trusted-key names")
-        return self.parse(date, run_id, body)
+        manifest = self.parse(date, run_id, body)
+        if self._until and manifest.finished > self._until:
+            raise AbsentError(f"the run {run_id} had not ended by {self._until:%Y-%m-%dT%H:%M:%SZ}")
+        return manifest
 
     def _is_trusted(self, date: str, run_id: str, body: bytes) -> bool:
         signature = self.signature(date, run_id)
@@ -110,6 +124,11 @@ class Catalogue:
         if date:
             return f"there is no manifest of {date}: `list` shows the days"
         return f"there is no backup in {url_of(self.bucket, self.prefix)}/: check --bucket and --prefix"
+
+    def _known(self, run_ids: list[str]) -> list[str]:
+        """Return the runs that had begun at the moment that is looked at."""
+        last = f"{self._until:%Y%m%dT%H%M%SZ}" if self._until else ""
+        return [run_id for run_id in run_ids if not last or run_id[: len(last)] <= last]
 
     def _read(self, key: str) -> bytes:
         try:

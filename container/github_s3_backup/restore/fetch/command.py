@@ -1,9 +1,10 @@
 """`fetch`: repositories into a folder."""
 
 import os
+from pathlib import Path
 
 from github_s3_backup.configuration import DEFAULT_SERVER_URL
-from github_s3_backup.restore.fetch.destination import Destination, remove_partial_folder
+from github_s3_backup.restore.fetch.destination import Destination, alone_in, remove_partial_folder
 from github_s3_backup.restore.fetch.older import OlderBundles
 from github_s3_backup.restore.fetch.repository import Fetcher
 from github_s3_backup.restore.selection.older import OlderBackups
@@ -19,6 +20,12 @@ def run(session: Session) -> int:
     options = session.options
     folder = options.into.expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    with alone_in(folder):
+        return _fetch(session, folder)
+
+
+def _fetch(session: Session, folder: Path) -> int:
+    options = session.options
     server_url = os.environ.get("GITHUB_SERVER_URL", "").strip().rstrip("/") or DEFAULT_SERVER_URL
     destination = Destination(folder, options.form, server_url)
     source = MirrorSource(session.reader, session.git())

@@ -1,6 +1,7 @@
 """The folder that repositories are fetched into: what goes where, finished or not."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from github_s3_backup.records.manifest import Entry
+from github_s3_backup.runtime.environment import ConfigurationError
 
 Form = Literal["bundles", "mirrors", "clones"]
 SUFFIXES: dict[Form, str] = {"bundles": ".bundle", "mirrors": ".git", "clones": ""}
@@ -88,6 +90,24 @@ def _sync(path: Path) -> None:
 def lfs_objects_in(git_dir: Path) -> Path:
     """Return the folder in which git-lfs looks for a repository's objects."""
     return git_dir / "lfs" / "objects"
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Let no other command work in the folder meanwhile. Raises ConfigurationError where one does.
+
+    The lock is on the folder itself, and ends with the process. A file system without locks is used without one.
+    """
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigurationError([f"another command is working in {folder}: wait until it has ended"]) from None
+        yield
+    finally:
+        os.close(opened)
 
 
 def remove_partial_folder(folder: Path) -> None:

@@ -44,6 +44,21 @@ def select_latest(catalogue: Catalogue, log: FilteringBoundLogger, newest_allowe
     return Selection(manifest, selection.selected, (*broken, *selection.unavailable))
 
 
+def moment_of(text: str) -> datetime | None:
+    """Return the moment that a text such as 2026-11-23T06:00Z names, None where it is none, or has no time zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else None
+
+
+def as_of(catalogue: Catalogue, date: str) -> tuple[Catalogue, str]:
+    """Return where to look for a backup of `date`: the latest one until then where it is a moment."""
+    moment = moment_of(date)
+    return (catalogue.until(moment), LATEST) if moment else (catalogue, date)
+
+
 def _past_dates(catalogue: Catalogue, log: FilteringBoundLogger) -> list[str]:
     """Return the dates of the backups, newest first, without future ones: those were made with a wrong clock."""
     dates, today = catalogue.dates(), f"{datetime.now(UTC):%Y-%m-%d}"
@@ -119,10 +134,12 @@ def _rename(entry: Entry, full_name: str) -> Entry:
 
 
 def manifest_of(catalogue: Catalogue, date: str, run_id: str | None, log: FilteringBoundLogger) -> Manifest:
-    """Return the manifest of a run; of a day that of its newest complete run; of LATEST the newest readable one.
+    """Return the manifest of a run; of a day that of its newest complete run; of LATEST the newest readable one, of a
+    moment the newest readable one until then.
 
     Raises S3Error.
     """
+    catalogue, date = as_of(catalogue, date)
     if date == LATEST:
         return _newest(catalogue, _past_dates(catalogue, log), log)[0]
     if run_id:

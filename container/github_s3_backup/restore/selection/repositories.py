@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.repository import WIKI_SUFFIX
 from github_s3_backup.repository_filter import matches, matches_any
-from github_s3_backup.restore.selection.latest import LATEST, manifest_of, select_latest
+from github_s3_backup.restore.selection.latest import LATEST, as_of, manifest_of, select_latest
 from github_s3_backup.restore.selection.records import (
     Selected,
     Selection,
@@ -32,11 +32,13 @@ def select(
 ) -> Selection:
     """Return the repositories that match a pattern. Raises S3Error if there is no such backup.
 
-    `date` is a day, or LATEST: then each repository comes from the newest backup that holds it, because one that
-    failed today was stored yesterday. A backup younger than `min_age` is skipped if there is an older one. What had
-    vanished from GitHub is taken from its last backup. What was stored only in part is selected, and unavailable too.
+    `date` is a day, a moment, or LATEST. With the latter two each repository comes from the newest backup that holds
+    it, because one that failed today was stored yesterday. A backup younger than `min_age` is skipped if there is an
+    older one. What had vanished from GitHub is taken from its last backup. What was stored only in part is selected,
+    and unavailable too.
     `git_only`: without wikis, LFS objects and releases.
     """
+    catalogue, date = as_of(catalogue, date)
     if date == LATEST:
         selection = select_latest(catalogue, log, datetime.now(UTC) - min_age)
     else:
