@@ -205,6 +205,7 @@ def test_no_manifest_is_stranded_where_all_that_it_names_is_as_old_as_it_may_be(
     ("root", "days", "what"),
     [
         (PREFIX, 90, ".bundle"),
+        (PREFIX, 90, ".objects"),
         (PREFIX, 89, ".lfs.json"),
         (PREFIX, 89, ".releases.json"),
         (LFS, 365, LFS),
@@ -215,6 +216,13 @@ def test_a_rule_that_is_a_day_short_strands_manifests(root: str, days: int, what
     """The lists are written after their bundle, and those of releases are due by the day of their run."""
     with pytest.raises(AssertionError, match="has expired"):
         in_some_lives(strands_no_manifest(with_rule(root, lambda retention, _: retention + days), what), OLDEST_LIVES)
+
+
+def test_a_rule_that_is_far_too_short_strands_bundles_of_changes() -> None:
+    """They are younger than their full bundles: what is long enough for these is for them."""
+    spell = Spell(days=40, retention=30, full_backup_days=MAX_FULL_BACKUP_DAYS, changed=0.3)
+    with pytest.raises(AssertionError, match=r"\.changes\.bundle has expired"):
+        strands_no_manifest(with_rule(PREFIX, lambda *_: 2), ".changes.bundle")(([spell], 1))
 
 
 @pytest.mark.exhaustive
