@@ -6,7 +6,7 @@ PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/$(if $(COVERAGE),coverage run -m )pytes
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-exhaustive coverage terraform lint fmt docs image test-image test-orchestration base-digest release test-live bench checkov install lock clean
+.PHONY: help demo test test-all test-exhaustive coverage terraform lint fmt docs image test-image test-orchestration test-oldest-git base-digest release test-live bench checkov install lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ lint: $(READY) ## Style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	@PYTHONPATH=container $(BIN)/lint-imports --no-cache
-	$(BIN)/shellcheck container/github_s3_backup/git/askpass.sh container/*.sh .ci/run
+	$(BIN)/shellcheck container/github_s3_backup/git/askpass.sh container/*.sh tests/*.sh .ci/run
 	$(BIN)/hadolint container/Dockerfile
 	$(BIN)/zizmor --offline --quiet --pedantic .github
 	@if command -v actionlint > /dev/null; then actionlint; else echo "actionlint: not installed, so it does not check the workflows here"; fi
@@ -65,6 +65,9 @@ test-image: $(READY) ## Build the image and run it as Fargate would, without a r
 test-orchestration: $(READY) ## Run a large backup in many tasks, kill tasks at random, restore every bundle (REPOSITORIES, SHARDS, SEED)
 	@$(if $(REPOSITORIES),REPOSITORIES='$(REPOSITORIES)') $(if $(SHARDS),SHARDS='$(SHARDS)') $(if $(SEED),SEED='$(SEED)') \
 		$(BIN)/pytest -n 0 -s --timeout 14400 tests/orchestration_at_scale.py
+
+test-oldest-git: $(READY) ## Run the histories of bundles of changes with git 2.30, which apt fetches from Debian's archive
+	@tests/oldest_git.sh
 
 base-digest: ## Pin the image's base by the digest that its registry has today
 	@container/base_digest.sh --write
