@@ -166,6 +166,17 @@ data "aws_iam_policy_document" "task" {
     resources = local.backup_arns
   }
 
+  # Without it: the manifest is stored without a signature, and the run ends with exit code 1.
+  dynamic "statement" {
+    for_each = local.signing_key_arns
+
+    content {
+      sid       = "SignManifests"
+      actions   = ["kms:GetPublicKey", "kms:Sign"]
+      resources = [statement.value]
+    }
+  }
+
   # Without it: the parts of an interrupted upload stay, unseen and paid for, until the lifecycle rule removes them.
   statement {
     sid       = "AbortUploads"

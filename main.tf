@@ -26,6 +26,7 @@
 #
 # Everything else:
 #   versions.tf         what the module needs, and the image that it starts
+#   signing.tf          the key that signs manifests
 #   names.tf            tags, metrics, and what the keys in the buckets begin with
 #   iam.tf              all roles; statements.tf has what several policies share
 #   task_failed.tf      a message for each task that failed

@@ -5,7 +5,7 @@ locals {
 
   # null where the user names no key.
   kms_key_arns = {
-    for use in ["logs", "primary", "replica", "secret", "topic"] : use => lookup(var.kms_key_arns, use, null)
+    for use in ["logs", "primary", "replica", "secret", "signing", "topic"] : use => lookup(var.kms_key_arns, use, null)
   }
 
   # container/github_s3_backup/runtime/metrics.py has the same names; a test compares them.

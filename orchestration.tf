@@ -38,10 +38,16 @@ locals {
     merge           = merge(orchestration.merge, { command = "merge", disk_gb = local.smallest_disk_gb })
   }]...)
 
+  # Shards write no manifest, and so sign none.
+  base_environments = { for name in local.orchestrated_names : name => {
+    for variable, value in local.environment : variable => value
+    if variable != "MANIFEST_SIGNING_KEY_ARN" || !contains(local.shard_names, name)
+  } }
+
   # Added to local.tasks: the same image and the same role as a single run's.
   orchestrated_tasks = { for name in local.orchestrated_names : name => {
     command              = ["backup", local.orchestrated_sizes[name].command]
-    environment          = merge(local.environment, try(local.list_variables[name], {}))
+    environment          = merge(local.base_environments[name], try(local.list_variables[name], {}))
     role_arn             = local.role_arns["task"]
     cpu                  = local.orchestrated_sizes[name].cpu
     memory               = local.orchestrated_sizes[name].memory

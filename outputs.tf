@@ -57,6 +57,22 @@ output "log_group_name" {
   value       = aws_cloudwatch_log_group.task.name
 }
 
+output "manifest_signing_key_arn" {
+  description = "ARN of the KMS key that signs manifests. null without manifest_signing."
+  value       = one(local.signing_key_arns)
+}
+
+output "manifest_signing_public_keys" {
+  description = <<-EOT
+    Public keys (PEM) of the key that signs manifests and of the module's older ones, the newest first. Keep them
+    outside of the account: terraform output -raw THIS > signing-key.pub.pem makes the file for restore --trusted-key.
+    null without manifest_signing.
+  EOT
+  value = length(local.signing_public_keys) == 0 ? null : join("", [
+    for pem in local.signing_public_keys : "${trimspace(pem)}\n"
+  ])
+}
+
 output "replica_bucket_arn" {
   description = "ARN of the bucket with the second copy."
   value       = local.replica_arn

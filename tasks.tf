@@ -27,6 +27,7 @@ locals {
     GITHUB_APP_KEY_SECRET_ARN  = local.secret_arn
     GITHUB_CA_PEM              = var.github_ca_pem
     GITHUB_SERVER_URL          = var.github_urls.server
+    MANIFEST_SIGNING_KEY_ARN   = one(local.signing_key_arns)
     RUN_DEADLINE_HOURS         = local.deadline_hours
     S3_BUCKET                  = local.bucket_name
     S3_PREFIX                  = local.prefix

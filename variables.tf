@@ -672,8 +672,8 @@ variable "network" {
     - security_group_ids: up to 4 security groups besides the module's own.
     - https_cidrs: CIDR blocks that the module's security group lets the tasks reach on port 443. Default: everywhere,
       because GitHub and AWS have no fixed addresses. A proxy does not replace it: Fargate pulls the image and sends the
-      logs itself. With [], name in egress the endpoints ecr.api, ecr.dkr, logs and secretsmanager by their security
-      group, and S3 by its prefix list.
+      logs itself. With [], name in egress the endpoints ecr.api, ecr.dkr, kms, logs and secretsmanager by their
+      security group, and S3 by its prefix list.
     - egress: more destinations, by name, for instance { proxy = { port = 3128, to = "10.0.0.0/24" } }. to is a CIDR
       block, a security group or a prefix list; protocol is tcp (default) or udp.
   EOT
@@ -948,12 +948,45 @@ variable "object_lock" {
 
 variable "force_destroy" {
   description = <<-EOT
-    Let terraform delete the buckets with every backup in them. false: a plan that destroys or replaces a bucket is
-    refused. Set it from the start for a trial; the page Upgrading says how to set it later.
+    Let terraform delete the buckets with every backup in them, and the keys that signed manifests. false: a plan that
+    destroys or replaces one is refused. Set it from the start for a trial; the page Upgrading says how to set it later.
   EOT
   type        = bool
   default     = false
   nullable    = false
+}
+
+# -- signatures -----------------------------------------------------------------------------------
+
+variable "manifest_signing" {
+  description = <<-EOT
+    Sign the manifest of each run with a key in KMS, which the module makes, or kms_key_arns.signing. Only the backup
+    task can sign, and nobody can export the key: a run that somebody adds to the bucket has no signature. To switch it
+    off later ends the key, so the plan is refused: the page Upgrading says how.
+  EOT
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "signing_key_number" {
+  description = <<-EOT
+    Number of the module's key that signs manifests, from 1. KMS does not rotate such a key: a number that is one higher
+    makes a new key, and nobody can sign with the older ones any more. They stay, at $1 a month each, for their public
+    keys. Apply while no run is going.
+  EOT
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition = (
+      var.signing_key_number >= 1 &&
+      var.signing_key_number <= 100 &&
+      floor(var.signing_key_number) == var.signing_key_number
+    )
+    error_message = "signing_key_number must be a whole number from 1 to 100. Got: ${var.signing_key_number}."
+  }
 }
 
 # -- restore drill --------------------------------------------------------------------------------
@@ -1193,11 +1226,13 @@ variable "secret" {
 
 variable "kms_key_arns" {
   description = <<-EOT
-    ARNs of customer-managed KMS keys, by use: logs, primary, replica, secret, topic. What is left out uses AWS's
-    default encryption; only the topic gets a key of the module's own, because alarms can't publish to a topic with the
-    AWS-managed key. primary and replica go together; replica must be a key in replica_region. Each key's policy must
-    allow the service that uses it: for topic, cloudwatch.amazonaws.com and events.amazonaws.com. Only one of
-    github_app_key_secret_writers can change secret later: the secret's policy denies it to everybody else.
+    ARNs of customer-managed KMS keys, by use: logs, primary, replica, secret, signing, topic. What is left out uses
+    AWS's default encryption; topic and signing get keys of the module's own: alarms can't publish to a topic with the
+    AWS-managed key, and only an asymmetric key signs manifests. primary and replica go together; replica must be a key
+    in replica_region. Each key's policy must allow the service that uses it: for topic, cloudwatch.amazonaws.com and
+    events.amazonaws.com. Only one of github_app_key_secret_writers can change secret later: the secret's policy denies
+    it to everybody else. signing must be a key for SIGN_VERIFY (ECC_NIST_P256) whose policy lets the output
+    task_role_arn, and nobody else, call kms:Sign.
   EOT
   type        = map(string)
   default     = {}
@@ -1205,10 +1240,10 @@ variable "kms_key_arns" {
 
   validation {
     condition = alltrue([
-      for use in keys(var.kms_key_arns) : contains(["logs", "primary", "replica", "secret", "topic"], use)
+      for use in keys(var.kms_key_arns) : contains(["logs", "primary", "replica", "secret", "signing", "topic"], use)
     ])
     error_message = join(" ", [
-      "kms_key_arns must have no other keys than logs, primary, replica, secret and topic. Got:",
+      "kms_key_arns must have no other keys than logs, primary, replica, secret, signing and topic. Got:",
       "${jsonencode(var.kms_key_arns)}.",
     ])
   }

@@ -22,6 +22,7 @@ run "customer_keys_for_everything" {
       primary = "arn:aws:kms:eu-central-1:123456789012:key/primary"
       replica = "arn:aws:kms:eu-west-1:123456789012:key/replica"
       secret  = "arn:aws:kms:eu-central-1:123456789012:key/secret"
+      signing = "arn:aws:kms:eu-central-1:123456789012:key/signing"
       topic   = "arn:aws:kms:eu-central-1:123456789012:key/topic"
     }
   }
@@ -32,6 +33,11 @@ run "customer_keys_for_everything" {
   }
 
   assert {
+    condition     = length(aws_kms_key.signing) == 0 && output.manifest_signing_key_arn == var.kms_key_arns.signing && length(data.aws_kms_public_key.existing) == 1
+    error_message = "Manifests are not signed with the key that was given."
+  }
+
+  assert {
     condition     = aws_cloudwatch_log_group.task.kms_key_id == var.kms_key_arns.logs && aws_secretsmanager_secret.app_key[0].kms_key_id == var.kms_key_arns.secret
     error_message = "The logs or the secret do not use the key that was given."
   }
@@ -39,6 +45,17 @@ run "customer_keys_for_everything" {
   assert {
     condition     = one(one(aws_s3_bucket_replication_configuration.backup.rule).destination).encryption_configuration[0].replica_kms_key_id == var.kms_key_arns.replica
     error_message = "The replicas do not use the key that was given."
+  }
+}
+
+run "no_signatures" {
+  variables {
+    manifest_signing = false
+  }
+
+  assert {
+    condition     = length(aws_kms_key.signing) == 0 && output.manifest_signing_key_arn == null && output.manifest_signing_public_keys == null
+    error_message = "There is a key that signs nothing."
   }
 }
 

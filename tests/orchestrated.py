@@ -97,6 +97,7 @@ def apply_for(world: World, module: Module, **inputs: Any) -> Applied:
     secret = world.stack.aws.new_secret(world.service, world.github.pem())
     existing = {"secret": {"arn": secret}, "bucket": {"name": world.bucket}}
     given: dict[str, Any] = {"orchestration": {"volumes": True}, "existing": existing, "service_name": world.service}
+    given["kms_key_arns"] = {"signing": world.stack.aws.new_signing_key()}
     return module.apply(**given | inputs)
 
 

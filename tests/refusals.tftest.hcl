@@ -833,6 +833,16 @@ run "an_unknown_use_of_a_key" {
   expect_failures = [var.kms_key_arns]
 }
 
+run "a_signing_key_without_a_number" {
+  command = plan
+
+  variables {
+    signing_key_number = 1.5
+  }
+
+  expect_failures = [var.signing_key_number]
+}
+
 run "a_key_that_is_null" {
   command = plan
 

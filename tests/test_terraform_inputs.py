@@ -47,6 +47,7 @@ WRONG = {
     "schedule_expression": "rate(1 days)",
     "secret": {"recovery_window_days": 5},
     "service_name": "Backup",
+    "signing_key_number": 0,
     "storage_transitions": [{"days": 90, "storage_class": "COLD"}],
     "subnet_ids": ["vpc-0123456789abcdef0"],
     "task_cpu": 1000,

@@ -8,6 +8,7 @@ from embedded.stack import PROJECT
 from terraform.module import ACCOUNT, REGION, Applied, Module, copy_module
 
 GUARD = "terraform_data.to_delete_backups_set_force_destroy_and_state_rm_this[0]"
+SIGNING_GUARD = "terraform_data.to_delete_signing_keys_set_force_destroy_and_state_rm_this"
 BUCKETS = ("module.primary[0]", "module.replica[0].module.bucket")
 NAME = f"github-backup-{ACCOUNT}-{REGION}"
 STATE = ("-no-color", "-input=false", "-state=state.json", "-var-file=given.tfvars.json")
@@ -47,6 +48,18 @@ def test_a_change_that_would_end_a_bucket_is_refused_at_plan(deployed: Module, n
     assert f"`{name}`" in UPGRADING
 
 
+def test_a_key_that_signed_manifests_is_not_deleted(deployed: Module) -> None:
+    """Not where signing is switched off, nor for a key that is brought; a new key leaves the old one."""
+    for inputs in ({"manifest_signing": False}, {"kms_key_arns": {"signing": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/x"}}):
+        said = plan(deployed, **inputs)
+        assert said.count("Error: Instance cannot be destroyed") == 1
+        assert f"{SIGNING_GUARD}[0]" in said
+    assert SIGNING_GUARD in UPGRADING
+    changes = deployed.changes(signing_key_number=2)
+    actions = {address: change["actions"] for address, change in changes.items() if "aws_kms_key.signing" in address}
+    assert actions == {'aws_kms_key.signing["1"]': ["update"], 'aws_kms_key.signing["2"]': ["create"]}
+
+
 def test_the_guard_names_what_allows_it(deployed: Module) -> None:
     refused = " ".join(deployed.terraform("destroy", "-auto-approve", *STATE, check=False).split())
     assert "Error: Instance cannot be destroyed" in refused
@@ -81,7 +94,7 @@ def test_force_destroy_can_be_switched_on_later(module: Module) -> None:
 
 def test_the_rest_goes_and_the_buckets_stay_when_the_state_forgets_them(module: Module) -> None:
     module.apply_now()
-    for address in ("module.primary[0]", "module.replica[0]"):
+    for address in ("module.primary[0]", "module.replica[0]", "aws_kms_key.signing", SIGNING_GUARD):
         assert f"state rm 'module.github_backup.{address}'" in UPGRADING
         module.terraform("state", "rm", "-state=state.json", address)
     assert "Destroy complete!" in module.terraform("destroy", "-auto-approve", *STATE)

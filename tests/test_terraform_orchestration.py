@@ -297,9 +297,13 @@ def test_each_task_runs_its_command_with_the_image_and_the_role_of_a_single_run(
 
 
 def test_list_is_told_how_to_plan_and_the_others_what_a_single_run_is_told(tuned: Applied) -> None:
+    """A shard signs nothing, and is not told of the key."""
     single = tuned.environment()
-    for name in ("shard", "shard-on-volume", "merge"):
-        assert tuned.environment(name) == single
+    assert single["MANIFEST_SIGNING_KEY_ARN"] == tuned.outputs["manifest_signing_key_arn"]
+    assert tuned.environment("merge") == single
+    of_shards = {name: value for name, value in single.items() if name != "MANIFEST_SIGNING_KEY_ARN"}
+    for name in ("shard", "shard-on-volume"):
+        assert tuned.environment(name) == of_shards
     plan = {"RUN_SHARDS": "40", "INSTALLATION_REQUESTS": "60", "SHARD_DISK_GIB": "200"}
     assert tuned.environment("list") == single | plan
     assert document(tuned)["States"]["BackUpShards"]["MaxConcurrency"] == 40

@@ -50,6 +50,7 @@ def recorded(world: World, s3_proxy: S3Proxy) -> Iterator[list[Call]]:
         world.variables["AWS_ENDPOINT_URL"] = control.url
         secret = world.stack.aws.new_secret(world.service, world.github.pem())
         key: dict[str, str | None] = {"GITHUB_APP_KEY_FILE": None, "GITHUB_APP_KEY_SECRET_ARN": secret}
+        key["MANIFEST_SIGNING_KEY_ARN"] = world.stack.aws.new_signing_key()
         world.add("in-parts")
         content.add_with_everything(world)
         assert world.run(**key).code == 0
@@ -98,15 +99,22 @@ def control_calls(operations: list[tuple[str, bytes]]) -> Iterator[Call]:
         name, given = operation.split(".")[1], json.loads(body)
         if name == "PutMetricData":
             yield Call("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": given["Namespace"]})
+        elif operation.startswith("TrentService."):
+            yield Call(f"kms:{name}", given["KeyId"])
         else:
             yield Call(f"secretsmanager:{name}", given["SecretId"])
 
 
 def as_deployed(calls: list[Call], applied: Applied) -> list[Call]:
-    """Return the calls with the deployed bucket and secret in place of the test's."""
-    bucket, secret = applied.outputs["s3_bucket_arn"], applied.outputs["github_app_key_secret_arn"]
-    moved = [replace(call, resource=re.sub(r"^arn:aws:s3:::[^/]+", bucket, call.resource)) for call in calls]
-    return [replace(call, resource=secret) if ":secret:" in call.resource else call for call in moved]
+    """Return the calls with the deployed bucket, secret and key in place of the test's."""
+    names = {
+        r"^arn:aws:s3:::[^/]+": "s3_bucket_arn",
+        r"^.*:secret:.*": "github_app_key_secret_arn",
+        r"^arn:aws:kms:.*": "manifest_signing_key_arn",
+    }
+    for pattern, name in names.items():
+        calls = [replace(call, resource=re.sub(pattern, applied.outputs[name], call.resource)) for call in calls]
+    return calls
 
 
 def test_every_call_of_a_real_run_is_allowed_and_no_statement_is_for_nothing(
@@ -116,6 +124,7 @@ def test_every_call_of_a_real_run_is_allowed_and_no_statement_is_for_nothing(
     assert {call.action for call in calls} == {
         *("s3:ListBucket", "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:AbortMultipartUpload"),
         *("s3:ListBucketVersions", "secretsmanager:GetSecretValue", "cloudwatch:PutMetricData"),
+        *("kms:GetPublicKey", "kms:Sign"),
     }
     for call in calls:
         assert decide(policy, call) == "allow", call
@@ -235,6 +244,9 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
             "ReadBackups": [Call(action, key) for action in ("s3:GetObject", "s3:GetObjectVersion") for key in stored],
             "ListVersionsOfManifests": [versions],
             "AbortUploads": [Call("s3:AbortMultipartUpload", key) for key in stored],
+            "SignManifests": [
+                Call(f"kms:{name}", whole.outputs["manifest_signing_key_arn"]) for name in ("GetPublicKey", "Sign")
+            ],
             "SeeWhetherTheBucketIsThere": [Call("s3:ListBucket", bucket)],
             "PublishMetrics": [Call("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "GitHubBackup"})],
             "EncryptPrimary": [
@@ -521,6 +533,32 @@ def test_only_the_task_reads_the_key_and_only_the_writers_store_it(applied: Appl
     assert decided("PutSecretValue", other) == "deny"
     assert decided("PutSecretValue", task) == "deny"
     assert decided("DescribeSecret", other) == "nothing"  # admins manage it through their own policies
+
+
+def test_only_the_task_signs_manifests_and_only_with_the_newest_key(module: Module) -> None:
+    rotated = module.apply(signing_key_number=2, restore_drill={})
+    newest, task = rotated.outputs["manifest_signing_key_arn"], rotated.outputs["task_role_arn"]
+    keys = {number: rotated[f'aws_kms_key.signing["{number}"]']["arn"] for number in "12"}
+    assert keys["2"] == newest
+    others = (
+        rotated.outputs["restore_drill_role_arn"],
+        f"arn:aws:iam::{ACCOUNT}:role/admin",
+        f"arn:aws:iam::{ACCOUNT}:root",
+    )
+    for number, arn in keys.items():
+        policy = rotated.policy(f'signing_key["{number}"]')
+        for principal in (task, *others):
+            sign = Call("kms:Sign", arn, {"aws:PrincipalArn": principal}, principal)
+            may = number == "2" and principal == task
+            assert decide(policy, sign) == ("nothing" if may else "deny"), "allowed by the policy of its role alone"
+            assert decide(policy, replace(sign, action="kms:GetPublicKey")) != "deny"
+        for action in ("kms:Sign", "kms:GetPublicKey"):
+            expected = "allow" if number == "2" else "nothing"
+            assert decide(rotated.policy("task"), Call(action, arn)) == expected
+        assert decide(rotated.policy("drill[0]"), Call("kms:Sign", arn)) == "nothing"
+    for action in ("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:CreateGrant", "kms:DisableKey"):
+        assert decide(rotated.policy("task"), Call(action, newest)) == "nothing"
+    assert rotated.outputs["manifest_signing_public_keys"].count("BEGIN PUBLIC KEY") == 2
 
 
 def test_buckets_refuse_plain_http_and_old_tls(applied: Applied) -> None:

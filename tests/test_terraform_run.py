@@ -10,6 +10,7 @@ def test_the_rendered_environment_runs_a_backup_end_to_end(world: World, module:
     secret = world.stack.aws.new_secret(world.service, world.github.pem())
     applied = module.apply(
         existing={"secret": {"arn": secret}, "bucket": {"name": world.bucket}},
+        kms_key_arns={"signing": world.stack.aws.new_signing_key()},
         service_name=world.service,
         alarm_emails=["a@example.com"],
     )
@@ -24,4 +25,5 @@ def test_the_rendered_environment_runs_a_backup_end_to_end(world: World, module:
     run = world.run(**environment | rendered | {name: local[name] for name in (*here, *credentials)})
     assert run.code == 0, run.output
     assert run.repos.keys() == {"acme/api", "acme/empty"}
+    assert (run.manifest or {})["signing_key"], "it is signed, as by default"
     assert world.metrics()["BackupSuccess"] == [2]

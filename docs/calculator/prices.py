@@ -16,8 +16,8 @@ PRICES = (
     ("metric", 0.3, "a metric per month, by the hours in which it is sent: 10 of the run, 24 of Container Insights"),
     (
         "fixed",
-        6.5,
-        "what is fixed, per month: the secret, a KMS key, 9 alarms, the dashboard, 4 replication metrics",
+        7.5,
+        "what is fixed, per month: the secret, two KMS keys, 9 alarms, the dashboard, 4 replication metrics",
     ),
     ("nat-hour", 0.045, "an hour of a NAT gateway"),
     ("nat", 0.045, "a GB through the NAT gateway"),

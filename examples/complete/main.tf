@@ -88,6 +88,9 @@ module "github_backup" {
     topic   = local.key.other
   }
 
+  # The third key that signs manifests, after two that nobody can use any more.
+  signing_key_number = 3
+
   # Twelve hours after a backup run, which is also the default.
   restore_drill = {
     schedule_expression = "cron(0 15 * * ? *)"

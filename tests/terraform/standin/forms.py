@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from .wire import Json
 
+PUBLIC_KEY_PEM = """\
+-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE4+KGw3QXwtUdVb7KJAS2kKERVYMe
+OrCn8iw+8I5iQg465gIl4LzlsVTxJEEwPGUeeQwMrW+443Hbmxr+Pmmd2Q==
+-----END PUBLIC KEY-----
+"""
+
 FORMS: dict[str, dict[str, str]] = {
     "aws_cloudwatch_composite_alarm": {
         "id": "{alarm_name}",
@@ -364,6 +371,13 @@ DATA_FORMS: dict[str, dict[str, str]] = {
         "key_manager": "CUSTOMER",
         "key_state": "Enabled",
         "key_usage": "ENCRYPT_DECRYPT",
+    },
+    "aws_kms_public_key": {
+        "id": "{key_id}",
+        "arn": "{key_id}",
+        "customer_master_key_spec": "ECC_NIST_P256",
+        "key_usage": "SIGN_VERIFY",
+        "public_key_pem": PUBLIC_KEY_PEM,
     },
     "aws_partition": {
         "partition": "{partition}",
