@@ -229,6 +229,8 @@ def _add_push(commands: Commands) -> None:
     parser.add_argument("--to", metavar="OWNER", help="push to this owner instead of the one in the backup")
     url = "push to another git server. {owner} and {name} stand for the repository's"
     parser.add_argument("--url", metavar="URL", help=url)
+    fetched = "take what is in this folder from there, as `fetch` brought it, and only the rest from the bucket"
+    parser.add_argument("--from", dest="from_folder", type=_folder, metavar="FOLDER", help=fetched)
     parser.add_argument("--dry-run", action="store_true", help="print what would be done, and change nothing")
     parser.add_argument("--overwrite", action="store_true", help="replace refs of the target that differ")
     more = "push it though more people can read the target than could read the original; may be repeated"
@@ -246,6 +248,13 @@ def _date(text: str) -> str:
         ways = f"a date such as 2026-11-23, a moment with its time zone such as 2026-11-23T06:00Z, nor {LATEST}"
         raise argparse.ArgumentTypeError(f"{text!r} is not {ways}")
     return text
+
+
+def _folder(text: str) -> Path:
+    folder = Path(text).expanduser()
+    if not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text}")
+    return folder.resolve()
 
 
 def _number(text: str) -> int:

@@ -202,7 +202,7 @@ class BucketReader:
         if continued and self._fill(stored, version_id, part, lambda _: None) == stored.sha256:
             return
         part.unlink(missing_ok=True)
-        raise self._wrong_checksum(stored)
+        raise _wrong_checksum(self._url(stored))
 
     def _fill(self, stored: Stored, version_id: str | None, part: Path, on_bytes: OnBytes) -> str:
         """Append what `part` lacks, and return the SHA-256 of the whole."""
@@ -217,19 +217,11 @@ class BucketReader:
             for block in chain([first], blocks):
                 file.write(block)
                 on_bytes(len(block))
-        return _sha256(part)
+        return sha256_of(part)
 
     def _verified(self, stored: Stored, version_id: str | None) -> Iterator[bytes]:
         """Yield the object's bytes in blocks; raise DownloadError in place of the last one if the SHA-256 is wrong."""
-        digest, held_back = hashlib.sha256(), b""
-        for block in self._stream(stored, version_id, 0):
-            if held_back:
-                yield held_back
-            digest.update(block)
-            held_back = block
-        if digest.hexdigest() != stored.sha256:
-            raise self._wrong_checksum(stored)
-        yield held_back
+        return verified(stored, self._stream(stored, version_id, 0), self._url(stored))
 
     def _stream(self, stored: Stored, version_id: str | None, start: int) -> Iterator[bytes]:
         """Yield the object's bytes from `start` on, across interruptions. Raises DownloadError."""
@@ -267,16 +259,13 @@ class BucketReader:
         # A copy in another bucket may have another version id; the SHA-256 shows whether it is the same.
         return self._client.get_object(**request)
 
-    def _wrong_checksum(self, stored: Stored) -> DownloadError:
-        return DownloadError("checksum", f"{self._url(stored)}: its SHA-256 does not match the manifest")
-
     def _url(self, stored: Stored) -> str:
         return url_of(self._bucket, str(stored.s3_key))
 
 
 def is_copy_of(stored: Stored, path: Path) -> bool:
     """Return whether the file exists and is this object, by size and SHA-256."""
-    return path.is_file() and path.stat().st_size == stored.size_bytes and _sha256(path) == stored.sha256
+    return path.is_file() and path.stat().st_size == stored.size_bytes and sha256_of(path) == stored.sha256
 
 
 def _check_space(size: int, folder: Path) -> None:
@@ -287,6 +276,24 @@ def _check_space(size: int, folder: Path) -> None:
         raise OSError(errno.ENOSPC, problem, str(folder))
 
 
-def _sha256(path: Path) -> str:
+def verified(stored: Stored, blocks: Iterator[bytes], where: str) -> Iterator[bytes]:
+    """Yield the blocks of an object; raise DownloadError in place of the last one if the SHA-256 is wrong."""
+    digest, held_back = hashlib.sha256(), b""
+    for block in blocks:
+        if held_back:
+            yield held_back
+        digest.update(block)
+        held_back = block
+    if digest.hexdigest() != stored.sha256:
+        raise _wrong_checksum(where)
+    yield held_back
+
+
+def _wrong_checksum(where: str) -> DownloadError:
+    return DownloadError("checksum", f"{where}: its SHA-256 does not match the manifest")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,11 +6,13 @@ import time
 from collections import Counter
 
 import requests
+from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.transport.http import new_session
 from github_s3_backup.github.transport.rest import Api
 from github_s3_backup.github.transport.uploads import LfsUploader
+from github_s3_backup.restore.push.fetched import FetchedReader
 from github_s3_backup.restore.push.git import GitPusher
 from github_s3_backup.restore.push.lfs import LfsPusher
 from github_s3_backup.restore.push.releases import ReleasePusher
@@ -31,7 +33,7 @@ from github_s3_backup.restore.session import FILES_PER_WORKER, Session, finish
 from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.restore.workers import for_each, open_room
 from github_s3_backup.runtime.units import format_bytes
-from github_s3_backup.s3.download import OnBytes
+from github_s3_backup.s3.download import BucketReader, OnBytes
 
 # Requests that make a repository: create it, switch Actions off, set its default branch.
 WRITES_EACH = 3
@@ -44,7 +46,8 @@ def run(session: Session) -> int:
     git = session.git(options.url or access.server_url)
     http = new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS + FILES_PER_WORKER * options.concurrency)
     target = _target(session, access, http, git)
-    pusher = _pusher(session, git, target, http)
+    reader = FetchedReader(options.from_folder, session.reader) if options.from_folder else session.reader
+    pusher = _pusher(session, MirrorSource(reader, git), target, http)
     selection = session.select()
     if isinstance(target, GitHubTarget):
         _look_ahead(session, target, selection.selected, access)
@@ -67,6 +70,7 @@ def run(session: Session) -> int:
     done, failures = for_each(selected, push, "pushing", options.concurrency, session.stop, session.log)
     if options.dry_run and done:
         print("\n".join(sorted(done)))
+    _say_what_was_taken(reader, session.log)
     return finish(session, [*selection.unavailable, *clashes, *failures], len(done))
 
 
@@ -96,10 +100,20 @@ def _look_ahead(session: Session, target: GitHubTarget, selected: tuple[Selected
     )
 
 
-def _pusher(session: Session, git: Git, target: Target, http: requests.Session) -> Pusher:
+def _say_what_was_taken(reader: BucketReader, log: FilteringBoundLogger) -> None:
+    """Say how much came from the folder of --from, and warn where that is nothing."""
+    if not isinstance(reader, FetchedReader):
+        return
+    if reader.from_folder:
+        log.info("taken from the folder", size_bytes=reader.from_folder, bucket=format_bytes(reader.from_bucket))
+    elif reader.from_bucket:
+        log.warning("nothing taken from the folder", bucket=format_bytes(reader.from_bucket))
+
+
+def _pusher(session: Session, source: MirrorSource, target: Target, http: requests.Session) -> Pusher:
     options, stop, log = session.options, session.stop, session.log
     refs = GitPusher(
-        source=MirrorSource(session.reader, git),
+        source=source,
         room=open_room(session.scratch, stop),
         step_size=options.step_size * 1000**2,
         overwrite=options.overwrite,
@@ -110,8 +124,8 @@ def _pusher(session: Session, git: Git, target: Target, http: requests.Session) 
     return Pusher(
         target=target,
         git=refs,
-        lfs=LfsPusher(session.reader, session.pool, LfsUploader(http, stop, log)),
-        releases=ReleasePusher(session.reader, log),
+        lfs=LfsPusher(source.reader, session.pool, LfsUploader(http, stop, log)),
+        releases=ReleasePusher(source.reader, log),
         wiki=WikiPusher(refs, log),
         scratch=session.scratch,
     )
