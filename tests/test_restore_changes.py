@@ -86,7 +86,9 @@ def test_every_command_takes_both_bundles_of_any_day(world: World) -> None:
     full = world.restore("fetch", "--all", "--as", "bundles", "--into", str(bundles.parent), "--date", day)
     assert "api.changes.bundle already exists and is not the bundle of this backup" in full.failures["acme/api"]
 
-    size = third["size_bytes"] + third["base"]["size_bytes"]
+    size = sum(
+        bundle["size_bytes"] for bundle in (third, third["base"], third["wiki"], third["wiki"]["base"]) if bundle
+    )
     (row,) = json.loads(world.restore("list", "--date", "latest", "--json").stdout)
     assert row["size_bytes"] == size
     listed = world.restore("list", "--date", "latest")
