@@ -415,6 +415,52 @@ def test_files_are_uploaded_to_githubs_own_hosts_only(given: str, api: str, fits
         upload_url(given, api, file)
 
 
+SETTINGS: dict[str, Any] = {
+    "description": "The game\u202e \x1b[2J",
+    "homepage": "https://game.example.com",
+    "topics": ["games", "rust"],
+    "is_template": True,
+    "has_issues": False,
+    "has_wiki": True,
+    "allow_squash_merge": True,
+    "allow_merge_commit": False,
+    "delete_branch_on_merge": True,
+    "squash_merge_commit_title": "PR_TITLE",
+}
+
+
+def test_what_the_listing_says_of_a_repository_comes_back_with_it(source: Source) -> None:
+    source.repository.settings |= SETTINGS
+    run = source.world.run()
+    assert run.code == 0, run.output
+    kept = run.repos[GAME]["settings"]
+    assert kept.items() >= SETTINGS.items()
+    assert (kept["visibility"], kept["merge_commit_title"]) == ("private", None)
+    assert run.repos[GAME]["wiki"]["settings"] is None
+    planned = source.push(GAME, "--dry-run").stdout
+    assert "with its homepage: https://game.example.com" in planned
+    assert "with its topics: games, rust" in planned
+    assert "\x1b" not in planned, "it moves no cursor"
+    source.push()
+    assert source.there.settings.items() >= SETTINGS.items()
+    assert source.there.private
+    changed = {"description": "ours", "topics": ["ours"]}
+    source.there.settings |= changed
+    source.push()
+    assert source.there.settings.items() >= changed.items(), "what is there is not changed"
+
+
+def test_settings_that_the_target_refuses_cost_the_settings_only(source: Source) -> None:
+    source.repository.settings |= SETTINGS | {"topics": ["Not A Topic"]}
+    source.world.run()
+    source.github.faults = [Fault("POST .*/orgs/.*/repos", 422, message="Validation Failed")]
+    run = source.push()
+    assert "Validation Failed" in run.named("settings refused")[0]["error"]
+    assert "topics: GitHub answered 422" in run.failures[GAME]
+    assert source.there.settings.get("homepage") is None
+    assert source.there.releases
+
+
 def test_a_place_for_uploads_elsewhere_gets_no_file(source: Source) -> None:
     source.github.uploads_elsewhere = True
     run = source.push()

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 REPOSITORY = "/repos/{owner}/{repo}"
 # Kept and given back, with no effect here.
-SETTINGS = {"description", "homepage", "has_issues", "has_projects", "has_wiki"}
+MERGES = {f"allow_{kind}" for kind in ("squash_merge", "merge_commit", "rebase_merge", "auto_merge")}
+WORDS = {f"{kind}_commit_{part}" for kind in ("merge", "squash_merge") for part in ("title", "message")}
+SETTINGS = (
+    {"delete_branch_on_merge", "description", "homepage", "is_template", "has_issues", "has_projects", "has_wiki"}
+    | MERGES
+    | WORDS
+)
 CREATE_FIELDS = SETTINGS | {"name", "private", "visibility"}
 CHANGE_FIELDS = SETTINGS | {"private", "visibility", "archived", "default_branch"}
 
@@ -140,6 +146,19 @@ def _get_actions(fake: "FakeGitHub", token: "Token", template: str, _: dict[str,
     return Answer(template, 200, {"enabled": repository.actions_enabled, "allowed_actions": "all"})
 
 
+def _set_topics(
+    fake: "FakeGitHub", token: "Token", template: str, body: dict[str, Any], owner: str, name: str
+) -> Answer:
+    repository = fake.find(owner, name)
+    if refused := _refuse_change(fake, token, template, repository):
+        return refused
+    assert repository
+    if not all(re.fullmatch("[a-z0-9][a-z0-9-]{0,49}", topic) for topic in body["names"]):
+        return refusal(template, 422, "Validation Failed")
+    repository.settings["topics"] = body["names"]
+    return Answer(template, 200, {"names": body["names"]})
+
+
 def _refuse_change(
     fake: "FakeGitHub", token: "Token", template: str, repository: "FakeRepository | None"
 ) -> Answer | None:
@@ -204,6 +223,7 @@ ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
     ("PATCH", REPOSITORY, _change),
     ("GET", "/repos/{owner}/{repo}/actions/permissions", _get_actions),
     ("PUT", "/repos/{owner}/{repo}/actions/permissions", _set_actions),
+    ("PUT", "/repos/{owner}/{repo}/topics", _set_topics),
     ("GET", "/user", _get_user),
     ("GET", "/users/{username}", _get_account),
 )

@@ -21,6 +21,7 @@ PATHS = {
     "/repos/{owner}/{repo}/releases": ("get", "post"),
     "/repos/{owner}/{repo}/releases/assets/{asset_id}": ("get", "delete"),
     "/repos/{owner}/{repo}/releases/{release_id}/assets": ("post",),
+    "/repos/{owner}/{repo}/topics": ("put",),
     "/user": ("get",),
     "/user/repos": ("post",),
     "/users/{username}": ("get",),

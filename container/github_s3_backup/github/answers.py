@@ -1,8 +1,11 @@
 """Reads what GitHub says of a repository."""
 
+import contextlib
 from typing import Any
 
-from github_s3_backup.repository import Repository, is_safe_name
+import msgspec
+
+from github_s3_backup.repository import Repository, Settings, is_safe_name
 from github_s3_backup.runtime.redaction import printable
 
 
@@ -32,6 +35,7 @@ def read_repository(answer: Any, installation_id: int) -> Repository:
             installation_id=installation_id,
             has_wiki=bool(answer.get("has_wiki", False)),
             node_id=_text(answer.get("node_id") or ""),
+            settings=_settings(answer),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"GitHub's answer is not a repository: {type(error).__name__} {error}"
@@ -41,6 +45,16 @@ def read_repository(answer: Any, installation_id: int) -> Repository:
         reason = f"refused: {repository.full_name!r} is not a plain owner/name (letters, digits, . _ -; not .git)"
         raise InvalidRepositoryError(full_name, repository.id, reason)
     return repository
+
+
+def _settings(answer: Any) -> Settings:
+    """Return the settings in GitHub's answer. One that has another form than GitHub documents is not known."""
+    known = {}
+    for field in msgspec.structs.fields(Settings):
+        if field.name in answer:
+            with contextlib.suppress(msgspec.ValidationError):
+                known[field.name] = msgspec.convert(answer[field.name], field.type)
+    return Settings(**known)
 
 
 def _text(value: Any) -> str:

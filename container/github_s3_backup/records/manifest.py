@@ -28,7 +28,7 @@ from github_s3_backup.records.json_fields import (
     utc,
 )
 from github_s3_backup.records.stored_object import StoredObject
-from github_s3_backup.repository import WIKI_SUFFIX, Repository, is_safe_name
+from github_s3_backup.repository import WIKI_SUFFIX, Repository, Settings, is_safe_name
 from github_s3_backup.runtime.redaction import printable
 from github_s3_backup.version import TOOL_VERSION
 
@@ -125,6 +125,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     lfs: Annotated[LfsSummary | None, Meta(description="Null where LFS objects are not looked for")] = None
     releases: Annotated[ReleasesSummary | None, Meta(description="Null where releases are not read")] = None
+    settings: Annotated[
+        Settings | None, Meta(description="Description, topics, visibility, and more; null: the listing was not kept")
+    ] = None
     not_read: Annotated[
         tuple[NotRead, ...], Meta(description="What GitHub does not let the App read, in its words")
     ] = ()
@@ -392,6 +395,7 @@ def new_entry(
         backed_up_at=utc(datetime.now(UTC)),
         duration_seconds=round(seconds, 3),
         s3_checksum_sha256=stored.checksum if stored else None,
+        settings=repository.settings,
     )
 
 

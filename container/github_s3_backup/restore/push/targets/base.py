@@ -82,4 +82,6 @@ def check_visibility(entry: Entry, existing: Existing | None, url: str, allowed:
 
 def visibility_of(entry: Entry) -> Visibility:
     """Return who could read a repository when it was backed up."""
-    return "private" if entry.private else "public"
+    if not entry.private:
+        return "public"
+    return "internal" if entry.settings and entry.settings.visibility == "internal" else "private"

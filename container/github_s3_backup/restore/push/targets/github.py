@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+import msgspec
 import requests
 from structlog.typing import FilteringBoundLogger
 
@@ -16,7 +17,7 @@ from github_s3_backup.github.lfs import Operation
 from github_s3_backup.github.release_writer import ReleaseWriter
 from github_s3_backup.github.transport.rest import Api, GitHubError, as_documented
 from github_s3_backup.records.manifest import Entry
-from github_s3_backup.repository import WIKI_SUFFIX
+from github_s3_backup.repository import WIKI_SUFFIX, Settings
 from github_s3_backup.repository_filter import matches_any
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.push.actions import Action
@@ -123,7 +124,9 @@ class GitHubRepository:
         if self.existing is None:
             was = visibility_of(self.entry)
             private = "private" if was == "private" else f"private (it was {was})"
-            return [Action((f"create {self.owner}/{self.name}: {private}, Actions off",), self._create, needed=True)]
+            words = f"create {self.owner}/{self.name}: {private}, Actions off"
+            kept = [f"with its {name.replace('_', ' ')}: {said}" for name, said in self._words()]
+            return [Action((words, *kept), self._create, needed=True)]
         if is_empty:  # it may come from an interrupted restore
             return [Action(("switch Actions off",), self._switch_actions_off, needed=True)]
         if self.existing.archived or not self._has_actions():
@@ -133,6 +136,8 @@ class GitHubRepository:
 
     def after(self, remote: Remote, is_empty: bool, has_default: bool) -> list[Action]:
         actions, branch, existing = list[Action](), self.entry.default_branch, self.existing
+        if existing is None and self._topics:
+            actions.append(Action((), self._set_topics, part="topics"))
         if existing is None or not existing.archived:
             is_set = existing is not None and not is_empty and existing.default_branch == branch
             if has_default and not is_set:
@@ -154,23 +159,51 @@ class GitHubRepository:
         check_visibility(self.entry, existing, self.url, allowed)
 
     def _create(self, _: OnBytes) -> None:
-        settings = {"name": self.name, "private": True}
+        bare = {"name": self.name, "private": True}
+        try:
+            self._post({**self._settings(), **bare})
+        except GitHubError as error:
+            if error.status != 422:
+                raise
+            if found := self.find():
+                self._check_readers(found)  # made by a request whose answer was lost, or by somebody else
+            else:
+                self._post(bare)
+                self.target.log.warning("settings refused", full_name=f"{self.owner}/{self.name}", error=str(error))
+        self._switch_actions_off(_)
+
+    def _post(self, settings: dict[str, Any]) -> None:
+        """Make the repository, in an organization or at oneself."""
         try:
             self._send("POST", f"/orgs/{self.owner}/repos", json=settings)
         except GitHubError as error:
-            if error.status == 422 and (found := self.find()):
-                self._check_readers(found)  # made by a request whose answer was lost, or by somebody else
-            elif error.status == 403:
+            if error.status == 403:
                 hint = f"creating repositories needs Administration: write at {self.owner}"
                 raise GitHubError(f"{error} ({hint})", 403) from None
-            elif error.status != 404:
+            if error.status != 404:
                 raise
-            elif not self._is_myself():
+            if not self._is_myself():
                 hint = f"is there an organization {self.owner} that the token may write to?"
                 raise GitHubError(f"{error} ({hint})", 404) from None
-            else:
-                self._send("POST", "/user/repos", json=settings)
-        self._switch_actions_off(_)
+            self._send("POST", "/user/repos", json=settings)
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what creating a repository takes of its settings, besides who may read it."""
+        known = msgspec.structs.asdict(self.entry.settings or Settings())
+        return {name: said for name, said in known.items() if name not in ("topics", "visibility") and said is not None}
+
+    def _words(self) -> list[tuple[str, str]]:
+        """Return the settings that a dry run shows: those in words."""
+        shown = ("description", "homepage")
+        topics = [("topics", ", ".join(self._topics))] if self._topics else []
+        return [(name, said) for name, said in self._settings().items() if name in shown and said] + topics
+
+    @property
+    def _topics(self) -> tuple[str, ...]:
+        return self.entry.settings.topics if self.entry.settings else ()
+
+    def _set_topics(self, _: OnBytes) -> None:
+        self._send("PUT", f"{self._path}/topics", json={"names": list(self._topics)})
 
     def _is_myself(self) -> bool:
         try:
