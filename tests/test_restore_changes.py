@@ -7,7 +7,7 @@ from typing import Any
 from changing import MAIN, Changing, add_large, enlarged, grow
 from content import make_wiki
 from embedded.real_git import served_refs
-from world import World
+from world import Restored, World
 
 SIDE = "refs/heads/side"
 NEW_OWNER = "acme-restored"
@@ -49,6 +49,20 @@ def delete_all(world: World, prefix: str) -> None:
     client = world.stack.s3.client()
     for version in client.list_object_versions(Bucket=world.bucket, Prefix=prefix).get("Versions", []):
         client.delete_object(Bucket=world.bucket, Key=version["Key"], VersionId=version["VersionId"])
+
+
+def push(world: World, *arguments: str) -> tuple[Restored, Refs | None]:
+    """Push to another owner, and return what is there then, None where nothing is."""
+    world.github.new_repositories = world.folder / "created"
+    world.variables["RESTORE_WRITE_LIMITS"] = "none"
+    world.variables["RESTORE_TOKEN"] = world.github.personal_token("octocat", [NEW_OWNER, "octocat"])
+    pushed = world.restore("push", "--all", "--git-only", "--to", NEW_OWNER, *arguments)
+    there = world.github.find(NEW_OWNER, "api")
+    return pushed, refs_of(there.path) if there else None
+
+
+def pushable(refs: Refs) -> Refs:
+    return {name: oid for name, oid in refs.items() if "/pull/" not in name}
 
 
 def test_every_command_takes_both_bundles_of_any_day(world: World) -> None:
@@ -100,14 +114,9 @@ def test_every_command_takes_both_bundles_of_any_day(world: World) -> None:
 
     drill = ("verify", "--within-days", "1", "--every-hours", "24", "--report", f"s3://{world.bucket}/drills/")
     assert world.restore(*drill).code == 0
-    world.github.new_repositories = world.folder / "created"
-    world.variables["RESTORE_WRITE_LIMITS"] = "none"
-    world.variables["RESTORE_TOKEN"] = world.github.personal_token("octocat", [NEW_OWNER, "octocat"])
-    pushed = world.restore("push", "--all", "--git-only", "--to", NEW_OWNER)
+    pushed, there = push(world)
     assert pushed.code == 0, pushed.stderr
-    there = world.github.find(NEW_OWNER, "api")
-    assert there
-    assert refs_of(there.path) == {name: oid for name, oid in days[newer].items() if "/pull/" not in name}
+    assert there == pushable(days[newer])
 
 
 def test_what_is_damaged_comes_from_elsewhere_or_costs_the_changes_only(world: World) -> None:
@@ -134,7 +143,6 @@ def test_what_is_damaged_comes_from_elsewhere_or_costs_the_changes_only(world: W
             Bucket=world.bucket, Key=stored["s3_key"], CopySource={"Bucket": world.bucket, "Key": stored["s3_key"]}
         )
         destroy(world, stored)
-        assert fetch()[0] == days[today]
         client.put_object(Bucket=world.bucket, Key=stored["s3_key"], Body=b"overwritten")
         assert fetch()[0] == days[today]
         client.delete_object(Bucket=world.bucket, Key=stored["s3_key"], VersionId=copied["VersionId"])
@@ -158,5 +166,12 @@ def test_what_is_damaged_comes_from_elsewhere_or_costs_the_changes_only(world: W
         assert there == refs
         assert f"what is there is the backup of {older['backed_up_at']}, as a newer one can't be used: " in output
         assert entry["s3_key"] in output
+        if lost == entry["s3_key"]:  # what is pushed is what was asked for
+            pushed, refused = push(world)
+            assert lost in pushed.failures["acme/api"]
+            assert refused is None
+            pushed, complete = push(world, "--fallback-bucket", replica)
+            assert pushed.code == 0, pushed.stderr
+            assert complete == pushable(days[today])
     delete_all(world, first["s3_key"])
     assert fetch(code=1)[0] == {}
