@@ -50,6 +50,7 @@ def test_what_was_fetched_is_proven_and_not_downloaded_again(source: Source) -> 
     wiki = source.make_wiki()
     second = source.push("--all", *folder)
     assert second.code == 0, second.stderr
+    assert source.repository.wiki
     assert pushable(wiki) == pushable(source.repository.wiki)
     assert pushable(source.there.path) == pushable(source.repository.path)
     assert source.there.lfs.oids() == source.lfs.oids
