@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from changing import MAIN, Changing, random_change
+from changing import MAIN, Changing, ballast, random_change
 from embedded.git_server import GitServer
 from embedded.real_git import restore_changes
 from github_s3_backup.backup.repository.changes import MEMORY_PER_LIST_BYTE
+from github_s3_backup.git.bundle import BundleError
 from github_s3_backup.git.changes import fetch_changes
 from github_s3_backup.git.object_list import ObjectList, ObjectListError, parse_object_list
 from github_s3_backup.git.objects import list_objects
-from github_s3_backup.git.process import Git
+from github_s3_backup.git.pkt_line import pkt_line
+from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.proof import links_of, prove
 from github_s3_backup.git.wire import ChangesNotPossibleError
 from github_s3_backup.github.transport.rest import GitHubError
@@ -286,6 +288,28 @@ def test_a_real_server_that_cannot_send_what_is_needed_is_told_from_one_that_can
     repository.git("-c", "gc.reflogExpire=now", "gc", "--quiet", "--prune=now")
     with pytest.raises(ChangesNotPossibleError, match=f"the server refused: upload-pack: not our ref {commit}"):
         fetch_changes(repository.tool, before, full.objects, repository.new("changes.git"), repository.fetch)
+
+
+def test_a_pack_that_git_cannot_hash_whole_or_that_changes_on_the_disk_is_no_bundle(repository: Changing) -> None:
+    """A thin pack is one with differences from objects outside: a server may send it only where it is asked to."""
+    repository.commit("main", ref=MAIN, files={"large": ballast(2000)})
+    full = repository.full()
+    repository.commit("main", ref=MAIN, files={"large": f"{ballast(2000)} and more"})
+
+    def fetch_thin(request: bytes) -> Iterator[bytes]:
+        asked, more = pkt_line(b"no-progress\n"), pkt_line(b"thin-pack\n")
+        assert asked in request
+        return repository.fetch(request.replace(asked, asked + more))
+
+    with pytest.raises(GitError, match="unresolved delta"):
+        fetch_changes(repository.tool, repository.refs(), full.objects, repository.new("changes.git"), fetch_thin)
+    changes = repository.check(full)
+    pack = bytearray(changes.pack.read_bytes())
+    pack[20] ^= 1
+    changes.pack.chmod(0o600)
+    changes.pack.write_bytes(pack)
+    with pytest.raises(BundleError, match="checksum"):
+        repository.write(changes)
 
 
 def test_a_list_is_read_within_the_memory_that_is_reserved_for_it() -> None:

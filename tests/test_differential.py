@@ -13,6 +13,7 @@ import content
 from changing import MAIN, Changing, add_large, enlarged, grow, random_change
 from embedded.github_http import Fault
 from embedded.real_git import served_refs
+from embedded.s3_proxy import S3Fault, S3Proxy
 from test_disk import UNSHARE, namespaces_work
 from world import Run, World
 
@@ -108,9 +109,9 @@ SPOILT: dict[str, tuple[Spoil, str, str]] = {
 }
 
 
-def test_what_stands_in_the_way_of_changes_costs_a_clone_and_never_the_backup(world: World) -> None:
+def test_what_stands_in_the_way_of_changes_costs_a_clone_and_never_the_backup(world: World, s3_proxy: S3Proxy) -> None:
     """In one run, a repository for each reason, beside one that nothing stands in the way of."""
-    repositories = {name: add_large(world, name) for name in ("api", "grows", *FAULTS, *SPOILT)}
+    repositories = {name: add_large(world, name) for name in ("api", "grows", "denied", *FAULTS, *SPOILT)}
     assert world.run().code == 0
     manifest = world.yesterday()
     entries = {entry["name"]: entry for entry in manifest["repos"]}
@@ -122,6 +123,7 @@ def test_what_stands_in_the_way_of_changes_costs_a_clone_and_never_the_backup(wo
         grow(repository, 60_000 if name == "grows" else 100)
     for name, (fault, _) in FAULTS.items():
         world.github.faults.append(replace(fault, match=f"POST /acme/{name}.git/git-upload-pack"))
+    s3_proxy.faults = [S3Fault(r"PUT .*/denied.*\.changes\.bundle", "deny")]
     run = world.run()
     assert run.code == 0, run.output
     assert run.repos["acme/api"]["base"]
@@ -129,6 +131,7 @@ def test_what_stands_in_the_way_of_changes_costs_a_clone_and_never_the_backup(wo
     reasons = {line["full_name"]: line["error"] for line in run.named(NOT_POSSIBLE)}
     unusable = {line["full_name"]: line["error"] for line in run.named(NOT_USABLE)}
     assert "has more than" in reasons.pop("acme/grows")
+    assert "AccessDenied" in reasons.pop("acme/denied")
     for name, (_, reason) in FAULTS.items():
         assert reason in reasons.pop(f"acme/{name}"), name
     for name, (_, event, reason) in SPOILT.items():
