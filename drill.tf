@@ -21,7 +21,7 @@ locals {
   # Replication gets two hours before a drill calls the newest copy too old.
   replication_hours = 2
 
-  drill_command = [for drill in local.drills : [
+  drill_command = [for drill in local.drills : concat([
     "restore", "verify",
     "--bucket", local.replica_name,
     "--region", var.replica_region,
@@ -31,7 +31,7 @@ locals {
     "--max-age-hours", tostring(local.window_hours + local.replication_hours),
     "--report", "s3://${local.bucket_name}/${local.drill_prefix}/",
     "--publish",
-  ]]
+  ], flatten([for arn in local.trusted_key_arns : ["--page-key", arn]]))]
 
   # The newest manifest is as old as an alarm allows, and names bundles and lists that are up to full_backup_days older,
   # and content that is up to max_content_days older.
@@ -129,6 +129,17 @@ data "aws_iam_policy_document" "drill" {
     sid       = "ReadReplicas"
     actions   = ["s3:GetObject", "s3:GetObjectVersion"]
     resources = local.replica_backup_arns
+  }
+
+  # Without it: the page for auditors is not written, because no signature can be checked.
+  dynamic "statement" {
+    for_each = length(local.trusted_key_arns) == 0 ? [] : [local.trusted_key_arns]
+
+    content {
+      sid       = "CheckSignatures"
+      actions   = ["kms:GetPublicKey"]
+      resources = statement.value
+    }
   }
 
   # Without these two: the drill fails, because its report could not be stored, nor read by the next drill, which

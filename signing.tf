@@ -14,6 +14,11 @@ locals {
   signing_key_arns = !var.manifest_signing ? [] : [
     local.brings_signing_key ? local.kms_key_arns.signing : aws_kms_key.signing[local.newest_signing_key].arn
   ]
+  # With the older ones.
+  trusted_key_arns = (
+    local.brings_signing_key ? local.signing_key_arns :
+    [for number in local.signing_key_numbers : aws_kms_key.signing[number].arn]
+  )
   signing_public_keys = concat(data.aws_kms_public_key.existing[*].public_key_pem, [
     for number in local.signing_key_numbers : data.aws_kms_public_key.signing[number].public_key_pem
   ])

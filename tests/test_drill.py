@@ -125,7 +125,7 @@ def drill(vault: Vault, *more: str, code: int = 0) -> dict[str, Any]:
 
 
 def test_each_drill_goes_on_where_the_last_one_ended(vault: Vault) -> None:
-    manifest = vault.store(FIRST, *NAMES)
+    manifest = vault.store(f"{datetime.now(UTC):%Y-%m-%d}", *NAMES)
     largest = max(manifest["repos"], key=lambda entry: entry["size_bytes"])
     reports = [drill(vault) for _ in range(3)]
     picked = [{result["full_name"] for result in report["repositories"]} for report in reports]
@@ -134,6 +134,12 @@ def test_each_drill_goes_on_where_the_last_one_ended(vault: Vault) -> None:
     assert len(reports[0]["last_proven"]) + len(reports[0]["waiting_since"]) == len(NAMES)
     assert len(reports[2]["last_proven"]) == len(NAMES)
     assert reports[2]["waiting_since"] == {}
+    page = vault.client.get_object(Bucket=vault.bucket, Key=f"drills/{reports[2]['started_at'][:10]}/report.html")
+    assert page["ContentType"] == "text/html; charset=utf-8"
+    html = page["Body"].read().decode()
+    assert f"Bucket {vault.bucket}, below github-backup/" in html
+    bundles = sum(entry["status"] != "empty" for entry in manifest["repos"])
+    assert f"{bundles} of {bundles} within 28 days" in html, "this drill's proofs are on it"
     # A look at one repository in between forgets none of the others.
     by_hand = drill(vault, "acme/api")
     assert [result["full_name"] for result in by_hand["repositories"]] == ["acme/api"]
@@ -147,10 +153,10 @@ def test_what_fails_in_a_drill_is_tried_in_the_next_and_a_report_that_nobody_can
     broken = {**api, "sha256": "0" * 64}
     vault.write(SECOND, manifest | {"repos": [broken, *manifest["repos"][1:]]})
     vault.client.put_object(Bucket=vault.bucket, Key="drills/2025-01-01/report.json", Body=b"{")
-    run = vault.restore(
-        "verify", "--within-days", "1", "--every-hours", "24", "--report", f"s3://{vault.bucket}/drills/", "--publish"
-    )
+    rotation = ("--within-days", "1", "--every-hours", "24", "--page-key", "/nowhere/key.pem")
+    run = vault.restore("verify", *rotation, "--report", f"s3://{vault.bucket}/drills/", "--publish")
     assert run.code == 1
+    assert "/nowhere/key.pem can't be read" in run.named("page for auditors not written")[0]["error"]
     assert "can't be read" in run.named("last drill report not readable, starting over")[0]["error"]
     assert run.failures.keys() == {"acme/api"}
     again = drill(vault, code=1)

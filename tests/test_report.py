@@ -196,7 +196,7 @@ def test_it_reads_a_bucket_and_says_what_it_can_t_read(vault: Vault, tmp_path: P
     assert "1 of 1 repositories" in out.read_text()
     done = report(vault, "--prefix", "nothing-here")
     assert (done.code, len(done.problems)) == (1, 1)
-    assert "there is no backup in" in done.problems[0]
+    assert "there is no backup of the last 90 days in" in done.problems[0]
     done = report(vault, "--trusted-key", tmp_path / "none.pem")
     assert done.problems == [
         f"the file {tmp_path}/none.pem can't be read: [Errno 2] No such file or directory: '{tmp_path}/none.pem'"

@@ -152,7 +152,8 @@ def recorded_drill(world: World, s3_proxy: S3Proxy, whole: Applied) -> Iterator[
         assert world.run().code == 0
         s3_proxy.requests.clear()
         control.operations.clear()
-        drill = ("verify", "--within-days", "28", "--every-hours", "24", "--publish")
+        key = world.stack.aws.new_signing_key()
+        drill = ("verify", "--within-days", "28", "--every-hours", "24", "--publish", "--page-key", key)
         assert world.restore(*drill, "--report", f"s3://{reports}/github-backup-drills/").code == 0
         delete_manifests(world)
         assert world.restore(*drill, "--report", f"s3://{reports}/github-backup-drills/").code == 0
@@ -161,7 +162,7 @@ def recorded_drill(world: World, s3_proxy: S3Proxy, whole: Applied) -> Iterator[
             replace(call, resource=re.sub(r"^arn:aws:s3:::[^/]+", there[bucket], call.resource))
             for bucket in there
             for call in s3_calls(s3_proxy.requests, bucket)
-        ] + list(control_calls(control.operations))
+        ] + as_deployed(list(control_calls(control.operations)), whole)
 
 
 def test_every_call_of_a_real_drill_is_allowed_and_no_statement_is_for_nothing(
@@ -224,7 +225,6 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
     manifests = [f"{bucket}/github-backup/2026-11-23/{name}.json" for name in ("manifest", "runs/0123")]
     versions = Call("s3:ListBucketVersions", bucket, {"s3:prefix": "github-backup/2026-11-23/manifest.json"})
     of_content = [replace(versions, context={"s3:prefix": key}) for key in CONTENT_KEYS]
-    report = f"{bucket}/github-backup-drills/2026-11-23/report.json"
     streams = [
         f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/ecs/github-backup:log-stream:{name}/{name}/0123" for name in TASKS
     ]
@@ -278,7 +278,12 @@ def role_calls(whole: Applied) -> dict[str, dict[str, list[Call]]]:
                 *(Call("s3:GetObjectVersion", key) for key in (manifest, *copies)),
             ],
             "FindReports": [Call("s3:ListBucket", bucket, {"s3:prefix": "github-backup-drills/"})],
-            "ReadAndPutReports": [Call("s3:GetObject", report), Call("s3:PutObject", report)],
+            "ReadAndPutReports": [
+                Call(action, f"{bucket}/github-backup-drills/2026-11-23/report.{form}")
+                for action in ("s3:GetObject", "s3:PutObject")
+                for form in ("json", "html")
+            ],
+            "CheckSignatures": [Call("kms:GetPublicKey", whole.outputs["manifest_signing_key_arn"])],
             "PublishMetrics": [Call("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "GitHubBackup"})],
             "DecryptReplica": [Call("kms:Decrypt", KEYS["replica"], s3_there)],
             "EncryptPrimary": [

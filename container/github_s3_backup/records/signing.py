@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 # Signs the SHA-256 of the manifest. https://docs.aws.amazon.com/kms/latest/developerguide/symm-asymm-choose-key-spec.html
 KMS_ALGORITHM = "ECDSA_SHA_256"
+PUBLIC_KEY = re.compile(rb"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----\n?", re.DOTALL)
 KEY_ERRORS = (ValueError, TypeError, UnsupportedAlgorithm)
 # A call is tried again by botocore, and must end within the seconds that a stopped run has.
 KMS_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=3)
@@ -119,14 +121,17 @@ def signer_from_file(path: Path) -> FileSigner:
     return FileSigner(key)
 
 
-def public_key_from_file(path: Path) -> PublicKey:
-    """Return the public key in a PEM file. Raises SigningError."""
+def public_keys_from_file(path: Path) -> list[PublicKey]:
+    """Return the public keys in a PEM file. Raises SigningError."""
     try:
-        return _checked(load_pem_public_key(path.read_bytes()), f"the file {path}")
+        keys = [load_pem_public_key(pem) for pem in PUBLIC_KEY.findall(path.read_bytes())]
     except OSError as error:
         raise SigningError(f"the file {path} can't be read: {error}") from None
     except KEY_ERRORS:
-        raise SigningError(f"the file {path} does not hold a public key in PEM form") from None
+        keys = []
+    if not keys:
+        raise SigningError(f"the file {path} does not hold a public key in PEM form")
+    return [_checked(key, f"the file {path}") for key in keys]
 
 
 def public_key_from_kms(client: Kms, arn: str) -> PublicKey:
@@ -139,15 +144,15 @@ def public_key_from_kms(client: Kms, arn: str) -> PublicKey:
         raise SigningError(f"{arn} is not a key that this program knows") from None
 
 
-def trusted_key(text: str, new_kms: Callable[[str | None], Kms]) -> PublicKey:
-    """Return the key that a PEM file or the ARN of a KMS key names. Raises SigningError.
+def keys_named(text: str, new_kms: Callable[[str | None], Kms]) -> list[PublicKey]:
+    """Return the keys that a PEM file holds, or the one that the ARN of a KMS key names. Raises SigningError.
 
     `new_kms`: makes a client for a region.
     """
     if not text.startswith("arn:"):
-        return public_key_from_file(Path(text))
+        return public_keys_from_file(Path(text))
     region = [*text.split(":"), "", "", ""][3]
-    return public_key_from_kms(new_kms(region or None), text)
+    return [public_key_from_kms(new_kms(region or None), text)]
 
 
 def _checked(key: object, source: str) -> PublicKey:

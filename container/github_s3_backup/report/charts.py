@@ -1,6 +1,7 @@
 """The plots of the report: SVG without scripts, from the facts."""
 
 from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -31,12 +32,12 @@ def charts_of(facts: Facts) -> dict[str, str]:
 
 
 def _runs(facts: Facts) -> Any:
-    """Runs by day and outcome."""
+    """Runs by day and outcome. A day without a run is a gap."""
     outcomes: list[tuple[str, str]] = [(run.date, run.outcome) for run in facts.runs]
     outcomes += [(run.date, "unreadable") for run in facts.unreadable]
-    days = sorted({day for day, _ in outcomes})
-    if not days:
+    if not outcomes:
         return None
+    days = _all_days(min(outcomes)[0], facts.period.until)
     chart = _over_days(pygal.StackedBar, days, (GREEN, AMBER, GREY, RED), min_scale=1)
     chart.value_formatter = lambda value: f"{value:g}" if value == int(value) else ""
     for outcome in ("good", "with failures", "stopped", "unreadable"):
@@ -69,9 +70,9 @@ def _repositories(runs: Sequence[Run]) -> Any:
 
 def _changes(runs: Sequence[Run]) -> Any:
     """Repositories that were stored anew, by day."""
-    days = sorted({run.date for run in runs})
-    if not days:
+    if not runs:
         return None
+    days = _all_days(runs[0].date, runs[-1].date)
     chart = _over_days(pygal.Bar, days, BLUES)
     chart.add("stored anew", [sum(run.changed for run in runs if run.date == day) for day in days])
     return chart
@@ -99,6 +100,11 @@ def _restores(facts: Facts) -> Any:
     chart = pygal.XY(**_settings(BLUES) | about, stroke=False, dots_size=3)
     chart.add("restore", [(round(item.size_bytes / MB, 3), item.seconds) for item in slowest])
     return chart
+
+
+def _all_days(first: str, last: str) -> list[str]:
+    start = date.fromisoformat(first)
+    return [str(start + timedelta(days)) for days in range((date.fromisoformat(last) - start).days + 1)]
 
 
 def _newest_of_days(runs: Sequence[Run]) -> dict[str, Run]:

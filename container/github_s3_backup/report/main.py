@@ -7,7 +7,6 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -18,16 +17,16 @@ from github_s3_backup.exit_codes import OK, SOME_FAILED
 from github_s3_backup.program import aws_session, prepare_process
 from github_s3_backup.records.signing import SigningError
 from github_s3_backup.report.arguments import DEFAULT_FILE, parse
-from github_s3_backup.report.drills import read_drills
-from github_s3_backup.report.facts import Facts, Period, Read, facts_of
-from github_s3_backup.report.manifests import READERS, Run, read_document, read_runs
+from github_s3_backup.report.facts import Facts
+from github_s3_backup.report.manifests import READERS
 from github_s3_backup.report.page import page_of
+from github_s3_backup.report.sources import Sources, read_facts
 from github_s3_backup.runtime.environment import ConfigurationError
 from github_s3_backup.runtime.logs import new_logger
 from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.s3.catalogue import Catalogue
 from github_s3_backup.s3.client import reading_client
-from github_s3_backup.s3.errors import AbsentError, S3Error
+from github_s3_backup.s3.errors import S3Error
 from github_s3_backup.s3.folder import is_folder
 from github_s3_backup.s3.objects import Objects
 from github_s3_backup.s3.trust import trusted_keys
@@ -59,31 +58,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _facts(options: argparse.Namespace) -> Facts:
-    now = datetime.now(UTC)
-    since = f"{now - timedelta(days=options.days - 1):%Y-%m-%d}"
     aws, problems = aws_session()
     if problems:
         raise ConfigurationError(problems)
     keys = trusted_keys(options.trusted_key, aws)
     objects, drills = _places(options, aws)
-    catalogue = Catalogue(objects, options.prefix)
-    runs = read_runs(catalogue, since, keys)
-    if not runs:
-        raise AbsentError(f"{catalogue.no_backup()}, or a higher number of --days")
-    newest = next((run for run in reversed(runs) if isinstance(run, Run) and run.outcome != "stopped"), None)
-    read = Read(
-        period=Period(
-            f"{'Folder' if is_folder(objects.bucket) else 'Bucket'} {objects.bucket}, below {options.prefix}/",
-            since,
-            f"{now:%Y-%m-%d}",
-            now,
-        ),
-        runs=runs,
-        newest=read_document(catalogue, newest) if newest else None,
-        drills=read_drills(drills, f"{options.prefix}-drills", since),
-        are_keys_known=bool(keys),
-    )
-    return facts_of(read)
+    name = f"{'Folder' if is_folder(objects.bucket) else 'Bucket'} {objects.bucket}, below {options.prefix}/"
+    sources = Sources(name, Catalogue(objects, options.prefix), keys, drills, f"{options.prefix}-drills")
+    return read_facts(sources, options.days)
 
 
 def _places(options: argparse.Namespace, aws: boto3.session.Session) -> tuple[Objects, Objects]:

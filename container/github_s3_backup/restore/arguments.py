@@ -211,6 +211,8 @@ def _add_verify(commands: Commands) -> None:
     drill = parser.add_argument_group("a drill: a rotating sample, and the largest repository")
     drill.add_argument("--within-days", type=_number, metavar="N", help="verify each repository once in N days")
     drill.add_argument("--every-hours", type=_number, metavar="N", help="hours between two drills")
+    page = "public key that signs manifests, for the page for auditors that a drill writes; may be repeated"
+    drill.add_argument("--page-key", action="append", default=[], metavar="FILE|ARN", help=page)
 
 
 def _add_push(commands: Commands) -> None:

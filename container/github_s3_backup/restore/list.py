@@ -51,11 +51,21 @@ def _list_runs(session: Session) -> int:
     rows, unreadable = [], []
     for run_id in run_ids:
         try:
-            rows.append({"run": run_id, **_summary(catalogue.manifest(date, run_id))})
+            manifest = catalogue.manifest(date, run_id)
+            rows.append({"run": run_id, **_summary(manifest), "signing_key": manifest.signing_key})
         except S3Error as error:
             unreadable.append(Unavailable(run_id, str(error)))
+    if not session.options.json:
+        rows = _with_short_keys(rows)
     show(rows, session.options.json, session.started_at)
     return finish(session, unreadable, len(rows))
+
+
+def _with_short_keys(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows for a table, with the beginning of each key's id, and without keys where nothing is signed."""
+    if any(row["signing_key"] for row in rows):
+        return [row | {"signing_key": (row["signing_key"] or "-")[:16]} for row in rows]
+    return [{name: value for name, value in row.items() if name != "signing_key"} for row in rows]
 
 
 def _list_repositories(session: Session) -> int:

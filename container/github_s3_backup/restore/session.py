@@ -68,6 +68,8 @@ class Session:
         options = self.options
         date, run_id = options.date or LATEST, options.run
         selection = select(self.catalogue, date, run_id, self.patterns, self.log, min_age, options.git_only)
+        if selection.manifest.signing_key and not options.trusted_key:
+            self.log.info("signatures not checked: name the key that you trust with --trusted-key")
         return selection.without(options.exclude).with_first(options.first)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import boto3
 
-from github_s3_backup.records.signing import KMS_CONFIG, Kms, PublicKey, trusted_key
+from github_s3_backup.records.signing import KMS_CONFIG, Kms, PublicKey, keys_named
 
 
 def trusted_keys(names: Iterable[str], aws: boto3.session.Session) -> list[PublicKey]:
@@ -14,4 +14,4 @@ def trusted_keys(names: Iterable[str], aws: boto3.session.Session) -> list[Publi
         client: Kms = aws.client("kms", region_name=region, config=KMS_CONFIG)
         return client
 
-    return [trusted_key(name, new_kms) for name in names]
+    return [key for name in names for key in keys_named(name, new_kms)]

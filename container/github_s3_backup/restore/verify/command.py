@@ -11,6 +11,7 @@ from github_s3_backup.restore.check import check_age, newest_complete
 from github_s3_backup.restore.selection.records import Selected, Selection, Unavailable
 from github_s3_backup.restore.session import Session, finish, service_name
 from github_s3_backup.restore.verify import drill
+from github_s3_backup.restore.verify.page import write_page
 from github_s3_backup.restore.verify.repository import Verified, Verifier
 from github_s3_backup.restore.workers import for_each
 from github_s3_backup.runtime import metrics
@@ -32,7 +33,10 @@ def run(session: Session) -> int:
     stale = check_age(newest_complete(session), session) if options.max_age_hours else []
     unavailable = [*stale, *selection.unavailable, *unavailable]
     report = drill.new_report(options.bucket, selection, results, unavailable, session.started_at, history)
+    report |= {"signing_key": selection.manifest.signing_key, "signature_checked": bool(options.trusted_key)}
     failures = [*drill.failures(report), *_write_report(session, report, reports)]
+    if options.within_days and reports:
+        write_page(session, reports)
     if options.publish:
         values = {
             metrics.RESTORE_VERIFIED: report["verified"],

@@ -141,7 +141,7 @@ class Reports:
     """The reports of earlier drills under `s3://bucket/prefix/`."""
 
     def __init__(self, objects: Objects, prefix: str) -> None:
-        self._objects, self._prefix = objects, prefix.strip("/")
+        self.objects, self.folder = objects, prefix.strip("/")
 
     def history(self, now: datetime) -> History:
         """Return what the newest report knows about each repository. Raises ReportError.
@@ -152,7 +152,7 @@ class Reports:
             dates = [date for date in self._dates() if date <= f"{now:%Y-%m-%d}"]
             if not dates:
                 return History()
-            report = json.loads(self._objects.get(self._key(max(dates))))
+            report = json.loads(self.objects.get(self._key(max(dates))))
             proven, waiting = (_read_times(report[name], now) for name in ("last_proven", "waiting_since"))
             return History(proven, waiting)
         except S3Error as error:
@@ -164,14 +164,23 @@ class Reports:
         """Write a report and return its URL. Raises ReportError."""
         key = self._key(str(report["started_at"])[:10])
         try:
-            self._objects.put_json(key, json.dumps(report, indent=2).encode())
+            self.objects.put_json(key, json.dumps(report, indent=2).encode())
         except S3Error as error:
             raise ReportError(str(error)) from None
-        return self._objects.url(key)
+        return self.objects.url(key)
+
+    def put_page(self, html: str, date: str) -> str:
+        """Write a day's page for auditors and return its URL. Raises ReportError."""
+        key = f"{self.folder}/{date}/report.html"
+        try:
+            self.objects.put(key, html.encode(), "text/html; charset=utf-8")
+        except S3Error as error:
+            raise ReportError(str(error)) from None
+        return self.objects.url(key)
 
     def _dates(self) -> list[str]:
-        names = (folder.rstrip("/").rpartition("/")[2] for folder in self._objects.folders(f"{self._prefix}/"))
+        names = (folder.rstrip("/").rpartition("/")[2] for folder in self.objects.folders(f"{self.folder}/"))
         return [name for name in names if DATE.fullmatch(name)]
 
     def _key(self, date: str) -> str:
-        return f"{self._prefix}/{date}/report.json"
+        return f"{self.folder}/{date}/report.json"
