@@ -1,6 +1,7 @@
 """Every command restores a full bundle with the changes on top of it, of any day and from either bucket."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,17 @@ def delete_all(world: World, prefix: str) -> None:
 
 
 def push(world: World, *arguments: str) -> tuple[Restored, Refs | None]:
-    """Push to another owner, and return what is there then, None where nothing is."""
+    """Push to another owner, and return what is there then, None where nothing is. It is removed again."""
     world.github.new_repositories = world.folder / "created"
     world.variables["RESTORE_WRITE_LIMITS"] = "none"
     world.variables["RESTORE_TOKEN"] = world.github.personal_token("octocat", [NEW_OWNER, "octocat"])
     pushed = world.restore("push", "--all", "--git-only", "--to", NEW_OWNER, *arguments)
     there = world.github.find(NEW_OWNER, "api")
-    return pushed, refs_of(there.path) if there else None
+    if there is None:
+        return pushed, None
+    refs, there.gone = refs_of(there.path), True
+    shutil.rmtree(there.path)
+    return pushed, refs
 
 
 def pushable(refs: Refs) -> Refs:
@@ -156,6 +161,21 @@ def test_what_is_damaged_comes_from_elsewhere_or_costs_the_changes_only(world: W
             Bucket=world.bucket, Key=stored["s3_key"], CopySource={"Bucket": replica, "Key": stored["s3_key"]}
         )
 
+    body = client.get_object(Bucket=world.bucket, Key=entry["s3_key"])["Body"].read()
+    delete_all(world, entry["s3_key"])
+    client.put_object(Bucket=world.bucket, Key=entry["s3_key"], Body=body[:-1] + bytes([body[-1] ^ 1]))
+    report = world.folder / "pushed.json"
+    pushed, there = push(world, "--report", str(report))  # its header is right, and the rest is not
+    assert there == pushable(days[yesterday])
+    (failure,) = json.loads(report.read_text())["failures"]
+    assert (
+        f"what is there is the backup of {second['backed_up_at']}, as a newer one can't be used: " in failure["error"]
+    )
+    assert failure["error"] == pushed.failures["acme/api"]
+    delete_all(world, entry["s3_key"])
+    planned, _ = push(world, "--dry-run")
+    assert f"take the backup of {second['backed_up_at']}, as a newer one can't be used" in planned.stdout
+
     for lost, older, refs in (
         (entry["s3_key"], second, days[yesterday]),
         (second["s3_key"], first, days[day]),
@@ -166,12 +186,15 @@ def test_what_is_damaged_comes_from_elsewhere_or_costs_the_changes_only(world: W
         assert there == refs
         assert f"what is there is the backup of {older['backed_up_at']}, as a newer one can't be used: " in output
         assert entry["s3_key"] in output
-        if lost == entry["s3_key"]:  # what is pushed is what was asked for
-            pushed, refused = push(world)
-            assert lost in pushed.failures["acme/api"]
-            assert refused is None
-            pushed, complete = push(world, "--fallback-bucket", replica)
-            assert pushed.code == 0, pushed.stderr
-            assert complete == pushable(days[today])
+        verified = world.restore("verify", "--all")
+        assert f"The backup of {older['backed_up_at']} restores" in verified.failures["acme/api"]
+        pushed, there = push(world)
+        assert there == pushable(refs)
+        assert f"what is there is the backup of {older['backed_up_at']}, as a newer" in pushed.failures["acme/api"]
+    pushed, complete = push(world, "--fallback-bucket", replica)
+    assert pushed.code == 0, pushed.stderr
+    assert complete == pushable(days[today])
     delete_all(world, first["s3_key"])
     assert fetch(code=1)[0] == {}
+    assert "No older backup of it restores" in world.restore("verify", "--all").failures["acme/api"]
+    assert push(world)[1] is None

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from test_restore_push import NEW_OWNER, target
+from test_restore_push import target
 from test_restore_push_content import GAME, Source, pushable, source, told
 from world import World
 
@@ -61,4 +61,3 @@ def test_a_folder_that_is_not_there_is_refused(world: World) -> None:
     run = world.restore("push", "--all", "--from", str(world.folder / "nowhere"))
     assert run.code == 2
     assert f"there is no folder {world.folder / 'nowhere'}" in run.stderr
-    assert NEW_OWNER not in run.stderr

@@ -12,7 +12,9 @@ from embedded.real_git import git
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.git.refs import refs_sha256
+from github_s3_backup.restore.selection.older import OlderBackups, OlderBundles
 from github_s3_backup.restore.selection.records import Selected
+from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.restore.verify.repository import Verified, Verifier
 from github_s3_backup.restore.workers import Pool
 from github_s3_backup.runtime.capacity import machine_capacity
@@ -28,7 +30,8 @@ def verify(vault: Vault, entry: dict[str, Any]) -> Verified:
     capacity = machine_capacity(scratch, vault.stop)
     (parsed,) = entries_of(vault.organisation.manifest | {"repos": [entry]})
     selected = Selected(parsed, FIRST)
-    verifier = Verifier(vault.reader(), vault.git(), capacity, Pool(2, vault.stop), scratch)
+    older = OlderBundles(OlderBackups(vault.catalogue(), vault.log), vault.reader())
+    verifier = Verifier(MirrorSource(vault.reader(), vault.git()), older, capacity, Pool(2, vault.stop), scratch)
     result = verifier.verify(selected, lambda _: None)
     assert list(scratch.iterdir()) == []
     return result

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from github_s3_backup.configuration import DEFAULT_SERVER_URL
 from github_s3_backup.restore.fetch.destination import Destination, alone_in, remove_partial_folder
-from github_s3_backup.restore.fetch.older import OlderBundles
 from github_s3_backup.restore.fetch.repository import Fetcher
-from github_s3_backup.restore.selection.older import OlderBackups
+from github_s3_backup.restore.selection.older import OlderBackups, OlderBundles
 from github_s3_backup.restore.selection.records import Selected
 from github_s3_backup.restore.session import Session, finish
 from github_s3_backup.restore.unbundle import MirrorSource

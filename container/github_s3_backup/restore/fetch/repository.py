@@ -1,24 +1,18 @@
 """Fetch a repository from the backups into a folder, with its LFS objects, its releases and its wiki."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.git.process import GitError
 from github_s3_backup.records.manifest import Entry
-from github_s3_backup.records.stored_object import StoredObject
-from github_s3_backup.restore.errors import EXPECTED_ERRORS, Parts, UnbundleError, is_disk_full
+from github_s3_backup.restore.errors import EXPECTED_ERRORS, Parts, is_disk_full
 from github_s3_backup.restore.fetch.content import Staging, check_out_lfs_files, fetch_releases, stage_lfs_objects
 from github_s3_backup.restore.fetch.destination import Destination, lfs_objects_in
 from github_s3_backup.restore.fetch.git import Complete, GitFetcher
-from github_s3_backup.restore.fetch.older import OlderBundles, OlderBundlesError
-from github_s3_backup.restore.unbundle import MirrorSource, bundles_at
+from github_s3_backup.restore.selection.older import BROKEN, OlderBundles, OlderBundlesError, missing_at
+from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.restore.workers import Pool
-from github_s3_backup.s3.download import DownloadError, OnBytes, is_copy_of
-
-# What may be wrong with bundles, where older ones may be right.
-BROKEN = (DownloadError, UnbundleError, GitError)
+from github_s3_backup.s3.download import OnBytes
 
 
 class Fetcher:
@@ -92,25 +86,6 @@ class Fetcher:
         except BROKEN as error:
             if is_disk_full(error):
                 raise
-            older = self._fetch_older(entry, error, lambda other: self._fetcher.fetch(other, on_bytes, complete))
-            raise OlderBundlesError(older, error) from None
-
-    def _fetch_older(self, entry: Entry, reason: Exception, fetch: Callable[[Entry], object]) -> Entry:
-        """Fetch the newest older bundles that can be used, and return their entry. Raises `reason` without any."""
-        lost = {self._lost(entry, reason)}
-        for older in self._older.of(entry):
-            if not lost.intersection(older.bundles):
-                try:
-                    fetch(older)
-                    return older
-                except BROKEN as error:
-                    if is_disk_full(error):
-                        raise
-                    lost.add(self._lost(older, error))
-        raise reason
-
-    def _lost(self, entry: Entry, error: Exception) -> StoredObject:
-        """Return which of an entry's bundles can't be used."""
-        at = bundles_at(entry, self._destination.partial(entry, ".bundle"))
-        missing = [stored for stored, path in at if not is_copy_of(stored, path)]
-        return missing[0] if missing and isinstance(error, DownloadError) else at[-1][0]
+            bundle = self._destination.partial(entry, ".bundle")
+            fetch = lambda older: self._fetcher.fetch(older, on_bytes, complete)  # noqa: E731
+            raise OlderBundlesError(self._older.use(entry, error, fetch, missing_at(bundle)), error) from None

@@ -28,6 +28,7 @@ from github_s3_backup.restore.push.targets.git_server import GitServer
 from github_s3_backup.restore.push.targets.github import GitHubTarget
 from github_s3_backup.restore.push.targets.pace import Pace, PacedApi, writing_time
 from github_s3_backup.restore.push.wiki import WikiPusher
+from github_s3_backup.restore.selection.older import OlderBackups, OlderBundles
 from github_s3_backup.restore.selection.records import Selected, Unavailable
 from github_s3_backup.restore.session import FILES_PER_WORKER, Session, finish
 from github_s3_backup.restore.unbundle import MirrorSource
@@ -114,6 +115,7 @@ def _pusher(session: Session, source: MirrorSource, target: Target, http: reques
     options, stop, log = session.options, session.stop, session.log
     refs = GitPusher(
         source=source,
+        older=OlderBundles(OlderBackups(session.catalogue, log), source.reader),
         room=open_room(session.scratch, stop),
         step_size=options.step_size * 1000**2,
         overwrite=options.overwrite,

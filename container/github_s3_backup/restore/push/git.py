@@ -10,57 +10,19 @@ from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.refs import Refs
 from github_s3_backup.records.manifest import Entry
-from github_s3_backup.restore.errors import PushError
+from github_s3_backup.restore.errors import PushError, is_disk_full
 from github_s3_backup.restore.push.actions import Action
+from github_s3_backup.restore.push.comparison import HEADS, Push, check_conflicts, milestones, shorten
 from github_s3_backup.restore.push.refused import push_step
-from github_s3_backup.restore.push.remote import MILESTONES, PUSHED, REPLACED, Remote
+from github_s3_backup.restore.push.remote import PUSHED, Remote
 from github_s3_backup.restore.push.steps import History, plan_steps
 from github_s3_backup.restore.push.targets.base import TargetRepository
+from github_s3_backup.restore.selection.older import BROKEN, OlderBundles, OlderBundlesError, missing_at, newest_of
 from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.restore.workers import Room
 from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.runtime.units import format_bytes
-from github_s3_backup.s3.download import OnBytes
-
-HEADS = b"refs/heads/"
-
-
-@dataclass(frozen=True)
-class Push:
-    """One push, compared with what is there. `target_refs`: the refs of the target that a push can change.
-
-    `left_out`: the refs of the backup that GitHub reserves. `overwrite`: replace refs of the target that
-    differ. `folder`: a temporary one.
-    """
-
-    entry: Entry
-    target: TargetRepository
-    remote: Remote
-    folder: Path
-    wanted: Refs
-    left_out: tuple[bytes, ...]
-    target_refs: Refs
-    overwrite: bool
-
-    @property
-    def default_branch(self) -> bytes:
-        """The ref of the default branch, which may have no commits."""
-        return f"refs/heads/{self.entry.default_branch}".encode()
-
-    @property
-    def missing(self) -> Refs:
-        """The refs to push."""
-        return {name: oid for name, oid in self.wanted.items() if self.target_refs.get(name) != oid}
-
-    @property
-    def new_branches(self) -> Refs:
-        """The branches that a repository in use does not have."""
-        return {} if self.is_first else {name: oid for name, oid in self.missing.items() if name.startswith(HEADS)}
-
-    @property
-    def is_first(self) -> bool:
-        """Whether the repository gets its first refs."""
-        return not self.target_refs
+from github_s3_backup.s3.download import DownloadError, OnBytes
 
 
 @dataclass(frozen=True)
@@ -71,6 +33,7 @@ class GitPusher:
     """
 
     source: MirrorSource
+    older: OlderBundles
     room: Room
     step_size: int
     overwrite: bool
@@ -89,7 +52,22 @@ class GitPusher:
         return push
 
     def wanted(self, entry: Entry, target: TargetRepository, remote: Remote, folder: Path) -> Push:
-        """Return the push, not compared with what is there, the default branch first."""
+        """Return the push, not compared with what is there. Where the bundle has no header, an older one is pushed."""
+        try:
+            return self._wanted(entry, target, remote, folder)
+        except DownloadError as error:
+            found: list[Push] = []
+            older = lambda other: found.append(self._wanted(other, target, remote, folder))  # noqa: E731
+            self.older.use(entry, error, older, newest_of)
+            return self._instead(found[0], error)
+
+    def _instead(self, older: Push, broken: Exception) -> Push:
+        """Return the push of older bundles, and say that they are older."""
+        self.log.warning("taken from an older backup", date=older.entry.backed_up_at, error=str(broken))
+        return dataclasses.replace(older, broken=broken)
+
+    def _wanted(self, entry: Entry, target: TargetRepository, remote: Remote, folder: Path) -> Push:
+        """Return the push of an entry, the default branch first."""
         refs = self._refs(entry, target)
         first, names = f"refs/heads/{entry.default_branch}".encode(), refs.keys() - {b"HEAD"} - set(milestones(refs))
         renamed = {self._pushed_as(name): refs[name] for name in sorted(names, key=lambda name: (name != first, name))}
@@ -129,6 +107,8 @@ class GitPusher:
 
     def _describe(self, push: Push) -> Iterator[str]:
         size = push.entry.restore_bytes
+        if push.broken:
+            yield f"take the backup of {push.entry.backed_up_at}, as a newer one can't be used"
         if push.missing:
             steps = -(-size // self.step_size)
             shown = f"{format_bytes(size)} in about {steps} pushes" if steps > 1 else format_bytes(size)
@@ -141,26 +121,30 @@ class GitPusher:
     def _push(self, push: Push, on_bytes: OnBytes) -> None:
         """Push what is missing, in steps, and remove the milestones.
 
-        Raises PushError if refs were refused, while the others went on, DownloadError, UnbundleError and GitError.
+        Raises PushError if refs were refused, while the others went on, OlderBundlesError where older bundles were
+        pushed, DownloadError, UnbundleError and GitError.
         """
         push.target.check()
         if push.target.existing is None and push.remote.refs():
             raise PushError(f"somebody else pushed to {push.remote.url} in the meantime: run the same command again")
-        steps, refusals = self._push_missing(push, on_bytes) if push.missing else (0, [])
+        push, steps, refusals = self._push_missing(push, on_bytes) if push.missing else (push, 0, [])
         now = push.remote.refs() if refusals else push.target_refs
         if steps > 1 or milestones(now):
             self._delete_milestones(push)
         lacking = [name for name, oid in push.wanted.items() if refusals and now.get(name) != oid]
         if lacking:
-            words = "; ".join(dict.fromkeys(refusals))
+            older = [str(OlderBundlesError(push.entry, push.broken))] if push.broken else []
+            words = "; ".join(dict.fromkeys((*refusals, *older)))
             raise PushError(f"{len(lacking)} of {len(push.wanted)} refs were refused ({shorten(lacking)}): {words}")
+        if push.broken:
+            raise OlderBundlesError(push.entry, push.broken)
 
-    def _push_missing(self, push: Push, on_bytes: OnBytes) -> tuple[int, list[str]]:
-        """Return the number of pushes, and the errors of those that were refused."""
+    def _push_missing(self, push: Push, on_bytes: OnBytes) -> tuple[Push, int, list[str]]:
+        """Return what was pushed, the number of pushes, and the errors of those that were refused."""
         size, mirror = push.entry.restore_bytes, push.folder / "mirror.git"
         with self.room.disk(size):
             with self.room.memory(size):
-                self.source.make(push.entry, mirror, lambda _: None)
+                push = self._make(push, mirror)
                 steps = plan_steps(History(self.source.git, mirror), push.missing, push.target_refs, self.step_size)
             if found := push.new_branches and self._new_workflows(push, mirror):
                 names = shorten(found)
@@ -172,7 +156,25 @@ class GitPusher:
                 with self.room.memory(size // len(steps)):
                     refusals += push_step(push.remote, mirror, step, push.overwrite)
                 on_bytes(size * number // len(steps) - size * (number - 1) // len(steps))
-        return len(steps), refusals
+        return push, len(steps), refusals
+
+    def _make(self, push: Push, mirror: Path) -> Push:
+        """Make the mirror, of older bundles where these can't be used, and return what is pushed of it."""
+
+        def make(entry: Entry) -> None:
+            self.source.make(entry, mirror, lambda _: None)
+
+        try:
+            make(push.entry)
+        except BROKEN as error:
+            if is_disk_full(error):
+                raise
+            entry = self.older.use(push.entry, error, make, missing_at(mirror.with_suffix(".bundle")))
+            older = self._wanted(entry, push.target, push.remote, push.folder)
+            older = dataclasses.replace(older, target_refs=push.target_refs, overwrite=push.overwrite)
+            check_conflicts(older)
+            return self._instead(older, push.broken or error)
+        return push
 
     def _new_workflows(self, push: Push, mirror: Path) -> list[bytes]:
         """Return the branches that a repository in use does not have, and whose workflows are none of its own."""
@@ -206,54 +208,7 @@ class GitPusher:
         return [f"leave out {len(push.left_out)} refs that GitHub reserves: {shown} (--hidden-refs-as PREFIX)"]
 
 
-def foreign_refs(push: Push) -> list[bytes]:
-    """Return the target's refs that differ from the backup."""
-    target_refs = push.target_refs
-    foreign = {name for name, oid in target_refs.items() if oid != push.wanted.get(name) and name != REPLACED + oid}
-    return sorted(foreign - set(milestones(target_refs)))
-
-
-def check_conflicts(push: Push) -> None:
-    """Raise PushError if the push would replace something, or conflicts with what is there."""
-    target_refs, url, existing = push.target_refs, push.remote.url, push.target.existing
-    foreign = foreign_refs(push)
-    if foreign and not push.overwrite:
-        raise PushError(
-            f"{url} is not empty: {len(foreign)} of its refs differ from the backup ({shorten(foreign)}). "
-            "Push elsewhere with --to, or replace refs of the same name with --overwrite"
-        )
-    if blocking := sorted(_blocking(target_refs, push.wanted)):
-        raise PushError(
-            f"{url} has {shorten(blocking)}, which conflict with refs of the backup: "
-            "a name can't also be a folder of names. Rename or delete it there first"
-        )
-    if existing and existing.archived and push.missing:
-        raise PushError(f"{url} is archived and lacks refs of the backup: unarchive it first")
-
-
-def milestones(refs: Refs) -> list[bytes]:
-    """Return the tags of an unfinished push: each is named after its commit."""
-    return [name for name, oid in refs.items() if name == MILESTONES + oid]
-
-
-def _blocking(target_refs: Refs, wanted: Refs) -> set[bytes]:
-    """Return the target's refs that are a folder of a wanted ref, or have a wanted ref as their folder."""
-    folders = {folder for name in wanted for folder in _folders(name)}
-    return {name for name in target_refs if name in folders or any(folder in wanted for folder in _folders(name))}
-
-
-def _folders(name: bytes) -> list[bytes]:
-    parts = name.split(b"/")
-    return [b"/".join(parts[:length]) for length in range(3, len(parts))]
-
-
 def _count(refs: Refs) -> str:
     """Return how many branches, tags and notes there are: 3 heads, 1 tags."""
     kinds = {kind: sum(name.startswith(kind) for name in refs) for kind in PUSHED}
     return ", ".join(f"{number} {kind.decode().split('/')[1]}" for kind, number in kinds.items() if number)
-
-
-def shorten(refs: list[bytes]) -> str:
-    """Return the first of some refs, in words."""
-    shown = ", ".join(name.decode(errors="replace") for name in refs[:5])
-    return f"{shown}, ..." if len(refs) > 5 else shown

@@ -14,7 +14,7 @@ from github_s3_backup.records.release_list import Release, ReleaseFile
 from github_s3_backup.restore.errors import EXPECTED_ERRORS, PushError
 from github_s3_backup.restore.lists import read_release_list
 from github_s3_backup.restore.push.actions import Action
-from github_s3_backup.restore.push.git import Push
+from github_s3_backup.restore.push.comparison import Push
 from github_s3_backup.restore.workers import raise_failed
 from github_s3_backup.runtime.units import format_bytes
 from github_s3_backup.s3.download import BucketReader, OnBytes

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from github_s3_backup.repository import WIKI_SUFFIX
 from github_s3_backup.restore.push.actions import Action, Plan, in_part
-from github_s3_backup.restore.push.git import GitPusher, Push
+from github_s3_backup.restore.push.comparison import Push
+from github_s3_backup.restore.push.git import GitPusher
 from github_s3_backup.restore.push.lfs import LfsPusher
 from github_s3_backup.restore.push.releases import ReleasePusher
 from github_s3_backup.restore.push.targets.base import Target

@@ -13,7 +13,8 @@ from github_s3_backup.records.manifest import Entry
 from github_s3_backup.repository import WIKI_SUFFIX
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.push.actions import Action
-from github_s3_backup.restore.push.git import GitPusher, Push, check_conflicts, foreign_refs
+from github_s3_backup.restore.push.comparison import Push, check_conflicts, foreign_refs
+from github_s3_backup.restore.push.git import GitPusher
 from github_s3_backup.restore.push.remote import REPLACED, is_not_found
 from github_s3_backup.restore.push.targets.base import Existing, TargetRepository
 from github_s3_backup.s3.download import OnBytes

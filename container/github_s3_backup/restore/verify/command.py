@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 
 from github_s3_backup.program import s3_config
 from github_s3_backup.restore.check import check_age, newest_complete
+from github_s3_backup.restore.selection.older import OlderBackups, OlderBundles
 from github_s3_backup.restore.selection.records import Selected, Selection, Unavailable
 from github_s3_backup.restore.session import Session, finish, service_name
+from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.restore.verify import drill
 from github_s3_backup.restore.verify.page import write_page
 from github_s3_backup.restore.verify.repository import Verified, Verifier
@@ -63,7 +65,9 @@ def _verify_all(
     session: Session, selection: Selection, sample: list[Selected]
 ) -> tuple[list[Verified], list[Unavailable]]:
     capacity = machine_capacity(session.scratch, session.stop)
-    verifier = Verifier(session.reader, session.git(), capacity, session.pool, session.scratch)
+    source = MirrorSource(session.reader, session.git())
+    older = OlderBundles(OlderBackups(session.catalogue, session.log), session.reader)
+    verifier = Verifier(source, older, capacity, session.pool, session.scratch)
     session.log.info("verifying", repositories=len(sample), of=len(selection.selected), date=selection.manifest.date)
 
     def verify(repository: Selected, on_bytes: OnBytes) -> Verified:

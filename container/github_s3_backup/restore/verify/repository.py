@@ -10,25 +10,25 @@ from typing import Literal
 
 from github_s3_backup.git.lfs_pointers import find_pointers
 from github_s3_backup.git.mirror import local_refs
-from github_s3_backup.git.process import Git
 from github_s3_backup.records.manifest import Entry
-from github_s3_backup.restore.errors import EXPECTED_ERRORS, RestoreError, UnbundleError
+from github_s3_backup.restore.errors import EXPECTED_ERRORS, RestoreError, UnbundleError, is_disk_full
+from github_s3_backup.restore.selection.older import BROKEN, OlderBundles, missing_at
 from github_s3_backup.restore.selection.records import Selected
 from github_s3_backup.restore.unbundle import MirrorSource, check_objects, replacements
 from github_s3_backup.restore.verify.content import Proven, verify_lfs_objects, verify_releases
 from github_s3_backup.restore.workers import Pool
 from github_s3_backup.runtime.capacity import Capacity, restore_reservation
-from github_s3_backup.s3.download import BucketReader, DownloadError, OnBytes
+from github_s3_backup.s3.download import DownloadError, OnBytes
 
 VerifyStage = Literal["download", "checksum", "clone", "refs", "fsck", "lfs", "releases", "wiki"]
 
 
 class VerifyError(RestoreError):
-    """The backup does not restore; `stage` says how far it got, or which part it is."""
+    """The backup does not restore; `stage` says how far it got, or which part it is. `reason`: what was raised."""
 
-    def __init__(self, stage: VerifyStage, message: str) -> None:
+    def __init__(self, stage: VerifyStage, message: str, reason: Exception | None = None) -> None:
         super().__init__(message)
-        self.stage = stage
+        self.stage, self.reason = stage, reason
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,10 @@ class Verified:
 class Verifier:
     """Restores repositories into `scratch`, and removes them again."""
 
-    def __init__(self, reader: BucketReader, git: Git, capacity: Capacity, pool: Pool, scratch: Path) -> None:
-        self._reader, self._git, self._capacity = reader, git, capacity
+    def __init__(
+        self, source: MirrorSource, older: OlderBundles, capacity: Capacity, pool: Pool, scratch: Path
+    ) -> None:
+        self._source, self._older, self._capacity = source, older, capacity
         self._pool, self._scratch = pool, scratch
 
     def verify(self, selected: Selected, on_bytes: OnBytes) -> Verified:
@@ -72,9 +74,9 @@ class Verifier:
             pointers = self._restore(entry, on_bytes, verification.remarks)
         with verification.timed():
             with verification.part(), _stage("lfs"):
-                verify_lfs_objects(entry, pointers, self._reader, self._pool, on_bytes, proven)
+                verify_lfs_objects(entry, pointers, self._source.reader, self._pool, on_bytes, proven)
             with verification.part(), _stage("releases"):
-                verify_releases(entry, self._reader, self._pool, on_bytes, proven)
+                verify_releases(entry, self._source.reader, self._pool, on_bytes, proven)
         if entry.wiki and entry.wiki.status != "gone":
             with verification.part(), _stage("wiki"), self._reserve(entry.wiki), verification.timed():
                 self._restore(entry.wiki, on_bytes, verification.remarks)
@@ -94,12 +96,33 @@ class Verifier:
             return None
         with tempfile.TemporaryDirectory(dir=self._scratch, ignore_cleanup_errors=True) as name:
             mirror = Path(name) / "mirror.git"
-            with _stage("clone"):
-                MirrorSource(self._reader, self._git).make(entry, mirror, on_bytes)
-            with _stage("fsck"):
-                remarks += [*check_objects(self._git, mirror), *replacements(local_refs(self._git, mirror))]
+            try:
+                with _stage("clone"):
+                    remarks += self._prove(entry, mirror, on_bytes)
+            except VerifyError as error:
+                raise VerifyError(error.stage, f"{error}{self._instead(entry, error.reason, mirror)}") from None
             with _stage("lfs"):
-                return find_pointers(self._git, mirror).keys() if entry.lfs else None
+                return find_pointers(self._source.git, mirror).keys() if entry.lfs else None
+
+    def _prove(self, entry: Entry, mirror: Path, on_bytes: OnBytes) -> list[str]:
+        """Make the mirror, and return remarks on its objects and refs. Raises as MirrorSource does."""
+        git = self._source.git
+        self._source.make(entry, mirror, on_bytes)
+        return [*check_objects(git, mirror), *replacements(local_refs(git, mirror))]
+
+    def _instead(self, entry: Entry, broken: Exception | None, mirror: Path) -> str:
+        """Return what restores in place of bundles that can't be used, in words."""
+        if not isinstance(broken, BROKEN) or is_disk_full(broken):
+            return ""
+
+        def prove(older: Entry) -> None:
+            self._prove(older, mirror, lambda _: None)
+
+        try:
+            older = self._older.use(entry, broken, prove, missing_at(mirror.with_suffix(".bundle")))
+        except BROKEN:
+            return ". No older backup of it restores"
+        return f". The backup of {older.backed_up_at} restores"
 
 
 class _Verification:
@@ -163,9 +186,7 @@ def _stage(stage: VerifyStage) -> Iterator[None]:
         yield
     except VerifyError as error:
         raise VerifyError(stage, f"{error.stage}: {error}") from None
-    except DownloadError as error:
-        raise VerifyError(error.stage if stage == "clone" else stage, str(error)) from None
-    except UnbundleError as error:
-        raise VerifyError(error.stage if stage == "clone" else stage, str(error)) from None
+    except (DownloadError, UnbundleError) as error:
+        raise VerifyError(error.stage if stage == "clone" else stage, str(error), error) from None
     except EXPECTED_ERRORS as error:
-        raise VerifyError(stage, str(error)) from None
+        raise VerifyError(stage, str(error), error) from None
