@@ -47,6 +47,11 @@ SMALL = Plan(
     shards=(1, 3),
     shard_latencies=(0.02,),
     listed_and_merged=(3,),
+    changing_large=3 * MB,
+    changing_commits=2,
+    changing_repositories=10,
+    changing_size=1 * MB,
+    changing_different=2,
     lfs_objects=20,
     lfs_size=1000,
     lfs_large=20 * MB,
@@ -85,9 +90,13 @@ def test_everything_is_measured_printed_and_written(stack: Stack, tmp_path: Path
     assert [(row.repositories, row.share, row.changed) for row in results.growth] == [(3, None, 3), (3, 100, 3)]
     assert results.growth[1].uploaded > 0
     assert [row.usage.s3_objects for row in results.growth] == [3 + 2, 3 + 2]
-    assert results.bundles_restored == 2 * (4 * 4) + 2 * 3 + (2 * 2 + 3 * 2 + 1) * 12
-    assert re.search(r"peak memory of a run with 10,000 .* not measured", report(results))
-    assert json.loads(results.to_json())["bars"][0]["limit"] == 2.5
+    in_changes = 2 * 2 * (1 + 10 + 10)
+    assert results.bundles_restored == 2 * (4 * 4) + 2 * 3 + (2 * 2 + 3 * 2 + 1) * 12 + in_changes
+    assert re.search(r"peak memory of a run on a day of 10,000 .* not measured", report(results))
+    assert json.loads(results.to_json())["bars"][0]["limit"] == 3
+    for change in results.changes.compared:
+        assert max(change.ratio("stored"), change.ratio("received")) < 0.5
+    assert len(results.changes.restored_changes) == 1
     beside_git = results.beside_git
     assert beside_git.first_day_requests >= 20  # one for each object
     assert beside_git.unchanged_requests <= UNCHANGED_REQUESTS

@@ -47,6 +47,13 @@ def everything(s3: EmbeddedS3, bucket: str) -> list[Any]:
     seen.append(told(client, bucket, "a/2/once"))
     in_parts(client, bucket, "a/3/z", [PART, b"end"])
     seen.append(told(client, bucket, "a/3/z"))
+    for asked in (
+        f"bytes=0-{len(PART) + 1}",
+        f"bytes={len(PART) - 1}-{len(PART) + 9}",
+        f"bytes={len(PART) + 1}-{len(PART) + 1}",
+    ):
+        answer = client.get_object(Bucket=bucket, Key="a/3/z", Range=asked)
+        seen += [answer["ResponseMetadata"]["HTTPStatusCode"], answer["ContentRange"], answer["Body"].read()]
     seen.append(refused(in_parts, client, bucket, "a/3/z", [PART, b"another end"]))
     seen.append(told(client, bucket, "a/3/z"))
     seen.append([found["Key"] for found in client.list_objects_v2(Bucket=bucket, Prefix="a/")["Contents"]])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.beside_git import beside_git
 from bench.bounds import bounds, list_remotes
+from bench.changes import changes
 from bench.compare import compare
 from bench.frugal_s3 import serve_frugal_s3
 from bench.growth import grow, rehearse
@@ -44,10 +45,13 @@ def measure(plan: Plan, place: Path, repositories: Path, aws: EmbeddedAws) -> Re
         say("`git ls-remote` measured")
         growth = list(grow(session, many, plan, say))
         in_shards = shards(session, many, plan, say)
+        changed = changes(session, repositories, plan, say)
         content = beside_git(session, plan)
         say("LFS objects measured")
         counted = (session.restorer.bundles, session.restorer.refs)
-        return Results(today(), machine(), plan, comparison, limits, listed, growth, in_shards, content, *counted)
+        return Results(
+            today(), machine(), plan, comparison, limits, listed, growth, in_shards, changed, content, *counted
+        )
 
 
 class Clock:

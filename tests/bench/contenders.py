@@ -20,14 +20,16 @@ s3 =
 """
 
 
-def environment(stack: Stack, organisation: Organisation, bucket: str, scratch: Path) -> dict[str, str]:
-    """Return what the product and the loop are given."""
+def environment(
+    stack: Stack, organisation: Organisation, bucket: str, scratch: Path, differential: bool = False
+) -> dict[str, str]:
+    """Return what the product and the loop are given. The alternatives store each change in full."""
     key = scratch.with_suffix(".pem")
     key.write_text(organisation.github.pem())
     config = scratch.with_suffix(".aws")
     config.write_text(AWS_CONFIG)
     given = {"GITHUB_APP_KEY_FILE": str(key), "AWS_CONFIG_FILE": str(config), "FULL_BACKUP_DAYS": FULL_BACKUP_DAYS}
-    given["DIFFERENTIAL"] = "false"  # the alternatives store each change in full too
+    given["DIFFERENTIAL"] = str(differential).lower()
     return stack.environment(organisation.github, bucket, scratch) | given
 
 

@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import re
 import sys
 import threading
 from collections import Counter, defaultdict
@@ -26,6 +27,7 @@ from xml.sax.saxutils import escape
 
 BLOCK = 1024**2
 CHECKSUM = "x-amz-checksum-sha256"
+RANGE = re.compile(r"bytes=([0-9]+)-([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -216,11 +218,22 @@ class Handler(BaseHTTPRequestHandler):
         found = self.store.find(self.bucket, self.key, self.query.get("versionId"))
         if not found:
             return self.refuse(404, "NoSuchKey")
-        self.answer(200, self.described(found), size=found.size)
+        return self.give(found)
+
+    def give(self, found: Object) -> None:
+        """Send an object, or the range of it that is asked for."""
+        start, end, status, headers = 0, found.size, 200, self.described(found)
+        if asked := RANGE.fullmatch(self.headers.get("Range", "")):
+            start, end, status = int(asked[1]), min(int(asked[2]) + 1, found.size), 206
+            headers = {name: value for name, value in headers.items() if name != CHECKSUM}
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.size}"
+        self.answer(status, headers, size=end - start)
         for part in found.parts:
-            with part.path.open("rb") as file:
-                self.connection.sendfile(file)
-        return None
+            first, last = max(start, 0), min(end, part.size)
+            if first < last:
+                with part.path.open("rb") as file:
+                    self.connection.sendfile(file, first, last - first)
+            start, end = start - part.size, end - part.size
 
     def list(self) -> None:
         """ListObjectsV2: the folders right under a prefix where there is a delimiter, else all keys."""

@@ -6,7 +6,7 @@ from string import Template
 from bench.bounds import BUNDLE_LABEL, WORKERS
 from bench.plan import MB
 from bench.plots import PLOTS
-from bench.report import Rows, content, growth, held, lower_bounds, ratios, runs
+from bench.report import Rows, changes, content, growth, held, lower_bounds, ratios, runs
 from bench.results import Results
 
 TEMPLATE = Path(__file__).with_name("performance.md.template")
@@ -32,6 +32,7 @@ def fields(results: Results) -> dict[str, str]:
         "large": f"{plan.large // MB} MB",
         "blobs": " + ".join(str(size // MB) for size in plan.blobs) + " MB",
         "tiny": plan.tiny,
+        "restore_ratio": f"{results.changes.restore_ratio:.2f}",
         "rounds": plan.rounds,
         "latency": f"{plan.latency * 1000:.0f} ms",
         "workers": WORKERS,
@@ -40,7 +41,7 @@ def fields(results: Results) -> dict[str, str]:
         "refs": f"{results.refs_compared:,}",
     }
     makers = {"bars": held, "runs": runs, "ratios": ratios, "lower_bounds": lower_bounds, "growth": growth}
-    makers |= {"content": content}
+    makers |= {"content": content, "changes": changes}
     return {k: str(v) for k, v in numbers.items()} | {k: table(make(results)) for k, make in makers.items()}
 
 

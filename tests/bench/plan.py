@@ -29,6 +29,13 @@ class Plan:
     lfs_objects: int = 1000
     lfs_size: int = 200_000
     lfs_large: int = 1024 * MB
+    # A large repository with some new commits; and many of which some have one more: their number, how many different
+    # ones, their size.
+    changing_large: int = 300 * MB
+    changing_commits: int = 20
+    changing_repositories: int = 300
+    changing_different: int = 10
+    changing_size: int = 3 * MB
     # How many repositories `git ls-remote` is timed on.
     listed: int = 400
     # A run in several tasks: repositories, the share (percent) that changes, shards, and seconds until GitHub answers.

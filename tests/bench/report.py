@@ -1,6 +1,7 @@
 """The figures as text: the same rows for the terminal and for the page."""
 
 from bench.bounds import BUNDLE_LABEL, WORKERS
+from bench.changes import MEASURES
 from bench.compare import CHANGED, FULL, GITHUB_BACKUP, LOOP
 from bench.results import Results, bars
 from github_s3_backup.runtime.units import format_bytes
@@ -22,6 +23,7 @@ def report(results: Results) -> str:
         "against a full run of this product, medians of the rounds' ratios": ratios(results),
         "lower bounds": lower_bounds(results),
         "growth": growth(results),
+        "a change, stored in full and as changes": changes(results),
         "beside git": content(results),
         "bars": held(results),
     }
@@ -84,6 +86,18 @@ def growth(results: Results) -> Rows:
         counts = [f"{count:,}" for count in (usage.requests, usage.s3_requests, usage.s3_objects)]
         rest = [format_bytes(usage.memory), *counts, format_bytes(row.uploaded), f"{row.unchanged:,}"]
         rows.append([f"{row.repositories:,}", f"{row.name} ({row.changed:,})", *seconds, *rest])
+    return rows
+
+
+def changes(results: Results) -> Rows:
+    """Return what a change costs when it is stored in full, and as a bundle of changes."""
+    rows = [["", "stored as", "wall s", "CPU s", "received", "disk", "stored"]]
+    for compared in results.changes.compared:
+        for name, days in (("full bundles", compared.full), ("changes", compared.changes)):
+            seconds = [f"{compared.median(days, measure):.1f}" for measure in ("wall", "cpu")]
+            sizes = [format_bytes(compared.median(days, measure)) for measure in ("received", "disk", "stored")]
+            rows.append([compared.what, name, *seconds, *sizes])
+        rows.append([compared.what, "ratio", *(f"{compared.ratio(measure):.3f}" for measure in MEASURES)])
     return rows
 
 

@@ -13,7 +13,7 @@ from embedded.real_git import ENVIRONMENT, git
 
 # Random content does not get smaller, and has nothing in common with other content: trying only takes time.
 SETTINGS = ("-c", "fastimport.unpackLimit=0", "-c", "core.compression=0", "-c", "core.bigFileThreshold=1m")
-LARGE_FILE = 10 * MB
+LARGE_FILE, CHANGE = 10 * MB, 100_000
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,25 @@ def large(folder: Path, name: str, files: list[int]) -> Generated:
     return Generated(name, path, path)
 
 
-def commits(files: list[int]) -> Iterator[bytes]:
-    """Yield a fast-import stream of one commit for each file's size."""
-    for number, size in enumerate(files):
+def changing(folder: Path, seed: int, size: int, number: int) -> Generated:
+    """Make a repository of files of a tenth of a megabyte, and its second day with so many commits more."""
+    path = folder / "changing" / f"changing-{seed:02}-{size}.git"
+    files = [CHANGE] * (size // CHANGE)
+    if not path.exists():
+        unfinished = folder / "unfinished" / path.name
+        git("init", "--quiet", "--bare", "--template=", unfinished)
+        git(f"--git-dir={unfinished}", "symbolic-ref", "HEAD", "refs/heads/main")
+        fast_import(unfinished, commits(files, seed * 10_000))
+        settle(unfinished, path)
+    more = list(commits([CHANGE // 2] * number, seed * 10_000 + len(files), b"from refs/heads/main^0\n"))
+    return Generated(path.stem, path, with_more(path, more))
+
+
+def commits(files: list[int], seed: int = 0, parent: bytes = b"") -> Iterator[bytes]:
+    """Yield a fast-import stream of one commit for each file's size, the first on top of `parent`."""
+    for number, size in enumerate(files, seed):
         content = random.Random(number)  # noqa: S311  (the same each time is the point)
-        yield f"commit refs/heads/main\ncommitter {WHO}\ndata 4\nfile\n".encode()
+        yield f"commit refs/heads/main\ncommitter {WHO}\ndata 4\nfile\n".encode() + (parent if number == seed else b"")
         yield f"M 100644 inline file-{number}.bin\ndata {size}\n".encode()
         yield from (content.randbytes(min(MB, size - start)) for start in range(0, size, MB))
         yield b"\n"
@@ -102,12 +116,17 @@ def fast_import(path: Path, stream: Iterable[bytes]) -> None:
 
 def with_another_commit(path: Path) -> Path:
     """Return a copy of the repository that has one commit more."""
+    commit = f"commit refs/heads/main\ncommitter {WHO}\ndata 7\nchanged\nfrom refs/heads/main^0\n"
+    return with_more(path, [f"{commit}M 100644 inline changed.txt\ndata 8\nchanged\n\n".encode()])
+
+
+def with_more(path: Path, stream: list[bytes]) -> Path:
+    """Return a copy of the repository into which a stream was imported."""
     changed = path.with_name(f"{path.stem}-changed.git")
     if not changed.exists():
         unfinished = path.parent.parent / "unfinished" / changed.name
         shutil.copytree(path, unfinished)
-        commit = f"commit refs/heads/main\ncommitter {WHO}\ndata 7\nchanged\nfrom refs/heads/main^0\n"
-        fast_import(unfinished, [f"{commit}M 100644 inline changed.txt\ndata 8\nchanged\n\n".encode()])
+        fast_import(unfinished, stream)
         settle(unfinished, changed)
     return changed
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.days import newest_manifest
 from bench.organisation import Organisation
-from embedded.real_git import git, restore, served_refs
+from embedded.real_git import git, restore, restore_changes, served_refs
 from embedded.s3 import EmbeddedS3
 
 if TYPE_CHECKING:
@@ -52,8 +52,11 @@ class Restorer:
         sources = {repository.id: repository.path for repository in organisation.github.repositories.values()}
         if missing := [entry["full_name"] for entry in manifest["repos"] if entry["s3_key"] is None]:
             raise DifferenceError(f"not stored: {', '.join(missing)}")
-        stored = [(entry["s3_key"], sources[entry["id"]], entry["sha256"]) for entry in manifest["repos"]]
-        self.bundles_of(bucket, stored)
+        alone = [entry for entry in manifest["repos"] if entry["base"] is None]
+        self.bundles_of(bucket, [(entry["s3_key"], sources[entry["id"]], entry["sha256"]) for entry in alone])
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            changed = [entry for entry in manifest["repos"] if entry["base"]]
+            list(pool.map(lambda entry: self.changes(bucket, entry, sources[entry["id"]]), changed))
         return manifest
 
     def loop(self, organisation: Organisation, bucket: str) -> None:
@@ -84,8 +87,7 @@ class Restorer:
     def bundle(self, client: "S3Client", bucket: str, key: str, source: Path, sha256: str | None) -> None:
         with TemporaryDirectory(dir=self.place) as folder:
             file = Path(folder) / "bundle"
-            with file.open("wb") as content:
-                shutil.copyfileobj(client.get_object(Bucket=bucket, Key=key)["Body"], content, BLOCK)
+            download(client, bucket, key, file)
             with file.open("rb") as content:
                 found = hashlib.file_digest(content, "sha256").hexdigest()
             if sha256 not in (None, found):
@@ -94,9 +96,27 @@ class Restorer:
                 self.restored[found] = restore(file, Path(folder) / "restored.git")
         self.compare(key, self.restored[found], source)
 
+    def changes(self, bucket: str, entry: dict[str, Any], source: Path) -> None:
+        """Restore a bundle of changes on its full bundle, and compare its refs."""
+        client, base = self.s3.client(), entry["base"]
+        name = f"{base['sha256']} {entry['sha256']}"
+        if name not in self.restored:
+            with TemporaryDirectory(dir=self.place) as folder:
+                files = Path(folder) / "full", Path(folder) / "changes"
+                for file, stored in zip(files, (base, entry), strict=True):
+                    download(client, bucket, stored["s3_key"], file)
+                self.restored[name] = restore_changes(*files, Path(folder) / "restored.git")
+        self.compare(entry["s3_key"], self.restored[name], source)
+
     def compare(self, what: str, found: Refs, source: Path) -> None:
         with self.lock:
             if found != self.source(source):
                 raise DifferenceError(f"{what}: the restored refs are not those of {source}")
             self.refs += len(found)
             self.bundles += 1
+
+
+def download(client: "S3Client", bucket: str, key: str, file: Path) -> None:
+    """Fetch an object in one piece."""
+    with file.open("wb") as content:
+        shutil.copyfileobj(client.get_object(Bucket=bucket, Key=key)["Body"], content, BLOCK)

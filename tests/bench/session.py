@@ -56,10 +56,11 @@ class Session:
         finally:
             shutil.rmtree(folder)
 
-    def product(self, organisation: Organisation, bucket: str) -> tuple[Usage, Traffic]:
+    def product(self, organisation: Organisation, bucket: str, differential: bool = False) -> tuple[Usage, Traffic]:
         """Measure this product."""
         with self.scratch() as scratch:
-            return self.meter.run(PRODUCT, environment(self.stack, organisation, bucket, scratch), scratch)
+            given = environment(self.stack, organisation, bucket, scratch, differential)
+            return self.meter.run(PRODUCT, given, scratch)
 
     def loop(self, organisation: Organisation) -> Usage:
         """Measure the sequential loop, and restore what it stored."""
