@@ -21,17 +21,24 @@ locals {
   # Replication gets two hours before a drill calls the newest copy too old.
   replication_hours = 2
 
-  drill_command = [for drill in local.drills : concat([
-    "restore", "verify",
-    "--bucket", local.replica_name,
-    "--region", var.replica_region,
-    "--prefix", local.prefix,
-    "--within-days", tostring(drill.within_days),
-    "--every-hours", tostring(drill.interval_hours),
-    "--max-age-hours", tostring(local.window_hours + local.replication_hours),
-    "--report", "s3://${local.bucket_name}/${local.drill_prefix}/",
-    "--publish",
-  ], flatten([for arn in local.trusted_key_arns : ["--page-key", arn]]))]
+  drill_command = [for drill in local.drills : concat(
+    [
+      "restore", "verify",
+      "--bucket", local.replica_name,
+      "--region", var.replica_region,
+      "--prefix", local.prefix,
+      "--within-days", tostring(drill.within_days),
+      "--every-hours", tostring(drill.interval_hours),
+      "--max-age-hours", tostring(local.window_hours + local.replication_hours),
+      "--report", "s3://${local.bucket_name}/${local.drill_prefix}/",
+      "--publish",
+    ],
+    # A bucket of yours has its own lifecycle rules.
+    var.existing.bucket != null || var.backup_retention_days == 0 ? [] : [
+      "--page-retention-days", tostring(var.backup_retention_days)
+    ],
+    flatten([for arn in local.trusted_key_arns : ["--page-key", arn]]),
+  )]
 
   # The newest manifest is as old as an alarm allows, and names bundles and lists that are up to full_backup_days older,
   # and content that is up to max_content_days older.

@@ -132,9 +132,13 @@ def test_the_page_says_what_was_backed_up_what_failed_and_what_was_proven(vault:
     runs = [copied.write(3), copied.write(2, FAILED), copied.write(1, FAILED), copied.write(0)]
     copied.drill(1, 7)
     page = copied.folder / "report.html"
-    done = report(vault, "--bucket", copied.folder, "--trusted-key", copied.key(), "--out", page)
+    done = report(
+        vault, "--bucket", copied.folder, "--trusted-key", copied.key(), "--out", page, "--retention-days", "30"
+    )
     assert done.code == 0, done.stderr
     html = page.read_text()
+    held = datetime(2026, 11, 1, tzinfo=UTC) + timedelta(days=30 + 91)
+    assert f"<td>{held:%Y-%m-%d}</td>" in html, "the day of its bundle, the retention, and what the lifecycle adds"
     tags = Tags(html)
     assert "script" not in tags.tags, "no scripts, and what a manifest names is escaped"
     assert tags.tags >= {"svg", "table", "dl"}
@@ -155,7 +159,8 @@ def test_the_page_says_what_was_backed_up_what_failed_and_what_was_proven(vault:
     (failure,) = found["failures"]
     assert (failure["first_run"], failure["last_run"]) == (runs[1].run_id, runs[2].run_id)
     assert (failure["runs"], failure["is_open"]) == (2, False)
-    assert [item["full_name"] for item in found["vanished"]] == ["acme/lost"]
+    (lost,) = found["vanished"]
+    assert (lost["full_name"], lost["until"]) == ("acme/lost", None)
     assert found["gone"] == [GONE.full_name]
     assert {run["signature"] for run in found["runs"]} == {"good"}
 
@@ -185,6 +190,20 @@ def test_it_shows_a_run_that_is_missing_changed_added_or_not_signed(vault: Vault
     ):
         assert words in findings
     assert findings.count("\n") == 9, "the one that was changed is named twice"
+
+
+def test_two_runs_at_once_and_the_run_that_names_both_are_a_whole_chain(vault: Vault, copied: Copy) -> None:
+    for days in (3, 2):
+        copied.write(days)
+    copied.write(1, previous=(copied.runs[0],))
+    copied.write(0, previous=tuple(copied.runs[1:3]))
+    copied.drill(0, 7)
+    arguments = ("--bucket", copied.folder, "--trusted-key", copied.key())
+    assert facts(vault, *arguments)["findings"] == []
+    copied.runs.pop()
+    copied.write(0, previous=(copied.runs[2],), signed=False)
+    findings = "\n".join(facts(vault, *arguments)["findings"])
+    assert f"run {copied.runs[1].run_id} is named by no later run" in findings, "one of two heads was left out"
 
 
 def test_it_reads_a_bucket_and_says_what_it_can_t_read(vault: Vault, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_the_drill_verifies_a_sample_of_the_replica_and_reports_to_the_primary(d
         *("--max-age-hours", "32"),
         *("--report", f"s3://{bucket}/github-backup-drills/"),
         "--publish",
+        *("--page-retention-days", "365"),
         *("--page-key", drilled.outputs["manifest_signing_key_arn"]),
     ]
     assert drilled.environment("drill") == {

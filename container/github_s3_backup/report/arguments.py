@@ -38,6 +38,8 @@ def new_parser() -> argparse.ArgumentParser:
     parser.add_argument("--days", type=_days, default=DEFAULT_DAYS, metavar="N", help=days)
     drills = "bucket with the drills' reports, below PREFIX-drills/ (default: the bucket itself)"
     parser.add_argument("--drills-bucket", metavar="BUCKET", help=drills)
+    kept = "days for which backups are kept (input backup_retention_days), to say until when vanished ones are held"
+    parser.add_argument("--retention-days", type=_days, metavar="N", help=kept)
     key = "public key that signs manifests: a PEM file, or the ARN of a KMS key; may be repeated"
     parser.add_argument("--trusted-key", action="append", default=[], metavar="FILE|ARN", help=key)
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"where to write the page (default: {DEFAULT_FILE})")

@@ -1,9 +1,10 @@
 """What the report says: numbers, each with the manifests that it comes from, and tables. Makes no network call."""
 
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 
 from github_s3_backup.records.json_fields import parse_moment
@@ -12,16 +13,21 @@ from github_s3_backup.report.drills import Drills, Restored
 from github_s3_backup.report.manifests import Document, Lost, Run, Unreadable
 
 PROVEN_WITHIN = timedelta(days=28)
+# The module's lifecycle rules keep bundles so much longer than the retention: modules/bucket/main.tf.
+KEPT_LONGER = timedelta(days=91)
+# In a key: the day on which an object was written, at the earliest.
+DAY = re.compile(r"(?<=/)[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])(?=/)")
 
 
 @dataclass(frozen=True)
 class Period:
-    """What the report is of. `since` and `until`: days."""
+    """What the report is of. `since` and `until`: days. `retention_days`: how long backups are kept, where known."""
 
     source: str
     since: str
     until: str
     now: datetime
+    retention_days: int | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,18 @@ class Age:
     id: int
     confirmed: datetime | None
     run_id: str | None
+
+
+@dataclass(frozen=True)
+class Held:
+    """A repository that vanished, and its last bundle. `until`: the day on which S3 deletes it, None: not known."""
+
+    full_name: str
+    id: int
+    since: str
+    size_bytes: int
+    s3_key: str | None
+    until: str | None
 
 
 @dataclass(frozen=True)
@@ -91,7 +109,7 @@ class Facts:
     restored: tuple[Restored, ...]
     ages: tuple[Age, ...]
     failures: tuple[FailureSpan, ...]
-    vanished: tuple[Lost, ...]
+    vanished: tuple[Held, ...]
     gone: tuple[str, ...]
     unproven: tuple[str, ...]
     not_read: tuple[tuple[str, str, str], ...]
@@ -127,7 +145,7 @@ def facts_of(read: Read) -> Facts:
         restored=tuple(restored),
         ages=tuple(ages),
         failures=tuple(failures),
-        vanished=newest.vanished if newest else (),
+        vanished=tuple(_held(item, read.period) for item in newest.vanished) if newest else (),
         gone=tuple(entry.full_name for entry in newest.repos if entry.status == "gone") if newest else (),
         unproven=tuple(unproven),
         not_read=tuple(
@@ -200,6 +218,16 @@ def _ages(runs: Sequence[Run], newest: Document | None) -> list[Age]:
             break
     ages += [Age(names[number], number, None, None) for number in waiting]
     return sorted(ages, key=lambda age: (age.confirmed.timestamp() if age.confirmed else 0.0, age.full_name))
+
+
+def _held(lost: Lost, period: Period) -> Held:
+    """Return what is held of a vanished repository, until the older one of its two bundles expires."""
+    keys = [key for key in (lost.s3_key, lost.base.s3_key if lost.base else None) if key]
+    days = [date.fromisoformat(found[0]) for key in keys if (found := DAY.search(key))]
+    until = None
+    if days and period.retention_days:
+        until = str(min(days) + timedelta(period.retention_days) + KEPT_LONGER)
+    return Held(lost.full_name, lost.id, lost.since, lost.size_bytes, lost.s3_key, until)
 
 
 def _failures(runs: Sequence[Run]) -> list[FailureSpan]:

@@ -64,7 +64,8 @@ def _facts(options: argparse.Namespace) -> Facts:
     keys = trusted_keys(options.trusted_key, aws)
     objects, drills = _places(options, aws)
     name = f"{'Folder' if is_folder(objects.bucket) else 'Bucket'} {objects.bucket}, below {options.prefix}/"
-    sources = Sources(name, Catalogue(objects, options.prefix), keys, drills, f"{options.prefix}-drills")
+    folder, catalogue = f"{options.prefix}-drills", Catalogue(objects, options.prefix)
+    sources = Sources(name, catalogue, keys, drills, folder, options.retention_days)
     return read_facts(sources, options.days)
 
 

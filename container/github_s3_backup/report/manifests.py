@@ -60,6 +60,12 @@ class Failed(msgspec.Struct, frozen=True):
     error: str
 
 
+class Full(msgspec.Struct, frozen=True):
+    """The full bundle that a bundle of changes stands on."""
+
+    s3_key: str
+
+
 class Lost(msgspec.Struct, frozen=True):
     """A repository that vanished."""
 
@@ -68,6 +74,7 @@ class Lost(msgspec.Struct, frozen=True):
     since: str
     size_bytes: int = 0
     s3_key: str | None = None
+    base: Full | None = None
 
 
 class Document(msgspec.Struct, frozen=True):

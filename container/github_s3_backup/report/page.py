@@ -25,14 +25,20 @@ def page_of(facts: Facts) -> str:
 
 def _tables(facts: Facts) -> dict[str, Rows]:
     vanished: Rows = [
-        (item.full_name, item.since, item.s3_key or "nothing: it was empty", format_bytes(item.size_bytes))
+        (
+            item.full_name,
+            item.since,
+            item.s3_key or "nothing: it was empty",
+            item.until or "",
+            format_bytes(item.size_bytes),
+        )
         for item in facts.vanished
     ]
     return {
         "findings": [(finding,) for finding in facts.findings],
         "failures": _failures(facts),
         "vanished": vanished
-        + [(name, facts.period.until, "its last bundle, if there was one", "") for name in facts.gone],
+        + [(name, facts.period.until, "its last bundle, if there was one", "", "") for name in facts.gone],
         "unproven": [(name,) for name in facts.unproven],
         "not_read": [tuple(row) for row in facts.not_read],
         "changes": [(change.run_id, change.what, change.before, change.after) for change in facts.changes],

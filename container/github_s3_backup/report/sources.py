@@ -16,13 +16,17 @@ from github_s3_backup.s3.objects import Objects
 
 @dataclass(frozen=True)
 class Sources:
-    """Where a report comes from. `keys`: whose signatures count. `drills_folder`: of the drills' reports, by day."""
+    """Where a report comes from. `keys`: whose signatures count. `drills_folder`: of the drills' reports, by day.
+
+    `retention_days`: for which backups are kept, None where that is not known.
+    """
 
     name: str
     catalogue: Catalogue
     keys: Sequence[PublicKey]
     drills: Objects
     drills_folder: str
+    retention_days: int | None
 
 
 def read_facts(sources: Sources, days: int) -> Facts:
@@ -37,7 +41,7 @@ def read_facts(sources: Sources, days: int) -> Facts:
         )
     newest = next((run for run in reversed(runs) if isinstance(run, Run) and run.outcome != "stopped"), None)
     read = Read(
-        period=Period(sources.name, since, f"{now:%Y-%m-%d}", now),
+        period=Period(sources.name, since, f"{now:%Y-%m-%d}", now, sources.retention_days),
         runs=runs,
         newest=read_document(sources.catalogue, newest) if newest else None,
         drills=read_drills(sources.drills, sources.drills_folder, since),

@@ -212,6 +212,8 @@ def _add_verify(commands: Commands) -> None:
     drill.add_argument("--within-days", type=_number, metavar="N", help="verify each repository once in N days")
     drill.add_argument("--every-hours", type=_number, metavar="N", help="hours between two drills")
     page = "public key that signs manifests, for the page for auditors that a drill writes; may be repeated"
+    kept = "days for which backups are kept, for the same page"
+    drill.add_argument("--page-retention-days", type=_number, metavar="N", help=kept)
     drill.add_argument("--page-key", action="append", default=[], metavar="FILE|ARN", help=page)
 
 

@@ -21,7 +21,8 @@ def write_page(session: Session, reports: Reports) -> None:
     name = f"Bucket {catalogue.bucket}, below {catalogue.prefix}/"
     try:
         keys = trusted_keys(session.options.page_key, session.aws)
-        facts = read_facts(Sources(name, catalogue, keys, reports.objects, reports.folder), DAYS)
+        kept = session.options.page_retention_days
+        facts = read_facts(Sources(name, catalogue, keys, reports.objects, reports.folder, kept), DAYS)
         url = reports.put_page(page_of(facts), f"{session.started_at:%Y-%m-%d}")
     except (S3Error, SigningError, ReportError, BotoCoreError, ClientError) as error:
         session.log.warning("page for auditors not written", error=str(error))
