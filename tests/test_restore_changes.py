@@ -19,13 +19,17 @@ def refs_of(path: Path) -> Refs:
     return {name: oid for name, oid in served_refs(path).items() if name != "HEAD"}
 
 
-def three_days(world: World, repository: Changing) -> dict[str, Refs]:
-    """Back up on three days, the first in full, and return the refs of each, by its date."""
+def three_days(world: World, repository: Changing, *others: Changing) -> dict[str, Refs]:
+    """Back up on three days, the first in full, and return the refs of each, by its date.
+
+    `others` change on the second day only.
+    """
     days = {}
     repository.commit("main", ref=SIDE)
     assert world.run().code == 0
     days[world.yesterday(2)["date"]] = refs_of(repository.path)
-    grow(repository)
+    for changed in (repository, *others):
+        grow(changed)
     repository.git("tag", "-a", "-m", "release", "v9", "main~1")
     assert world.run().code == 0
     days[world.yesterday()["date"]] = refs_of(repository.path)
@@ -75,9 +79,12 @@ def test_every_command_takes_both_bundles_of_any_day(world: World) -> None:
     api = next(iter(world.github.repositories.values()))
     api.wiki = make_wiki(world.folder / "git", "api", {"Home.md": b"# Home\n"})
     wiki = enlarged(world, api.wiki)
-    days = three_days(world, repository)
+    before = refs_of(wiki.path)
+    days = three_days(world, repository, wiki)
+    pages = dict(zip(days, (before, refs_of(wiki.path), refs_of(wiki.path)), strict=True))
     first, second, third = manifests(world, days)
     assert first["base"] is None
+    assert third["wiki"]["base"]["sha256"] == first["wiki"]["sha256"]
     assert second["base"]["sha256"] == third["base"]["sha256"] == first["sha256"]
     assert len({entry["sha256"] for entry in (first, second, third)}) == 3
 
@@ -86,7 +93,7 @@ def test_every_command_takes_both_bundles_of_any_day(world: World) -> None:
         done = world.restore("fetch", "--all", "--as", "mirrors", "--into", str(into), "--date", day)
         assert done.code == 0, done.stderr
         assert refs_of(into / "acme" / "api.git") == refs, day
-        assert refs_of(into / "acme" / "api.wiki.git") == refs_of(wiki.path)
+        assert refs_of(into / "acme" / "api.wiki.git") == pages[day]
         assert world.restore("verify", "--all", "--date", day).code == 0
     for form, name in (("clones", "api"), ("bundles", "api.bundle")):
         for event in ("fetched", "already there"):
