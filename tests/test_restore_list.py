@@ -17,7 +17,7 @@ from github_s3_backup.repository_filter import matches
 from github_s3_backup.restore.diff import compare_lists
 from github_s3_backup.restore.selection.latest import LATEST
 from github_s3_backup.restore.selection.records import Selection
-from github_s3_backup.restore.selection.repositories import select
+from github_s3_backup.restore.selection.repositories import Asked, select
 from github_s3_backup.restore.terminal import table
 from github_s3_backup.s3.errors import S3Error
 from github_s3_backup.s3.keys import run_key
@@ -44,7 +44,7 @@ def renamed(entry: dict[str, Any], name: str, number: int | None = None) -> dict
 
 
 def selected(vault: Vault, *patterns: str, date: str = LATEST, run_id: str | None = None) -> Selection:
-    return select(vault.catalogue(), date, run_id, list(patterns) or ["*/*"], vault.log)
+    return select(vault.catalogue(), Asked(date, run_id, list(patterns) or ["*/*"]), vault.log)
 
 
 def dates(selection: Selection) -> dict[str, str]:

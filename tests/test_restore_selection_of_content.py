@@ -5,7 +5,7 @@ from typing import Any
 
 from github_s3_backup.restore.selection.latest import LATEST
 from github_s3_backup.restore.selection.records import Selection
-from github_s3_backup.restore.selection.repositories import select
+from github_s3_backup.restore.selection.repositories import Asked, select
 from test_restore_list import failure, renamed, vanished
 from vault import FIRST, SECOND, Vault
 from vault_content import API, WIKI, make_content
@@ -15,7 +15,7 @@ LFS_FAILED = "Git LFS: the server does not answer"
 
 
 def selected(vault: Vault, *patterns: str, date: str = LATEST, git_only: bool = False) -> Selection:
-    return select(vault.catalogue(), date, None, list(patterns or ("*/*",)), vault.log, git_only=git_only)
+    return select(vault.catalogue(), Asked(date, None, list(patterns or ("*/*",)), git_only=git_only), vault.log)
 
 
 def said(vault: Vault, event: str) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from github_s3_backup.records.json_fields import utc
 from github_s3_backup.restore.fallback import FallbackReader, readable_catalogue
 from github_s3_backup.restore.selection.latest import LATEST
 from github_s3_backup.restore.selection.records import Selection, Unavailable
-from github_s3_backup.restore.selection.repositories import select
+from github_s3_backup.restore.selection.repositories import Asked, select
 from github_s3_backup.restore.workers import Pool
 from github_s3_backup.runtime.environment import ConfigurationError
 from github_s3_backup.runtime.redaction import Redactor
@@ -66,8 +66,8 @@ class Session:
     def select(self, min_age: timedelta = timedelta(0)) -> Selection:
         """Return the repositories that the options ask for. Raises S3Error."""
         options = self.options
-        date, run_id = options.date or LATEST, options.run
-        selection = select(self.catalogue, date, run_id, self.patterns, self.log, min_age, options.git_only)
+        asked = Asked(options.date or LATEST, options.run, self.patterns, min_age, options.git_only)
+        selection = select(self.catalogue, asked, self.log)
         if selection.manifest.signing_key and not options.trusted_key:
             self.log.info("signatures not checked: name the key that you trust with --trusted-key")
         return selection.without(options.exclude).with_first(options.first)

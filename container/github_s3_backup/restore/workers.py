@@ -17,7 +17,7 @@ from github_s3_backup.restore.selection.records import Selected, Unavailable
 from github_s3_backup.restore.terminal import new_bar
 from github_s3_backup.runtime.capacity import Capacity, Reservation, machine_capacity, restore_reservation
 from github_s3_backup.runtime.stop import Stop
-from github_s3_backup.s3.download import OnBytes
+from github_s3_backup.s3.download import BucketReader, OnBytes
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -131,6 +131,15 @@ class Pool:
         running = [(item, self._executor.submit(context.run, attempt, item)) for item, context in contexts]
         failed = [(name(item), error) for item, future in running if (error := future.result())]
         raise_failed(failed, len(running))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the files of a repository are read: from which bucket, on which threads, and who counts their bytes."""
+
+    reader: BucketReader
+    pool: Pool
+    on_bytes: OnBytes
 
 
 def raise_failed(failed: Sequence[tuple[str, Exception]], total: int) -> None:

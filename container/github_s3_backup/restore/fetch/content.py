@@ -13,8 +13,8 @@ from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import FetchError
 from github_s3_backup.restore.fetch.destination import Destination
 from github_s3_backup.restore.lists import LIST, read_lfs_list, read_release_list, release_paths
-from github_s3_backup.restore.workers import Pool
-from github_s3_backup.s3.download import BucketReader, OnBytes, Stored, is_copy_of
+from github_s3_backup.restore.workers import Reading
+from github_s3_backup.s3.download import BucketReader, Stored, is_copy_of
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,7 @@ def place(path: Path, final: Path) -> None:
     path.rename(final)
 
 
-def stage_lfs_objects(
-    entry: Entry, objects: Path, staging: Staging, reader: BucketReader, pool: Pool, on_bytes: OnBytes
-) -> None:
+def stage_lfs_objects(entry: Entry, objects: Path, staging: Staging, reading: Reading) -> None:
     """Download the repository's LFS objects that are not in the folder `objects` yet.
 
     Raises ContentError, DownloadError, ListError and OSError; what could be downloaded is there all the same.
@@ -61,12 +59,12 @@ def stage_lfs_objects(
 
     def stage(content: StoredContent) -> None:
         if _is_there(content, lfs_path(objects, content.oid)):
-            on_bytes(content.size_bytes)
+            reading.on_bytes(content.size_bytes)
         else:
-            reader.download(content, staging.path(content), on_bytes)
+            reading.reader.download(content, staging.path(content), reading.on_bytes)
 
-    different = {content.oid: content for content in read_lfs_list(entry, reader).objects}
-    pool.each(different.values(), stage, lambda content: content.oid)
+    different = {content.oid: content for content in read_lfs_list(entry, reading.reader).objects}
+    reading.pool.each(different.values(), stage, lambda content: content.oid)
 
 
 def check_out_lfs_files(git: Git, clone: Path, final: Path, log: FilteringBoundLogger) -> None:
@@ -84,7 +82,7 @@ def check_out_lfs_files(git: Git, clone: Path, final: Path, log: FilteringBoundL
     git.run("-C", str(clone), "lfs", "checkout")
 
 
-def fetch_releases(entry: Entry, destination: Destination, reader: BucketReader, pool: Pool, on_bytes: OnBytes) -> bool:
+def fetch_releases(entry: Entry, destination: Destination, reading: Reading) -> bool:
     """Fetch the list of the repository's releases, and their files. Return False if all of it is already there.
 
     Raises ContentError, DownloadError, ListError, FetchError and OSError.
@@ -92,8 +90,8 @@ def fetch_releases(entry: Entry, destination: Destination, reader: BucketReader,
     if entry.releases is None or entry.releases.list is None:
         return False
     folder, staging = destination.releases(entry), Staging(destination.partial(entry, ".releases"))
-    releases = read_release_list(entry, reader)
-    fresh = _fetch_list(entry, folder, destination.partial(entry, ".releases.json"), reader)
+    releases = read_release_list(entry, reading.reader)
+    fresh = _fetch_list(entry, folder, destination.partial(entry, ".releases.json"), reading.reader)
     # Releases often have the same file: it is downloaded once.
     places: dict[str, tuple[StoredContent, list[Path]]] = {}
     for path, file in release_paths(releases):
@@ -105,14 +103,14 @@ def fetch_releases(entry: Entry, destination: Destination, reader: BucketReader,
         content, paths = item
         missing = [folder / path for path in paths if not _is_there(content, folder / path)]
         if not missing:
-            on_bytes(content.size_bytes)
+            reading.on_bytes(content.size_bytes)
             return
-        reader.download(content, staging.path(content), on_bytes)
+        reading.reader.download(content, staging.path(content), reading.on_bytes)
         _place_copies(staging.path(content), missing)
         fetched.extend(missing)
 
     try:
-        pool.each(places.values(), fetch, lambda item: str(item[1][0]))
+        reading.pool.each(places.values(), fetch, lambda item: str(item[1][0]))
     finally:
         staging.remove()
     return fresh or bool(fetched)

@@ -11,7 +11,7 @@ from github_s3_backup.restore.fetch.destination import Destination, lfs_objects_
 from github_s3_backup.restore.fetch.git import Complete, GitFetcher
 from github_s3_backup.restore.selection.older import BROKEN, OlderBundles, OlderBundlesError, missing_at
 from github_s3_backup.restore.unbundle import MirrorSource
-from github_s3_backup.restore.workers import Pool
+from github_s3_backup.restore.workers import Pool, Reading
 from github_s3_backup.s3.download import OnBytes
 
 
@@ -43,7 +43,7 @@ class Fetcher:
         with parts.part():
             events.append(self._fetch_with_lfs(entry, parts, on_bytes))
         with parts.part("releases"):
-            if fetch_releases(entry, self._destination, self._reader, self._pool, on_bytes):
+            if fetch_releases(entry, self._destination, Reading(self._reader, self._pool, on_bytes)):
                 events.append("fetched")
         with parts.part("wiki"):
             if entry.wiki and entry.wiki.status != "gone":
@@ -58,7 +58,7 @@ class Fetcher:
         destination, staging = self._destination, Staging(self._destination.partial(entry, ".lfs"))
         objects = destination.lfs_objects(entry)
         with parts.part("Git LFS"):
-            stage_lfs_objects(entry, objects, staging, self._reader, self._pool, on_bytes)
+            stage_lfs_objects(entry, objects, staging, Reading(self._reader, self._pool, on_bytes))
         if destination.form == "bundles":
             moved = staging.move_lfs_objects(objects)
             event = self._fetch_git(entry, on_bytes, lambda _: None)

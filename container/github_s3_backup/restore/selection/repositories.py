@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -21,31 +22,33 @@ from github_s3_backup.restore.selection.records import (
 from github_s3_backup.s3.catalogue import Catalogue
 
 
-def select(
-    catalogue: Catalogue,
-    date: str,
-    run_id: str | None,
-    patterns: list[str],
-    log: FilteringBoundLogger,
-    min_age: timedelta = timedelta(0),
-    git_only: bool = False,
-) -> Selection:
+@dataclass(frozen=True)
+class Asked:
+    """What is to be restored: which backup, and what of it. `git_only`: without wikis, LFS objects and releases."""
+
+    date: str
+    run_id: str | None
+    patterns: list[str]
+    min_age: timedelta = timedelta(0)
+    git_only: bool = False
+
+
+def select(catalogue: Catalogue, asked: Asked, log: FilteringBoundLogger) -> Selection:
     """Return the repositories that match a pattern. Raises S3Error if there is no such backup.
 
     `date` is a day, a moment, or LATEST. With the latter two each repository comes from the newest backup that holds
     it, because one that failed today was stored yesterday. A backup younger than `min_age` is skipped if there is an
     older one. What had vanished from GitHub is taken from its last backup. What was stored only in part is selected,
     and unavailable too.
-    `git_only`: without wikis, LFS objects and releases.
     """
-    catalogue, date = as_of(catalogue, date)
+    catalogue, date = as_of(catalogue, asked.date)
     if date == LATEST:
-        selection = select_latest(catalogue, log, datetime.now(UTC) - min_age)
+        selection = select_latest(catalogue, log, datetime.now(UTC) - asked.min_age)
     else:
-        manifest = manifest_of(catalogue, date, run_id, log)
+        manifest = manifest_of(catalogue, date, asked.run_id, log)
         selection = with_vanished(manifest, list(restorable(manifest)), unstored(manifest))
-    selection = _filter(selection, patterns)
-    if git_only:
+    selection = _filter(selection, asked.patterns)
+    if asked.git_only:
         selected = tuple(map(_without_content, selection.selected))
         selection = Selection(selection.manifest, selected, selection.unavailable)
     selection = _refuse_duplicates(selection, log)

@@ -33,8 +33,8 @@ def run(session: Session) -> int:
     selection = session.select(REPLICATED_AFTER if options.within_days else timedelta(0))
     results, unavailable = _verify_all(session, selection, _sample(session, selection, history))
     stale = check_age(newest_complete(session), session) if options.max_age_hours else []
-    unavailable = [*stale, *selection.unavailable, *unavailable]
-    report = drill.new_report(options.bucket, selection, results, unavailable, session.started_at, history)
+    outcome = drill.Outcome(results, [*stale, *selection.unavailable, *unavailable])
+    report = drill.new_report(options.bucket, selection, outcome, session.started_at, history)
     report |= {"signing_key": selection.manifest.signing_key, "signature_checked": bool(options.trusted_key)}
     failures = [*drill.failures(report), *_write_report(session, report, reports)]
     if options.within_days and reports:

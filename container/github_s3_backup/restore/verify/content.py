@@ -8,8 +8,7 @@ from github_s3_backup.records.content import StoredContent
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import ContentError
 from github_s3_backup.restore.lists import read_lfs_list, read_release_list, release_paths
-from github_s3_backup.restore.workers import Pool
-from github_s3_backup.s3.download import BucketReader, OnBytes
+from github_s3_backup.restore.workers import Reading
 
 # LFS objects that are named in an error.
 SHOWN = 5
@@ -34,9 +33,7 @@ class Proven:
             self.size_bytes += size
 
 
-def verify_lfs_objects(
-    entry: Entry, pointers: Set[str] | None, reader: BucketReader, pool: Pool, on_bytes: OnBytes, proven: Proven
-) -> None:
+def verify_lfs_objects(entry: Entry, pointers: Set[str] | None, reading: Reading, proven: Proven) -> None:
     """Read every LFS object. `pointers`: the objects that the restored history names, None where it is not known.
 
     Raises ContentError, DownloadError and ListError.
@@ -45,29 +42,29 @@ def verify_lfs_objects(
         return
 
     def prove(content: StoredContent) -> None:
-        reader.prove(content, on_bytes)
+        reading.reader.prove(content, reading.on_bytes)
         proven.add(content.size_bytes, lfs_objects=1)
 
-    listed = read_lfs_list(entry, reader)
+    listed = read_lfs_list(entry, reading.reader)
     different = {content.oid: content for content in listed.objects}
     known = different.keys() | {item.oid for item in listed.missing}
     unknown = sorted((pointers or set()) - known)
     if unknown:
         shown = f"{', '.join(unknown[:SHOWN])}{', ...' if len(unknown) > SHOWN else ''}"
         raise ContentError(f"the repository points at {len(unknown)} objects that its list lacks: {shown}")
-    pool.each(different.values(), prove, lambda content: content.oid)
+    reading.pool.each(different.values(), prove, lambda content: content.oid)
 
 
-def verify_releases(entry: Entry, reader: BucketReader, pool: Pool, on_bytes: OnBytes, proven: Proven) -> None:
+def verify_releases(entry: Entry, reading: Reading, proven: Proven) -> None:
     """Read every file of every release. Raises ContentError, DownloadError and ListError."""
 
     def prove(item: tuple[StoredContent, list[str]]) -> None:
         content, names = item
-        reader.prove(content, on_bytes)
+        reading.reader.prove(content, reading.on_bytes)
         proven.add(content.size_bytes, release_files=len(names))
 
     different: dict[str, tuple[StoredContent, list[str]]] = {}
-    for path, file in release_paths(read_release_list(entry, reader)):
+    for path, file in release_paths(read_release_list(entry, reading.reader)):
         if file.content:
             different.setdefault(file.content.oid, (file.content, []))[1].append(str(path))
-    pool.each(different.values(), prove, lambda item: item[1][0])
+    reading.pool.each(different.values(), prove, lambda item: item[1][0])

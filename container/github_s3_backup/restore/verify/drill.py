@@ -69,15 +69,19 @@ def _shuffled(item: Selected) -> str:
     return hashlib.sha256(str(item.entry.id).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a verification found: a result for each repository, and what could not be verified."""
+
+    results: list[Verified]
+    unavailable: list[Unavailable]
+
+
 def new_report(
-    bucket: str,
-    selection: Selection,
-    results: list[Verified],
-    unavailable: list[Unavailable],
-    started_at: datetime,
-    history: History,
+    bucket: str, selection: Selection, outcome: Outcome, started_at: datetime, history: History
 ) -> dict[str, Any]:
     """Return the report of a verification as JSON holds it."""
+    results, unavailable = outcome.results, outcome.unavailable
     now = datetime.now(UTC)
     good = [result for result in results if result.status == "verified"]
     # A wiki alone has the id of its repository, of which it proves nothing.

@@ -16,7 +16,7 @@ from github_s3_backup.restore.selection.older import BROKEN, OlderBundles, missi
 from github_s3_backup.restore.selection.records import Selected
 from github_s3_backup.restore.unbundle import MirrorSource, check_objects, replacements
 from github_s3_backup.restore.verify.content import Proven, verify_lfs_objects, verify_releases
-from github_s3_backup.restore.workers import Pool
+from github_s3_backup.restore.workers import Pool, Reading
 from github_s3_backup.runtime.capacity import Capacity, restore_reservation
 from github_s3_backup.s3.download import DownloadError, OnBytes
 
@@ -70,13 +70,14 @@ class Verifier:
         """Verify one repository with its LFS objects, releases and wiki, each though others fail."""
         verification = _Verification(selected)
         entry, pointers, proven = selected.entry, None, verification.proven
+        reading = Reading(self._source.reader, self._pool, on_bytes)
         with verification.part(), self._reserve(entry), verification.timed():
             pointers = self._restore(entry, on_bytes, verification.remarks)
         with verification.timed():
             with verification.part(), _stage("lfs"):
-                verify_lfs_objects(entry, pointers, self._source.reader, self._pool, on_bytes, proven)
+                verify_lfs_objects(entry, pointers, reading, proven)
             with verification.part(), _stage("releases"):
-                verify_releases(entry, self._source.reader, self._pool, on_bytes, proven)
+                verify_releases(entry, reading, proven)
         if entry.wiki and entry.wiki.status != "gone":
             with verification.part(), _stage("wiki"), self._reserve(entry.wiki), verification.timed():
                 self._restore(entry.wiki, on_bytes, verification.remarks)
