@@ -11,11 +11,13 @@ variables {
   replica_region                = "eu-west-1"
   subnet_ids                    = ["subnet-0123456789abcdef0"]
 
-  # So that each run can take away what the one before it made.
+  # So that the run can take away what it made.
   force_destroy = true
 }
 
-run "the_two_buckets_have_the_same_name_but_for_the_end" {
+run "the_required_inputs_are_enough" {
+  # The two buckets have the same name but for the end.
+
   assert {
     condition     = module.primary[0].name == "github-backup-123456789012-eu-central-1"
     error_message = "The primary bucket has another name."
@@ -35,9 +37,9 @@ run "the_two_buckets_have_the_same_name_but_for_the_end" {
     condition     = var.full_backup_days < var.storage_transitions[0].days
     error_message = "The newest backup rests on bundles in a colder class."
   }
-}
 
-run "the_task_runs_read_only_on_fargate" {
+  # The task runs read-only on Fargate.
+
   assert {
     condition     = jsondecode(aws_ecs_task_definition.task["backup"].container_definitions)[0].readonlyRootFilesystem
     error_message = "The container can write to its root file system."
@@ -52,9 +54,9 @@ run "the_task_runs_read_only_on_fargate" {
     condition     = aws_cloudwatch_event_rule.task["backup"].schedule_expression == "rate(1 day)" && aws_cloudwatch_event_rule.task["backup"].state == "ENABLED"
     error_message = "The schedule is another one."
   }
-}
 
-run "everything_is_backed_up" {
+  # Everything is backed up.
+
   assert {
     condition = alltrue([
       for name in ["BACKUP_LFS", "BACKUP_RELEASES", "BACKUP_WIKIS"] :
@@ -62,9 +64,9 @@ run "everything_is_backed_up" {
     ])
     error_message = "Wikis, Git LFS objects or releases are left out."
   }
-}
 
-run "an_alarm_that_nothing_ran_covers_interval_and_grace" {
+  # An alarm that nothing ran covers interval and grace.
+
   assert {
     condition     = aws_cloudwatch_metric_alarm.backup["task-not-running"].period * aws_cloudwatch_metric_alarm.backup["task-not-running"].evaluation_periods == 30 * 3600
     error_message = "The window is not 24 hours and 6 of grace."
@@ -79,9 +81,9 @@ run "an_alarm_that_nothing_ran_covers_interval_and_grace" {
     condition     = endswith(aws_cloudwatch_metric_alarm.backup["backup-failure"].alarm_name, "-backup-failure")
     error_message = "The alarm has another name."
   }
-}
 
-run "alarms_follow_the_newest_run" {
+  # Alarms follow the newest run.
+
   assert {
     condition = alltrue([
       for name in ["backup-failure", "run-failed", "anomaly", "replica-behind"] :
@@ -89,9 +91,9 @@ run "alarms_follow_the_newest_run" {
     ])
     error_message = "An alarm would not clear with the next good run."
   }
-}
 
-run "no_restore_drill_and_no_check_are_created" {
+  # No restore drill and no check are created.
+
   assert {
     condition = alltrue([for set in [aws_ecs_task_definition.task, aws_cloudwatch_event_rule.task, aws_cloudwatch_event_target.task] : join(",", keys(set)) == "backup"]) && (
       join(" ", keys(aws_iam_role.role)) == "execution replication schedule task"
@@ -108,9 +110,9 @@ run "no_restore_drill_and_no_check_are_created" {
     condition     = output.restore_drill_command == null && output.restore_drill_role_arn == null
     error_message = "An output speaks of a drill that is not there."
   }
-}
 
-run "the_secret_has_no_value" {
+  # The secret has no value.
+
   assert {
     condition     = length(aws_secretsmanager_secret.app_key) == 1
     error_message = "There is no secret for the App's key."

@@ -275,6 +275,7 @@ def test_a_run_that_never_ends_is_stopped(standins: Standins) -> None:
     assert standins.run(0).status == "TIMED_OUT"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("bucket")
 def test_no_more_tasks_run_at_once_than_shards_were_asked_for(world: World, module: Module) -> None:
     standins = make(world, module.apply(orchestration={"shards": 2, "volumes": True}))
@@ -283,6 +284,7 @@ def test_no_more_tasks_run_at_once_than_shards_were_asked_for(world: World, modu
     assert standins.orchestrated.ecs.most_at_once == 2
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("bucket")
 def test_many_shards_that_fail_are_merged(world: World, module: Module) -> None:
     """What a Map returns may not be too large: nothing catches that."""

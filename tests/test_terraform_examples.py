@@ -18,12 +18,12 @@ def test_an_example_validates_plans_and_applies(name: str, standin: dict[str, st
     shutil.copytree(PROJECT / "examples" / name, folder, ignore=shutil.ignore_patterns(".terraform*"))
     example = Module(folder, standin).init()
     example.terraform("validate", "-no-color")
-    planned = example.terraform("plan", "-no-color", "-input=false")
-    assert int(re.search(r"Plan: (\d+) to add", planned)[1]) > 20  # type: ignore[index]
-    example.terraform("apply", "-no-color", "-input=false", "-auto-approve")
+    applied = example.terraform("apply", "-no-color", "-input=false", "-auto-approve")
+    assert int(re.search(r"Plan: (\d+) to add", applied)[1]) > 20  # type: ignore[index]
     assert "No changes." in example.terraform("plan", "-no-color", "-input=false")
 
 
+@pytest.mark.exhaustive
 def test_the_brought_bucket_of_the_example_keeps_objects_as_long_as_the_modules_own(
     standin: dict[str, str], applied: Applied, tmp_path: Path
 ) -> None:

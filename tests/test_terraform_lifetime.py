@@ -48,18 +48,24 @@ def test_a_change_that_would_end_a_bucket_is_refused_at_plan(deployed: Module, n
     assert f"`{name}`" in UPGRADING
 
 
-def test_a_key_that_signed_manifests_is_not_deleted(deployed: Module) -> None:
-    """Not where signing is switched off, nor for a key that is brought; a new key leaves the old one."""
-    for inputs in ({"manifest_signing": False}, {"kms_key_arns": {"signing": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/x"}}):
-        said = plan(deployed, **inputs)
-        assert said.count("Error: Instance cannot be destroyed") == 1
-        assert f"{SIGNING_GUARD}[0]" in said
+@pytest.mark.parametrize(
+    "inputs", [{"manifest_signing": False}, {"kms_key_arns": {"signing": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/x"}}]
+)
+def test_a_key_that_signed_manifests_is_not_deleted(deployed: Module, inputs: dict[str, Any]) -> None:
+    said = plan(deployed, **inputs)
+    assert said.count("Error: Instance cannot be destroyed") == 1
+    assert f"{SIGNING_GUARD}[0]" in said
     assert SIGNING_GUARD in UPGRADING
+
+
+@pytest.mark.exhaustive
+def test_a_new_key_leaves_the_old_one(deployed: Module) -> None:
     changes = deployed.changes(signing_key_number=2)
     actions = {address: change["actions"] for address, change in changes.items() if "aws_kms_key.signing" in address}
     assert actions == {'aws_kms_key.signing["1"]': ["update"], 'aws_kms_key.signing["2"]': ["create"]}
 
 
+@pytest.mark.exhaustive
 def test_the_guard_names_what_allows_it(deployed: Module) -> None:
     refused = " ".join(deployed.terraform("destroy", "-auto-approve", *STATE, check=False).split())
     assert "Error: Instance cannot be destroyed" in refused
@@ -68,6 +74,7 @@ def test_the_guard_names_what_allows_it(deployed: Module) -> None:
     assert len([address for address in kept if address.endswith("aws_s3_bucket_versioning.backup")]) == len(BUCKETS)
 
 
+@pytest.mark.exhaustive
 def test_a_rename_keeps_the_buckets_when_their_name_is_given(deployed: Module) -> None:
     changes = deployed.changes(service_name="another", s3_bucket_name=NAME)
     buckets = {address: change["actions"] for address, change in changes.items() if ".aws_s3_bucket." in address}
@@ -75,12 +82,19 @@ def test_a_rename_keeps_the_buckets_when_their_name_is_given(deployed: Module) -
     assert all("delete" not in actions for actions in buckets.values())
 
 
+@pytest.mark.exhaustive
+def test_object_lock_can_be_switched_on_later_without_new_buckets(deployed: Module) -> None:
+    assert "2 to add, 0 to change, 0 to destroy" in plan(deployed, object_lock={"mode": "GOVERNANCE", "days": 28})
+
+
+@pytest.mark.exhaustive
 def test_everything_goes_once_force_destroy_is_applied(module: Module) -> None:
     made = module.apply_now(force_destroy=True, restore_drill={})
     assert not any("set_force_destroy" in address for address in made.resources)
     assert "Destroy complete!" in module.terraform("destroy", "-auto-approve", *STATE)
 
 
+@pytest.mark.exhaustive
 def test_force_destroy_can_be_switched_on_later(module: Module) -> None:
     module.apply_now()
     for address in module.terraform("state", "list", "-state=state.json").splitlines():
@@ -92,6 +106,7 @@ def test_force_destroy_can_be_switched_on_later(module: Module) -> None:
     assert "Destroy complete!" in module.terraform("destroy", *given)
 
 
+@pytest.mark.exhaustive
 def test_the_rest_goes_and_the_buckets_stay_when_the_state_forgets_them(module: Module) -> None:
     module.apply_now()
     for address in ("module.primary[0]", "module.replica[0]", "aws_kms_key.signing", SIGNING_GUARD):
@@ -109,7 +124,7 @@ def test_no_bucket_takes_objects_with_a_key_that_the_client_brings(applied: Appl
 def test_the_replication_of_a_brought_bucket_is_about_the_modules_objects_only(
     module: Module, applied: Applied
 ) -> None:
-    brought = module.apply(existing={"bucket": {"name": "ours"}})
+    brought = module.apply(existing={"bucket": {"name": "our-backups"}})
     for made, prefix in ((brought, "github-backup"), (applied, None)):
         (rule,) = made["aws_s3_bucket_replication_configuration.backup"]["rule"]
         assert (rule["filter"][0]["prefix"] or None) == prefix

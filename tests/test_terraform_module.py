@@ -75,6 +75,7 @@ def test_the_environment_is_one_that_the_program_takes(applied: Applied) -> None
     assert read.concurrency == configuration.WORKERS_PER_CPU
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("cpu", "mib", "vcpus"), [(256, 1024, 1), (4096, 8192, 4), (16384, 32768, 16)])
 def test_the_repositories_in_flight_follow_the_cpus_that_are_paid_for(
     module: Module, cpu: int, mib: int, vcpus: int
@@ -159,6 +160,7 @@ def test_an_alarm_fires_with_a_bad_run_and_ends_with_the_next_good_one(
     assert alarm["treat_missing_data"] == "ignore", "between two runs the alarm keeps its state"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("schedule", "hours"),
     [
@@ -179,7 +181,7 @@ def test_silence_is_told_once_interval_and_grace_are_over(module: Module, schedu
 
 
 @pytest.mark.parametrize(
-    ("schedule", "hours"), [("rate(7 days)", 168), ("rate(30 days)", 720), ("cron(0 3 ? * SUN *)", 168)]
+    ("schedule", "hours"), [("cron(0 3 1 * ? *)", 744), ("rate(7 days)", 168), ("cron(0 3 ? * SUN *)", 168)]
 )
 def test_a_schedule_longer_than_an_alarm_looks_back_is_watched_by_a_daily_check(
     module: Module, schedule: str, hours: int
@@ -291,8 +293,8 @@ def test_a_start_that_fails_is_tried_again_and_kept(applied: Applied) -> None:
 
 EMAILS = ["oncall@example.com", "second@example.com"]
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:ours"
-WAYS = [
-    (emails, topic, actions)
+WAYS: list[dict[str, Any]] = [
+    {"alarm_emails": emails, "existing": {"topic": {"arn": topic}} if topic else {}, "alarm_actions": actions}
     for emails in ([], EMAILS)
     for topic in (None, TOPIC)
     for actions in ([], ACTIONS)
@@ -300,13 +302,12 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize(("emails", "topic", "actions"), WAYS)
-def test_every_alarm_reaches_everybody(
-    module: Module, emails: list[str], topic: str | None, actions: list[str]
-) -> None:
+@pytest.mark.parametrize("way", [{}, *WAYS], ids=range(len(WAYS) + 1))
+def test_every_alarm_reaches_everybody(module: Module, way: dict[str, Any]) -> None:
     """Whether by e-mail, an existing topic or further actions, and in the only region in which there are alarms."""
-    existing = {"topic": {"arn": topic}} if topic else {}
-    applied = module.apply(alarm_emails=emails, existing=existing, alarm_actions=actions, restore_drill={})
+    applied = module.apply(restore_drill={}, **way)
+    emails, actions = way.get("alarm_emails", REQUIRED["alarm_emails"]), way.get("alarm_actions", [])
+    topic = TOPIC if way.get("existing") else None
     of_kind = {
         kind: [values for address, values in applied.resources.items() if address.startswith(f"{kind}.")]
         for kind in ("aws_cloudwatch_metric_alarm", "aws_sns_topic", "aws_sns_topic_subscription")
@@ -344,6 +345,7 @@ def test_no_alarm_looks_further_back_than_cloudwatch_does(
                 assert alarm["period"] * alarm["evaluation_periods"] <= 7 * 24 * 3600, address
 
 
+@pytest.mark.exhaustive
 def test_the_topic_keeps_its_key_unless_another_is_named(module: Module, varied: Applied) -> None:
     assert varied["aws_sns_topic.alarms[0]"]["kms_master_key_id"] == varied["aws_kms_key.alarms[0]"]["arn"]
     own = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/own"
@@ -352,6 +354,7 @@ def test_the_topic_keeps_its_key_unless_another_is_named(module: Module, varied:
     assert "aws_kms_key.alarms[0]" not in applied.resources
 
 
+@pytest.mark.exhaustive
 def test_a_key_that_is_created_together_with_the_topic_is_used(standin: dict[str, str], tmp_path: Path) -> None:
     """Its ARN is not known at plan, so nothing may be counted by it."""
     (copy_module(tmp_path) / "caller").mkdir()
@@ -476,12 +479,6 @@ def test_the_topics_key_lets_alarms_and_events_publish(applied: Applied) -> None
     }
 
 
-def test_a_second_plan_finds_nothing_to_change(module: Module) -> None:
-    module.apply_now()
-    plan = module.terraform("plan", "-no-color", "-input=false", "-state=state.json", "-var-file=given.tfvars.json")
-    assert "No changes." in plan
-
-
 @pytest.mark.exhaustive
 @pytest.mark.usefixtures("standin")
 def test_the_module_works_with_the_oldest_provider_that_it_allows(tmp_path: Path) -> None:
@@ -515,10 +512,3 @@ def test_each_statement_has_a_sid_and_each_variable_a_description() -> None:
     names = [name for name, _ in variables]
     required = [name for name, body in variables if "\n  default" not in body]
     assert names[: len(required)] == required
-
-
-def test_object_lock_can_be_switched_on_later_without_new_buckets(module: Module) -> None:
-    module.apply_now()
-    variables = ["-var-file=given.tfvars.json", "-state=state.json", '-var=object_lock={mode="GOVERNANCE",days=28}']
-    plan = module.terraform("plan", "-no-color", "-input=false", *variables)
-    assert "2 to add, 0 to change, 0 to destroy" in plan

@@ -80,6 +80,7 @@ def test_the_alarms_of_starts_look_at_the_schedulers_group(scheduled: Applied) -
     assert 'aws_cloudwatch_metric_alarm.backup["drill-start-failed"]' not in scheduled.resources
 
 
+@pytest.mark.exhaustive
 def test_the_scheduler_starts_the_state_machine_where_there_is_one(module: Module) -> None:
     made = module.apply(schedule={"expression": "rate(1 day)"}, orchestration={})
     (target,) = made['aws_scheduler_schedule.task["backup"]']["target"]
@@ -89,6 +90,7 @@ def test_the_scheduler_starts_the_state_machine_where_there_is_one(module: Modul
     assert "KeepFailedStarts" in {statement["Sid"] for statement in made.policy("start[0]")["Statement"]}
 
 
+@pytest.mark.exhaustive
 def test_roles_and_the_security_group_may_be_ones_that_are_there(module: Module) -> None:
     role, group = f"arn:aws:iam::{ACCOUNT}:role/ours", "sg-0123456789abcdef0"
     network = {"create_security_group": False, "security_group_ids": [group]}
@@ -128,7 +130,18 @@ def test_the_secret_may_have_a_copy_and_another_window(applied: Applied, varied:
 def spot(module: Module) -> Applied:
     """What the module makes of shards and drills on Fargate Spot."""
     tasks = {"shards": True, "drill": True}
-    return module.apply(fargate_spot=tasks, orchestration={}, restore_drill={}, container_insights="enhanced")
+    return module.apply(
+        fargate_spot=tasks,
+        orchestration={},
+        restore_drill={},
+        container_insights="enhanced",
+        service_name="a-service-of-27-characters1",
+    )
+
+
+def test_names_stay_within_what_aws_allows(spot: Applied) -> None:
+    """The stand-in provider refuses names that are too long."""
+    assert spot.outputs["state_machine_arn"].endswith(":stateMachine:a-service-of-27-characters1")
 
 
 def test_shards_and_drills_may_run_on_spot(spot: Applied, orchestrated: Applied) -> None:

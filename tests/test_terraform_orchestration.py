@@ -41,32 +41,25 @@ VOLUME = f"arn:aws:ec2:{REGION}:{ACCOUNT}:volume/vol-0123"
 FARGATE_INSTANCE = f"arn:aws:ec2:{REGION}:999999999999:instance/i-0123"
 
 
+TUNED = {
+    "shards": 40,
+    "attempts": 7,
+    "requests_per_installation": 60,
+    "list": {"cpu": 256, "memory": 512},
+    "merge": {"memory": 4096},
+    "volumes": True,
+}
+
+
 @pytest.fixture(scope="module")
 def whole(module: Module) -> Applied:
-    """What the module makes when every optional statement is in its policies."""
+    """What the module makes of a state machine of which everything is set, with every optional statement."""
     return module.apply(
-        orchestration={"volumes": True},
+        orchestration=TUNED,
         kms_key_arns=KEYS,
         restore_drill={},
         schedule_expression="rate(30 days)",
         tags={"Team": "x"},
-    )
-
-
-@pytest.fixture(scope="module")
-def tuned(module: Module) -> Applied:
-    """What the module makes of a state machine of which everything is set."""
-    orchestration = {
-        "shards": 40,
-        "attempts": 7,
-        "requests_per_installation": 60,
-        "list": {"cpu": 256, "memory": 512},
-        "merge": {"memory": 4096},
-        "volumes": True,
-    }
-    return module.apply(
-        orchestration=orchestration,
-        service_name="a-service-of-27-characters1",
         task_cpu=2048,
         task_memory=8192,
         task_ephemeral_storage_gb=200,
@@ -142,8 +135,9 @@ def problems(definition: Json) -> list[str]:
     return found
 
 
-def test_the_linters_find_nothing_to_say_of_the_document(orchestrated: Applied, tuned: Applied) -> None:
-    assert problems(document(orchestrated)) == problems(document(tuned)) == []
+@pytest.mark.exhaustive
+def test_the_linters_find_nothing_to_say_of_the_document(orchestrated: Applied, whole: Applied) -> None:
+    assert problems(document(orchestrated)) == problems(document(whole)) == []
 
 
 MISTAKES: list[Callable[[Json], Any]] = [
@@ -159,6 +153,7 @@ MISTAKES: list[Callable[[Json], Any]] = [
 ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("mistake", MISTAKES, ids=range(len(MISTAKES)))
 def test_the_linters_find_mistakes(orchestrated: Applied, mistake: Callable[[Json], Any]) -> None:
     wrong = copy.deepcopy(document(orchestrated))
@@ -227,8 +222,8 @@ def retried(state: Json) -> dict[str, int]:
     return {error: rule["MaxAttempts"] for rule in state["Retry"] for error in rule["ErrorEquals"]}
 
 
-def test_a_dead_shard_is_tried_again_and_a_wrong_configuration_is_not(tuned: Applied) -> None:
-    tasks = run_tasks(tuned)
+def test_a_dead_shard_is_tried_again_and_a_wrong_configuration_is_not(whole: Applied) -> None:
+    tasks = run_tasks(whole)
     assert "States.TaskFailed" not in retried(tasks["list"])
     assert retried(tasks["merge"])["States.TaskFailed"] == 1
     for name in ("shard", "shard-on-volume"):
@@ -296,17 +291,17 @@ def test_each_task_runs_its_command_with_the_image_and_the_role_of_a_single_run(
         assert definition["task_role_arn"] == orchestrated.outputs["task_role_arn"]
 
 
-def test_list_is_told_how_to_plan_and_the_others_what_a_single_run_is_told(tuned: Applied) -> None:
+def test_list_is_told_how_to_plan_and_the_others_what_a_single_run_is_told(whole: Applied) -> None:
     """A shard signs nothing, and is not told of the key."""
-    single = tuned.environment()
-    assert single["MANIFEST_SIGNING_KEY_ARN"] == tuned.outputs["manifest_signing_key_arn"]
-    assert tuned.environment("merge") == single
+    single = whole.environment()
+    assert single["MANIFEST_SIGNING_KEY_ARN"] == whole.outputs["manifest_signing_key_arn"]
+    assert whole.environment("merge") == single
     of_shards = {name: value for name, value in single.items() if name != "MANIFEST_SIGNING_KEY_ARN"}
     for name in ("shard", "shard-on-volume"):
-        assert tuned.environment(name) == of_shards
+        assert whole.environment(name) == of_shards
     plan = {"RUN_SHARDS": "40", "INSTALLATION_REQUESTS": "60", "SHARD_DISK_GIB": "200"}
-    assert tuned.environment("list") == single | plan
-    assert document(tuned)["States"]["BackUpShards"]["MaxConcurrency"] == 40
+    assert whole.environment("list") == single | plan
+    assert document(whole)["States"]["BackUpShards"]["MaxConcurrency"] == 40
 
 
 ITEM = {
@@ -320,13 +315,13 @@ ITEM = {
 EXECUTION = {"$$.Execution.Name": NAME, "$$.Execution.StartTime": STARTED_AT}
 
 
-def test_the_program_takes_what_a_task_is_told(tuned: Applied, tmp_path: Path) -> None:
+def test_the_program_takes_what_a_task_is_told(whole: Applied, tmp_path: Path) -> None:
     said = EXECUTION | {f"$.{field}": str(value) for field, value in ITEM.items()}
     for name in TASKS:
-        (override,) = run_tasks(tuned)[name]["Parameters"]["Overrides"]["ContainerOverrides"]
+        (override,) = run_tasks(whole)[name]["Parameters"]["Overrides"]["ContainerOverrides"]
         told = {variable["Name"]: said[variable["Value.$"]] for variable in override["Environment"]}
-        environment = tuned.environment(name) | told | {"TMPDIR": str(tmp_path)}
-        command: Command = tuned.container(name)["command"][1]
+        environment = whole.environment(name) | told | {"TMPDIR": str(tmp_path)}
+        command: Command = whole.container(name)["command"][1]
         configuration = read_configuration(environment, environment["AWS_REGION"], command)
         assert configuration.orchestration
         assert configuration.orchestration.run_name == NAME
@@ -348,24 +343,19 @@ def size(applied: Applied, name: str) -> tuple[int, int, int]:
     return int(definition["cpu"]), int(definition["memory"]), disk["size_in_gib"]
 
 
-def test_the_single_runs_size_is_a_shards_and_the_others_have_their_own(orchestrated: Applied, tuned: Applied) -> None:
+def test_the_single_runs_size_is_a_shards_and_the_others_have_their_own(orchestrated: Applied, whole: Applied) -> None:
     assert {name: size(orchestrated, name) for name in TASKS} == {
         "list": (512, 2048, 21),
         "shard": (1024, 4096, 50),
         "shard-on-volume": (1024, 4096, 21),
         "merge": (512, 2048, 21),
     }
-    assert {name: size(tuned, name) for name in TASKS} == {
+    assert {name: size(whole, name) for name in TASKS} == {
         "list": (256, 512, 21),
         "shard": (2048, 8192, 200),
         "shard-on-volume": (2048, 8192, 21),
         "merge": (512, 4096, 21),
     }
-
-
-def test_names_stay_within_what_aws_allows(tuned: Applied) -> None:
-    """The stand-in provider refuses names that are too long."""
-    assert tuned.outputs["state_machine_arn"].endswith(":stateMachine:a-service-of-27-characters1")
 
 
 # -- the schedule --------------------------------------------------------------------------------
@@ -645,6 +635,7 @@ def test_each_part_of_a_wrong_orchestration_is_named(module: Module, given: Json
     assert got in message
 
 
+@pytest.mark.exhaustive
 def test_several_wrong_parts_are_named_at_once(module: Module) -> None:
     said = messages(module.plan(orchestration={"shards": 0, "attempts": -1, "requests_per_installation": 0}))
     assert len(said) == 3
@@ -664,12 +655,7 @@ def test_a_variable_of_the_state_machine_is_refused_as_extra_environment(module:
     assert f"extra_environment must not set what orchestration sets itself: {name}." in said
 
 
-def test_a_second_plan_finds_nothing_to_change(module: Module) -> None:
-    module.apply_now(orchestration={})
-    plan = module.terraform("plan", "-no-color", "-input=false", "-state=state.json", "-var-file=given.tfvars.json")
-    assert "No changes." in plan
-
-
+@pytest.mark.exhaustive
 def test_it_can_be_switched_on_and_off_later_without_new_buckets_or_tasks(module: Module) -> None:
     module.apply_now(run={"deadline_hours": 12})
     given = ["-var-file=given.tfvars.json", "-state=state.json"]

@@ -34,6 +34,7 @@ def whole(module: Module) -> Applied:
         existing={"replica_bucket": replica},
         restore_drill={},
         schedule_expression="rate(30 days)",
+        signing_key_number=2,
     )
 
 
@@ -540,18 +541,17 @@ def test_only_the_task_reads_the_key_and_only_the_writers_store_it(applied: Appl
     assert decided("DescribeSecret", other) == "nothing"  # admins manage it through their own policies
 
 
-def test_only_the_task_signs_manifests_and_only_with_the_newest_key(module: Module) -> None:
-    rotated = module.apply(signing_key_number=2, restore_drill={})
-    newest, task = rotated.outputs["manifest_signing_key_arn"], rotated.outputs["task_role_arn"]
-    keys = {number: rotated[f'aws_kms_key.signing["{number}"]']["arn"] for number in "12"}
+def test_only_the_task_signs_manifests_and_only_with_the_newest_key(whole: Applied) -> None:
+    newest, task = whole.outputs["manifest_signing_key_arn"], whole.outputs["task_role_arn"]
+    keys = {number: whole[f'aws_kms_key.signing["{number}"]']["arn"] for number in "12"}
     assert keys["2"] == newest
     others = (
-        rotated.outputs["restore_drill_role_arn"],
+        whole.outputs["restore_drill_role_arn"],
         f"arn:aws:iam::{ACCOUNT}:role/admin",
         f"arn:aws:iam::{ACCOUNT}:root",
     )
     for number, arn in keys.items():
-        policy = rotated.policy(f'signing_key["{number}"]')
+        policy = whole.policy(f'signing_key["{number}"]')
         for principal in (task, *others):
             sign = Call("kms:Sign", arn, {"aws:PrincipalArn": principal}, principal)
             may = number == "2" and principal == task
@@ -559,11 +559,11 @@ def test_only_the_task_signs_manifests_and_only_with_the_newest_key(module: Modu
             assert decide(policy, replace(sign, action="kms:GetPublicKey")) != "deny"
         for action in ("kms:Sign", "kms:GetPublicKey"):
             expected = "allow" if number == "2" else "nothing"
-            assert decide(rotated.policy("task"), Call(action, arn)) == expected
-        assert decide(rotated.policy("drill[0]"), Call("kms:Sign", arn)) == "nothing"
+            assert decide(whole.policy("task"), Call(action, arn)) == expected
+        assert decide(whole.policy("drill[0]"), Call("kms:Sign", arn)) == "nothing"
     for action in ("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:CreateGrant", "kms:DisableKey"):
-        assert decide(rotated.policy("task"), Call(action, newest)) == "nothing"
-    assert rotated.outputs["manifest_signing_public_keys"].count("BEGIN PUBLIC KEY") == 2
+        assert decide(whole.policy("task"), Call(action, newest)) == "nothing"
+    assert whole.outputs["manifest_signing_public_keys"].count("BEGIN PUBLIC KEY") == 2
 
 
 def test_buckets_refuse_plain_http_and_old_tls(applied: Applied) -> None:

@@ -160,6 +160,7 @@ def test_the_vault_and_the_backup_have_the_same_prefix() -> None:
     assert prefixes == [[DEFAULT_PREFIX], [DEFAULT_PREFIX]]
 
 
+@pytest.mark.exhaustive
 def test_replication_begins_when_the_vault_is_ready(standin: dict[str, str], tmp_path: Path) -> None:
     """Terraform makes first what the replication depends on: no copy fails on its first day."""
     replication = "module.github_backup.aws_s3_bucket_replication_configuration.backup"
@@ -193,6 +194,7 @@ def encrypted(standin: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
     return made.apply_example()
 
 
+@pytest.mark.exhaustive
 def test_the_vaults_key_lets_replication_encrypt_and_the_drill_decrypt(encrypted: Applied) -> None:
     key = encrypted["module.vault.aws_kms_key.vault[0]"]
     assert key["arn"].startswith(f"arn:aws:kms:{REPLICA_REGION}:{VAULT_ACCOUNT}:key/")
@@ -213,6 +215,7 @@ def test_the_vaults_key_lets_replication_encrypt_and_the_drill_decrypt(encrypted
     assert decided("ScheduleKeyDeletion", VAULT_ROOT) == "allow"
 
 
+@pytest.mark.exhaustive
 def test_both_sides_use_the_vaults_key(encrypted: Applied) -> None:
     key = encrypted["module.vault.aws_kms_key.vault[0]"]["arn"]
     (rule,) = encrypted["module.github_backup.aws_s3_bucket_replication_configuration.backup"]["rule"]

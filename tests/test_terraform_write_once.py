@@ -79,16 +79,6 @@ class Sent:
     is_conditional: bool
 
 
-@pytest.fixture
-def sent(world: World, s3_proxy: S3Proxy) -> list[Sent]:
-    """What two real runs on one day write: the second clones everything again."""
-    world.add("in-parts")
-    content.add_with_everything(world)
-    assert world.run().code == 0
-    assert world.run(FULL_BACKUP_DAYS="1").code == 0
-    return list(writes(s3_proxy, world.bucket))
-
-
 def writes(proxy: S3Proxy, bucket: str) -> Iterator[Sent]:
     for request, condition in proxy.conditions:
         assert not request.endswith(" copy")
@@ -110,29 +100,29 @@ def is_for_people(key: str) -> bool:
     return re.fullmatch(rf"{PREFIX}/[0-9-]+/manifest\.json", key) is not None
 
 
-def test_all_that_a_real_run_writes_passes(sent: list[Sent], primary: Primary) -> None:
+def test_all_that_a_real_run_writes_passes_once_and_for_the_task_alone(
+    world: World, s3_proxy: S3Proxy, primary: Primary
+) -> None:
+    """Two runs on one day: the second clones everything again."""
+    world.add("in-parts")
+    content.add_with_everything(world)
+    assert world.run().code == 0
+    assert world.run(FULL_BACKUP_DAYS="1").code == 0
+    sent = list(writes(s3_proxy, world.bucket))
     for write in sent:
         assert primary.decided(as_call(primary, write)) == "allow", write
+        unconditional = as_call(primary, replace(write, is_conditional=False))
+        expected = "allow" if is_for_people(write.key) or not write.creates else "deny"
+        assert primary.decided(unconditional) == expected, write
+        assert primary.decided(as_call(primary, write, **{"s3:x-amz-copy-source": "b/k"})) == "deny", write
+        for other in (ADMIN, ROOT, f"{primary.task}x"):
+            assert primary.decided(as_call(primary, write, **{"aws:PrincipalArn": other})) == "deny", write
     kinds = {(write.creates, write.in_parts) for write in sent}
     assert kinds == {(True, False), (True, True), (False, True)}
     created = {write.key for write in sent if write.creates}
     of_content = {key for key in created if key.startswith(tuple(f"{root}/" for root in CONTENT_ROOTS))}
     assert len(of_content) == 4 + 1  # LFS objects, and the file of a release
     assert len(created - of_content) == 2 * 3 + 3 + 2 * 2 + 2 + 1  # bundles, their lists, others, runs, manifest.json
-
-
-def test_without_the_header_nothing_but_the_days_manifest_passes(sent: list[Sent], primary: Primary) -> None:
-    for write in sent:
-        call = as_call(primary, replace(write, is_conditional=False))
-        expected = "allow" if is_for_people(write.key) or not write.creates else "deny"
-        assert primary.decided(call) == expected, write
-
-
-def test_no_object_of_a_real_run_can_be_copied_over_or_written_by_another(sent: list[Sent], primary: Primary) -> None:
-    for write in sent:
-        assert primary.decided(as_call(primary, write, **{"s3:x-amz-copy-source": "b/k"})) == "deny", write
-        for other in (ADMIN, ROOT, f"{primary.task}x"):
-            assert primary.decided(as_call(primary, write, **{"aws:PrincipalArn": other})) == "deny", write
 
 
 # -- whatever the keys ---------------------------------------------------------------------------
@@ -223,6 +213,7 @@ def test_reading_and_thawing_are_left_to_iam(primary: Primary) -> None:
 # -- with other options --------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive
 def test_a_lock_customer_keys_and_a_drill_change_nothing_in_it(module: Module, primary: Primary) -> None:
     keys = {"primary": "eu-central-1", "replica": "eu-west-1"}
     arns = {name: f"arn:aws:kms:{region}:{ACCOUNT}:key/{name}" for name, region in keys.items()}
@@ -273,13 +264,14 @@ def expiration(applied: Applied, key: str) -> set[int | None]:
     return found
 
 
-@pytest.mark.parametrize("retention", [30, 365])
+@pytest.mark.parametrize("inputs", [{}, {"backup_retention_days": 30}])
 def test_objects_expire_by_the_rule_under_which_years_of_random_days_strand_no_manifest(
-    module: Module, retention: int
+    module: Module, inputs: dict[str, int]
 ) -> None:
+    retention = inputs.get("backup_retention_days", 365)
     days = module_rule(retention, MAX_FULL_BACKUP_DAYS)
     assert days > retention + MAX_FULL_BACKUP_DAYS
-    applied = module.apply(backup_retention_days=retention)
+    applied = module.apply(**inputs)
     for key, older in EXPIRING.items():
         assert expiration(applied, key) == {days - MAX_FULL_BACKUP_DAYS + older}, key
 
@@ -289,6 +281,7 @@ def test_the_program_counts_with_the_days_of_the_lifecycle() -> None:
     assert ages == (MAX_CONTENT_DAYS, MAX_FULL_BACKUP_DAYS)
 
 
+@pytest.mark.exhaustive
 def test_nothing_expires_without_a_retention(module: Module) -> None:
     applied = module.apply(backup_retention_days=0)
     for key in EXPIRING:
@@ -318,6 +311,7 @@ def test_all_that_the_tasks_write_expires_in_both_buckets(drilled: Applied) -> N
         assert {drilled.outputs["s3_bucket_arn"] + f"/{prefix}*" for prefix in prefixes} == written
 
 
+@pytest.mark.exhaustive
 def test_the_module_refuses_more_days_than_its_lifecycle_allows_for(module: Module) -> None:
     """Outside of the module the program takes more: whoever makes the bucket decides on its lifecycle."""
     assert "Plan: " in module.plan(full_backup_days=MAX_FULL_BACKUP_DAYS)
@@ -325,6 +319,7 @@ def test_the_module_refuses_more_days_than_its_lifecycle_allows_for(module: Modu
     assert f"from 1 to {MAX_FULL_BACKUP_DAYS}" in refused
 
 
+@pytest.mark.exhaustive
 def test_a_transition_after_the_end_says_when_that_is(module: Module) -> None:
     late = [{"days": 121, "storage_class": "GLACIER_IR"}]
     output = " ".join(module.plan(backup_retention_days=30, storage_transitions=late).split())
