@@ -614,7 +614,7 @@ def test_diff_says_what_changed_from_one_day_to_another(vault: Vault) -> None:
         (f"{SECOND_OWNER}/*", "failed"),
     ]
     assert sorted(found) == sorted(expected)
-    quick = vault.rows("diff", FIRST, SECOND, FORK, PUBLIC, "acme/vanished", "--quick")
+    quick = vault.rows("diff", FIRST, SECOND, FORK, PUBLIC, "--quick")
     assert [(row["full_name"], row["kind"]) for row in quick] == [
         (FORK, "default branch moved"),
         (PUBLIC, "default branch moved"),
@@ -622,6 +622,16 @@ def test_diff_says_what_changed_from_one_day_to_another(vault: Vault) -> None:
     table = vault.restore("diff", FIRST, "latest", API)
     assert table.code == 0
     assert "1: refs/heads/feature/login" in table.stdout
+
+
+def test_diff_does_not_call_a_name_unchanged_that_no_backup_has(vault: Vault) -> None:
+    vault.store(FIRST, API)
+    vault.store(SECOND, API)
+    assert "no repository appeared" in vault.restore("diff", FIRST, SECOND, API).stdout
+    mistyped = vault.restore("diff", FIRST, SECOND, "api", "acme/apo")
+    assert (mistyped.code, mistyped.stdout) == (1, "")
+    error = f"neither the backup of {FIRST} nor that of {SECOND} has it"
+    assert mistyped.failures == {"api": f"{error}: did you mean {API}?", "acme/apo": error}
 
 
 def test_diff_names_a_bundle_that_is_not_there_and_goes_on(vault: Vault) -> None:

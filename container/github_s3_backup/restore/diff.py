@@ -1,17 +1,18 @@
 """`diff`: what changed from one backup to another, to find the last good day."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import Refs
-from github_s3_backup.records.manifest import Entry, Manifest
-from github_s3_backup.repository_filter import matches_any
+from github_s3_backup.records.manifest import Entry, Failure, Manifest, Vanished
+from github_s3_backup.repository_filter import matches, matches_any
 from github_s3_backup.restore.selection.latest import manifest_of
-from github_s3_backup.restore.selection.records import Selected
+from github_s3_backup.restore.selection.records import Selected, Unavailable
+from github_s3_backup.restore.selection.repositories import did_you_mean
 from github_s3_backup.restore.session import Session, finish
 from github_s3_backup.restore.terminal import show
 from github_s3_backup.restore.unbundle import MirrorSource
@@ -67,9 +68,25 @@ def run(session: Session) -> int:
     differences += [item for items in compared for item in items]
     differences.sort(key=lambda item: (item.full_name, item.kind))
     show([asdict(item) for item in differences], options.json, session.started_at)
-    if not (differences or failures or options.json):
+    unknown = _unknown(session, old, new)
+    if not (differences or failures or unknown or options.json):
         print(f"no repository appeared, vanished, failed, shrank or was rewritten from {old.date} to {new.date}")
-    return finish(session, failures, len(differences))
+    return finish(session, [*unknown, *failures], len(differences))
+
+
+def _parts(manifest: Manifest) -> tuple[Sequence[Entry | Failure | Vanished], ...]:
+    return manifest.entries, manifest.failures, manifest.vanished
+
+
+def _unknown(session: Session, old: Manifest, new: Manifest) -> list[Unavailable]:
+    """Return the patterns that match nothing in either backup: that nothing changed there means nothing."""
+    names = sorted({item.full_name for manifest in (old, new) for part in _parts(manifest) for item in part})
+    error = f"neither the backup of {old.date} nor that of {new.date} has it"
+    return [
+        Unavailable(pattern, f"{error}: {meant}" if (meant := did_you_mean(pattern, names)) else error)
+        for pattern in session.options.patterns
+        if not any(matches(name, pattern) for name in names)
+    ]
 
 
 # -- comparing -----------------------------------------------------------------------------------

@@ -162,11 +162,15 @@ def _why_no_match(selection: Selection, pattern: str) -> str:
             lacks = f": {repository.lacks}" if repository.lacks else ""
             return f"the backup of {repository.date} holds no wiki of {repository.entry.full_name}{lacks}"
     date = selection.manifest.date
-    names = [item.entry.full_name for item in selection.selected]
-    meant = [name for name in names if name.lower().endswith(f"/{pattern.lower()}")]
-    if meant:
-        return f"the backup of {date} has no owner {pattern}: did you mean {', '.join(meant[:3])}?"
+    if meant := did_you_mean(pattern, (item.entry.full_name for item in selection.selected)):
+        return f"the backup of {date} has no owner {pattern}: {meant}"
     return (
         f"the backup of {date} has no such repository: `list --date {date}` shows what it holds; "
         "another day may have it (`list`)"
     )
+
+
+def did_you_mean(pattern: str, names: Iterable[str]) -> str:
+    """Return a question that names the repositories of which a pattern is the name without the owner, "" for none."""
+    meant = [name for name in names if name.lower().endswith(f"/{pattern.lower()}")]
+    return f"did you mean {', '.join(meant[:3])}?" if meant else ""
