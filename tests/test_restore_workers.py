@@ -7,7 +7,7 @@ import pytest
 
 from github_s3_backup.git.process import GitError
 from github_s3_backup.restore.selection.records import Selected, Unavailable
-from github_s3_backup.restore.workers import Work, for_each
+from github_s3_backup.restore.workers import Work, Workers
 from github_s3_backup.runtime.stop import Stopped
 from github_s3_backup.s3.download import OnBytes
 from test_drill import selected
@@ -17,7 +17,7 @@ REPOSITORIES = [selected(number) for number in range(6)]
 
 
 def run(vault: Vault, work: Work[str], concurrency: int = 3) -> tuple[list[str], list[Unavailable]]:
-    return for_each(REPOSITORIES, work, "working", concurrency, vault.stop, vault.log)
+    return Workers(concurrency, vault.stop, vault.log).each(REPOSITORIES, work, "working")
 
 
 def test_a_bug_in_one_repository_is_its_failure_alone(vault: Vault) -> None:

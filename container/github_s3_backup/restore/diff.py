@@ -16,7 +16,6 @@ from github_s3_backup.restore.selection.repositories import did_you_mean
 from github_s3_backup.restore.session import Session, finish
 from github_s3_backup.restore.terminal import show
 from github_s3_backup.restore.unbundle import MirrorSource
-from github_s3_backup.restore.workers import for_each
 from github_s3_backup.runtime.capacity import machine_capacity, restore_reservation
 from github_s3_backup.s3.download import BucketReader, OnBytes
 
@@ -63,7 +62,7 @@ def run(session: Session) -> int:
         on_bytes(after.restore_bytes)
         return differences
 
-    compared, failures = for_each(changed, compare, "comparing", options.concurrency, session.stop, session.log)
+    compared, failures = session.workers.each(changed, compare, "comparing")
     differences = [item for item in compare_lists(old, new) if matches_any(item.full_name, session.patterns)]
     differences += [item for items in compared for item in items]
     differences.sort(key=lambda item: (item.full_name, item.kind))

@@ -17,11 +17,12 @@ from github_s3_backup.configuration import DEFAULT_SERVICE_NAME
 from github_s3_backup.git.process import Git
 from github_s3_backup.program import aws_session
 from github_s3_backup.records.json_fields import utc
+from github_s3_backup.restore.by_hand import ByHand
 from github_s3_backup.restore.fallback import FallbackReader, readable_catalogue
 from github_s3_backup.restore.selection.latest import LATEST
 from github_s3_backup.restore.selection.records import Selection, Unavailable
 from github_s3_backup.restore.selection.repositories import Asked, select
-from github_s3_backup.restore.workers import Pool
+from github_s3_backup.restore.workers import Pool, Workers
 from github_s3_backup.runtime.environment import ConfigurationError
 from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.runtime.stop import Stop
@@ -39,18 +40,24 @@ FILES_PER_WORKER = 2
 
 @dataclass(frozen=True)
 class Session:
-    """One run of a restore command. `scratch`: a temporary folder, removed at the end. `pool`: for content."""
+    """One run of a restore command.
+
+    `scratch`: a temporary folder, removed at the end. `workers`: for repositories. `pool`: for their content.
+    `by_hand`: what the command leaves for a person to do.
+    """
 
     options: argparse.Namespace
     aws: boto3.session.Session
     catalogue: Catalogue
     reader: BucketReader
+    workers: Workers
     pool: Pool
     scratch: Path
     redactor: Redactor
     stop: Stop
     log: FilteringBoundLogger
     started_at: datetime
+    by_hand: ByHand
 
     @property
     def patterns(self) -> list[str]:
@@ -96,8 +103,9 @@ def open_session(
         replica = Catalogue(Objects(other, options.fallback_bucket), options.prefix, trusted)
         catalogue = readable_catalogue(catalogue, replica, log)
         reader = FallbackReader(reader, BucketReader(other, options.fallback_bucket, stop, log), log)
-    pool = Pool(files_at_once, stop)
-    return Session(options, aws, catalogue, reader, pool, scratch, redactor, stop, log, datetime.now(UTC))
+    workers, pool = Workers(options.concurrency, stop, log), Pool(files_at_once, stop)
+    now = datetime.now(UTC)
+    return Session(options, aws, catalogue, reader, workers, pool, scratch, redactor, stop, log, now, ByHand())
 
 
 def write_result(path: Path, session: Session, failures: Sequence[Unavailable], summary: dict[str, Any]) -> None:
@@ -110,24 +118,27 @@ def write_result(path: Path, session: Session, failures: Sequence[Unavailable], 
         "finished_at": utc(datetime.now(UTC)),
         **summary,
         "failures": [asdict(failure) for failure in failures],
+        "by_hand": session.by_hand.tasks(),
     }
     unfinished = path.with_name(f"{path.name}.part")
     unfinished.write_text(json.dumps(document, indent=2) + "\n")
     unfinished.replace(path)
 
 
-def finish(session: Session, failures: Sequence[Unavailable], done: int) -> int:
-    """Log every failure and the summary, and return the exit code."""
+def finish(session: Session, failures: Sequence[Unavailable], done: int, stopped: bool = False) -> int:
+    """Log every failure, what is left to do by hand, and the summary; write the report; return the exit code."""
     command = session.options.command
     for failure in failures:
         session.log.error("failed", full_name=failure.full_name, error=failure.error)
-    code = SOME_FAILED if failures else OK
+    for task, places in session.by_hand.tasks().items():
+        session.log.warning("left to do by hand", task=task, places=len(places), first=places[0])
+    code = STOPPED if stopped else SOME_FAILED if failures else OK
     seconds = round((datetime.now(UTC) - session.started_at).total_seconds(), 3)
     summary = {"exit_code": code, "done": done, "failed": len(failures), "duration": seconds}
     if report := getattr(session.options, "result", None):
         write_result(report, session, failures, summary)
-    if failures:
-        session.log.error(f"{command} finished", **summary)
+    if failures or stopped:
+        session.log.error(f"{command} {'stopped' if stopped else 'finished'}", **summary)
     elif command in ("fetch", "verify", "push"):
         session.log.info(f"{command} finished", **summary)
     return code

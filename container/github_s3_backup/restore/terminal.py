@@ -1,11 +1,16 @@
 """What a person sees: tables, ages, and a progress bar that log lines do not break."""
 
+import contextlib
 import json
+import math
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NoReturn, TextIO
 
+from structlog.typing import FilteringBoundLogger
 from tqdm import tqdm
 
 from github_s3_backup.runtime.redaction import printable
@@ -14,6 +19,9 @@ from github_s3_backup.runtime.units import format_bytes
 # An unchanged repository keeps its bundle, so that this may be older than the backup.
 TITLES = {"size_bytes": "size", "finished_at": "age", "backed_up_at": "bundle age", "default_branch": "default branch"}
 AGES = ("finished_at", "backed_up_at")
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}B [{elapsed}, {rate_fmt}]"
+# Seconds between two lines of progress in a log.
+LOG_EVERY = 60.0
 
 
 def show(rows: list[dict[str, Any]], as_json: bool, now: datetime) -> None:
@@ -74,7 +82,61 @@ class BesideBar:
         return self._stream.isatty()
 
 
-def new_bar(title: str, total: int) -> "tqdm[NoReturn]":
-    """Return a bar that counts bytes on a terminal, and shows nothing elsewhere."""
-    quiet = not (total and sys.stderr.isatty())
-    return tqdm(total=total, desc=title, unit="B", unit_scale=True, file=sys.stderr, disable=quiet, dynamic_ncols=True)
+@contextlib.contextmanager
+def new_progress(title: str, sizes: Sequence[int], log: FilteringBoundLogger) -> Iterator["Progress"]:
+    """Show how far a command is, in a bar on a terminal. `sizes`: of the repositories, in bytes."""
+    total = sum(sizes)
+    quiet = not (sizes and sys.stderr.isatty())
+    look: dict[str, Any] = {"dynamic_ncols": True, "bar_format": BAR, "unit": "B", "unit_scale": True}
+    with tqdm(total=total, file=sys.stderr, disable=quiet, **look) as bar:
+        yield Progress(title, len(sizes), total, bar, log)
+
+
+class Progress:
+    """Counts bytes and repositories, from any thread. Without a terminal a line in the log tells how far it is."""
+
+    def __init__(
+        self, title: str, repositories: int, size: int, bar: "tqdm[NoReturn]", log: FilteringBoundLogger
+    ) -> None:
+        self._title, self._repositories, self._size, self._bar, self._log = title, repositories, size, bar, log
+        self._done = self._bytes = 0
+        self._started = self._logged = time.monotonic()
+        self._lock = threading.Lock()
+        self._describe()
+
+    def on_bytes(self, number: int) -> None:
+        with self._lock:
+            self._bytes += number
+            self._bar.update(number)
+            self._tell()
+
+    def finished(self) -> None:
+        """Count a repository that is done or has failed."""
+        with self._lock:
+            self._done += 1
+            self._tell()
+
+    def _tell(self) -> None:
+        self._describe()
+        now = time.monotonic()
+        if self._bar.disable and now - self._logged >= LOG_EVERY and self._done < self._repositories:
+            self._logged = now
+            counts = {"repositories": f"{self._done} of {self._repositories}", "size_bytes": self._bytes}
+            self._log.info("in progress", **counts, **self._left(now))
+
+    def _describe(self) -> None:
+        left = self._left(time.monotonic()).get("minutes_left")
+        words = f", {left} min left" if left is not None else ""
+        self._bar.set_description_str(f"{self._title} {self._done}/{self._repositories}{words}", refresh=False)
+
+    def _left(self, now: float) -> dict[str, int]:
+        """Return the minutes that are left: whichever is behind, bytes or repositories, sets the pace."""
+        done = seconds_left(now - self._started, self._done, self._repositories)
+        sent = seconds_left(now - self._started, self._bytes, self._size)
+        known = [seconds for seconds in (done, sent) if seconds is not None]
+        return {"minutes_left": math.ceil(max(known) / 60)} if done is not None else {}
+
+
+def seconds_left(passed: float, done: int, total: int) -> float | None:
+    """Return the seconds that what is left takes at the pace so far; None where nothing is done yet."""
+    return passed * max(0, total - done) / done if done else None

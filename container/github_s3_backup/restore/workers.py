@@ -2,25 +2,21 @@
 
 import contextlib
 import contextvars
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TypeVar
 
 from structlog.contextvars import bound_contextvars
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.restore.errors import EXPECTED_ERRORS, ContentError, is_disk_full
 from github_s3_backup.restore.selection.records import Selected, Unavailable
-from github_s3_backup.restore.terminal import new_bar
+from github_s3_backup.restore.terminal import new_progress
 from github_s3_backup.runtime.capacity import Capacity, Reservation, machine_capacity, restore_reservation
-from github_s3_backup.runtime.stop import Stop
+from github_s3_backup.runtime.stop import Stop, Stopped
 from github_s3_backup.s3.download import BucketReader, OnBytes
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 # Errors that are shown of one repository.
 SHOWN = 5
@@ -37,70 +33,74 @@ class _Failed:
     disk_full: bool = False
 
 
-def for_each(
-    selected: Sequence[Selected],
-    work: Work[Result],
-    title: str,
-    concurrency: int,
-    stop: Stop,
-    log: FilteringBoundLogger,
-) -> tuple[list[Result], list[Unavailable]]:
-    """Do the work for each repository, `concurrency` at once; return the results and the failures. Raises Stopped.
-
-    Those that ran out of disk are tried again one by one when the others are done, the smallest first.
-    """
-    with new_bar(title, sum(repository.size_bytes for repository in selected)) as bar:
-        on_bytes = _counter(bar)
-
-        def attempt(repository: Selected) -> Result | _Failed:
-            stop.check()
-            return _attempt(repository, work, on_bytes, log)
-
-        outcomes = list(_concurrently(selected, attempt, concurrency))
-        out_of_disk = [outcome for outcome in outcomes if isinstance(outcome, _Failed) and outcome.disk_full]
-        for failure in sorted(out_of_disk, key=lambda failure: failure.selected.size_bytes):
-            log.warning("disk full, retrying alone", full_name=failure.selected.entry.full_name)
-            outcomes.remove(failure)
-            outcomes.append(attempt(failure.selected))
-    results = [outcome for outcome in outcomes if not isinstance(outcome, _Failed)]
-    failures = [outcome for outcome in outcomes if isinstance(outcome, _Failed)]
-    return results, [Unavailable(failure.selected.entry.full_name, failure.error) for failure in failures]
+@dataclass(frozen=True)
+class _Stopped:
+    """The end of a repository that was not finished, or not begun."""
 
 
-def _concurrently(
-    selected: Sequence[Selected], attempt: Callable[[Selected], Result | _Failed], concurrency: int
-) -> Iterator[Result | _Failed]:
-    """Yield the outcomes as they come. The largest start first: at the end small ones keep every worker busy."""
-    with ThreadPoolExecutor(concurrency) as pool:
-        largest_first = sorted(selected, key=lambda repository: (not repository.is_first, -repository.size_bytes))
-        for future in as_completed([pool.submit(attempt, repository) for repository in largest_first]):
-            yield future.result()
+class Interrupted(Stopped):
+    """The command was told to stop. `done`: repositories that were finished; `failures`: what had failed until then."""
+
+    def __init__(self, done: int, failures: list[Unavailable]) -> None:
+        super().__init__()
+        self.done, self.failures = done, failures
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Works on several repositories at once, `at_once` at most."""
+
+    at_once: int
+    stop: Stop
+    log: FilteringBoundLogger
+
+    def each(
+        self, selected: Sequence[Selected], work: Work[Result], title: str
+    ) -> tuple[list[Result], list[Unavailable]]:
+        """Do the work for each repository; return the results and the failures. Raises Interrupted.
+
+        The largest start first: at the end small ones keep every worker busy. Those that ran out of disk are tried
+        again one by one when the others are done, the smallest first.
+        """
+        ends: list[Result | _Failed | _Stopped] = []
+        with new_progress(title, [repository.size_bytes for repository in selected], self.log) as progress:
+
+            def attempt(repository: Selected) -> Result | _Failed | _Stopped:
+                end = _attempt(repository, work, progress.on_bytes, self)
+                progress.finished()
+                return end
+
+            with ThreadPoolExecutor(self.at_once) as pool:
+                largest_first = sorted(selected, key=lambda each: (not each.is_first, -each.size_bytes))
+                ends += pool.map(attempt, largest_first)
+            out_of_disk = [end for end in ends if isinstance(end, _Failed) and end.disk_full]
+            for failure in sorted(out_of_disk, key=lambda failure: failure.selected.size_bytes):
+                self.log.warning("disk full, retrying alone", full_name=failure.selected.entry.full_name)
+                ends.remove(failure)
+                ends.append(attempt(failure.selected))
+        results = [end for end in ends if not isinstance(end, (_Failed, _Stopped))]
+        failures = [Unavailable(end.selected.entry.full_name, end.error) for end in ends if isinstance(end, _Failed)]
+        if any(isinstance(end, _Stopped) for end in ends):
+            raise Interrupted(len(results), failures)
+        return results, failures
 
 
 def _attempt(
-    repository: Selected, work: Work[Result], on_bytes: OnBytes, log: FilteringBoundLogger
-) -> Result | _Failed:
+    repository: Selected, work: Work[Result], on_bytes: OnBytes, workers: Workers
+) -> Result | _Failed | _Stopped:
     """Return the result, or the failure; a bug is logged with its traceback."""
     with bound_contextvars(full_name=repository.entry.full_name):
         try:
+            workers.stop.check()
             return work(repository, on_bytes)
+        except Stopped:
+            return _Stopped()
         except EXPECTED_ERRORS as error:
-            log.warning("failed, the others go on", error=str(error))
+            workers.log.warning("failed, the others go on", error=str(error))
             return _Failed(repository, str(error), is_disk_full(error))
         except Exception as error:
-            log.exception("bug, please report it")
+            workers.log.exception("bug, please report it")
             return _Failed(repository, f"a bug, see the log: {type(error).__name__}: {error}")
-
-
-def _counter(bar: "tqdm[NoReturn]") -> OnBytes:
-    """Return a function that adds bytes to the bar, from any thread."""
-    lock = threading.Lock()
-
-    def count(number: int) -> None:
-        with lock:
-            bar.update(number)
-
-    return count
 
 
 # -- LFS objects and release files ----------------------------------------------------------------

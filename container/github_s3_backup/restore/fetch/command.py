@@ -10,7 +10,6 @@ from github_s3_backup.restore.selection.older import OlderBackups, OlderBundles
 from github_s3_backup.restore.selection.records import Selected
 from github_s3_backup.restore.session import Session, finish
 from github_s3_backup.restore.unbundle import MirrorSource
-from github_s3_backup.restore.workers import for_each
 from github_s3_backup.s3.download import OnBytes
 
 
@@ -36,6 +35,6 @@ def _fetch(session: Session, folder: Path) -> int:
         event = fetcher.fetch(repository.entry, on_bytes)
         session.log.info(event, **repository.facts())
 
-    fetched, failures = for_each(selection.selected, fetch, "fetching", options.concurrency, session.stop, session.log)
+    fetched, failures = session.workers.each(selection.selected, fetch, "fetching")
     remove_partial_folder(folder)
     return finish(session, [*selection.unavailable, *failures], len(fetched))

@@ -1,12 +1,10 @@
 """`push`: repositories to GitHub or another git server."""
 
 import os
-import shutil
 import time
 from collections import Counter
 
 import requests
-from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.transport.http import new_session
@@ -15,6 +13,7 @@ from github_s3_backup.github.transport.uploads import LfsUploader
 from github_s3_backup.restore.push.fetched import FetchedReader
 from github_s3_backup.restore.push.git import GitPusher
 from github_s3_backup.restore.push.lfs import LfsPusher
+from github_s3_backup.restore.push.look_ahead import look_ahead
 from github_s3_backup.restore.push.releases import ReleasePusher
 from github_s3_backup.restore.push.repository import Pusher
 from github_s3_backup.restore.push.targets.base import Target
@@ -26,18 +25,14 @@ from github_s3_backup.restore.push.targets.credentials import (
 )
 from github_s3_backup.restore.push.targets.git_server import GitServer
 from github_s3_backup.restore.push.targets.github import GitHubTarget
-from github_s3_backup.restore.push.targets.pace import Pace, PacedApi, writing_time
+from github_s3_backup.restore.push.targets.pace import LONG_WAIT, Pace, PacedApi
 from github_s3_backup.restore.push.wiki import WikiPusher
 from github_s3_backup.restore.selection.older import OlderBackups, OlderBundles
 from github_s3_backup.restore.selection.records import Selected, Unavailable
 from github_s3_backup.restore.session import FILES_PER_WORKER, Session, finish
 from github_s3_backup.restore.unbundle import MirrorSource
-from github_s3_backup.restore.workers import for_each, open_room
-from github_s3_backup.runtime.units import format_bytes
-from github_s3_backup.s3.download import BucketReader, OnBytes
-
-# Requests that make a repository: create it, switch Actions off, set its default branch.
-WRITES_EACH = 3
+from github_s3_backup.restore.workers import open_room
+from github_s3_backup.s3.download import OnBytes
 
 
 def run(session: Session) -> int:
@@ -46,12 +41,13 @@ def run(session: Session) -> int:
     access = read_write_access(os.environ, token_needed=not options.url)
     git = session.git(options.url or access.server_url)
     http = new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS + FILES_PER_WORKER * options.concurrency)
-    target = _target(session, access, http, git)
+    pace = Pace(time.monotonic, session.stop.sleep, session.log) if access.has_limits else None
+    target = _target(session, access, http, git, pace)
     reader = FetchedReader(options.from_folder, session.reader) if options.from_folder else session.reader
     pusher = _pusher(session, MirrorSource(reader, git), target, http)
     selection = session.select()
     if isinstance(target, GitHubTarget):
-        _look_ahead(session, target, selection.selected, access)
+        look_ahead(session, target, selection.selected, access.has_limits)
     clashes = _clashes(session, target, selection.selected)
     clashing = {clash.full_name for clash in clashes}
     selected = [repository for repository in selection.selected if repository.entry.full_name not in clashing]
@@ -68,36 +64,27 @@ def run(session: Session) -> int:
         session.log.info(event, **repository.facts())
         return event
 
-    done, failures = for_each(selected, push, "pushing", options.concurrency, session.stop, session.log)
+    done, failures = session.workers.each(selected, push, "pushing")
     if options.dry_run and done:
         print("\n".join(sorted(done)))
+    if access.token and not options.dry_run:
+        session.by_hand.note("revoke the token", "RESTORE_TOKEN")
+    if pace and pace.longest >= LONG_WAIT:
+        session.log.info("longest wait for GitHub", seconds=round(pace.longest))
     _say_what_was_taken(reader, session.log)
     return finish(session, [*selection.unavailable, *clashes, *failures], len(done))
 
 
-def _target(session: Session, access: WriteAccess, http: requests.Session, git: Git) -> Target:
+def _target(session: Session, access: WriteAccess, http: requests.Session, git: Git, pace: Pace | None) -> Target:
     options = session.options
     if options.url:
         if access.token:
             session.redactor.hide_token(access.token)
         return GitServer(options.url, Api(options.url, http, session.stop, session.log), access.token, git, session.log)
     credentials = open_credentials(access, session.aws, session.redactor, session.stop, session.log)
-    pace = Pace(time.monotonic, session.stop.sleep, session.log) if access.has_limits else None
     api = PacedApi(access.api_url, http, session.stop, session.log, pace)
-    return GitHubTarget(api, access.server_url, credentials, options.more_readers, session.stop, session.log)
-
-
-def _look_ahead(session: Session, target: GitHubTarget, selected: tuple[Selected, ...], access: WriteAccess) -> None:
-    """Raise GitHubError where nothing can be pushed at all; else log how much there is to do, and what there is."""
-    target.check_owners({session.options.to or repository.entry.owner for repository in selected})
-    minutes = writing_time(WRITES_EACH * len(selected)) / 60 if access.has_limits else 0.0
-    session.log.info(
-        "about to push",
-        repositories=len(selected),
-        size_bytes=sum(repository.size_bytes for repository in selected),
-        largest=format_bytes(max((repository.size_bytes for repository in selected), default=0)),
-        disk_free=format_bytes(shutil.disk_usage(session.scratch).free),
-        minutes_for_settings=round(minutes),
+    return GitHubTarget(
+        api, access.server_url, credentials, options.more_readers, session.by_hand, session.stop, session.log
     )
 
 

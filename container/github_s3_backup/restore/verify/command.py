@@ -15,7 +15,6 @@ from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.restore.verify import drill
 from github_s3_backup.restore.verify.page import write_page
 from github_s3_backup.restore.verify.repository import Verified, Verifier
-from github_s3_backup.restore.workers import for_each
 from github_s3_backup.runtime import metrics
 from github_s3_backup.runtime.capacity import machine_capacity
 from github_s3_backup.s3.download import OnBytes
@@ -76,7 +75,7 @@ def _verify_all(
             session.log.info("verified", **repository.facts(), duration=result.seconds)
         return result
 
-    return for_each(sample, verify, "verifying", session.options.concurrency, session.stop, session.log)
+    return session.workers.each(sample, verify, "verifying")
 
 
 def _reports(session: Session) -> drill.Reports | None:

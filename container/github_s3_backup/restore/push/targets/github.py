@@ -19,6 +19,7 @@ from github_s3_backup.github.transport.rest import Api, GitHubError, as_document
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.repository import WIKI_SUFFIX, Settings
 from github_s3_backup.repository_filter import matches_any
+from github_s3_backup.restore.by_hand import ByHand
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.push.actions import Action
 from github_s3_backup.restore.push.remote import Remote
@@ -45,6 +46,7 @@ class GitHubTarget:
     server_url: str
     credentials: Credentials
     more_readers: list[str]
+    by_hand: ByHand
     stop: Stop
     log: FilteringBoundLogger
 
@@ -52,19 +54,41 @@ class GitHubTarget:
         return f"{self.server_url}/{owner}/{name}.git"
 
     def check_owners(self, owners: Iterable[str]) -> None:
-        """Raise GitHubError if none of the owners can be pushed to: the token is wrong, or they don't exist."""
+        """Raise GitHubError if none of the owners can be pushed to.
+
+        The token is wrong, the owners don't exist, or it may not make repositories there.
+        """
         problems = [problem for owner in sorted(owners) if (problem := self._problem(owner))]
         if problems and len(problems) == len(set(owners)):
             raise problems[0]
 
     def _problem(self, owner: str) -> GitHubError | None:
-        url = f"{self.api.url}/users/{owner}"
         try:
-            self.credentials.with_token(owner, lambda token: self.api.send("GET", url, lambda: f"Bearer {token}"))
+            answer = self.send(owner, "GET", f"/users/{owner}")
         except GitHubError as error:
             missing = f"there is no owner {owner} to push to: create it, or name another one with --to ({error})"
             return GitHubError(missing, 404) if error.status == 404 else error
+        left, kind = answer.headers.get("x-ratelimit-remaining", "unknown"), str(answer.json().get("type"))
+        self.log.info("target found", owner=owner, kind=kind, requests_left=left)
+        return self._creation_problem(owner) if kind == "Organization" else None
+
+    def _creation_problem(self, owner: str) -> GitHubError | None:
+        """Return why the token may not make repositories. It is asked to make one without a name, which makes none."""
+        try:
+            self.send(owner, "POST", f"/orgs/{owner}/repos", json={})
+        except GitHubError as error:
+            if error.status in (403, 404):
+                wanted = "Administration, Contents, and Workflows: write"
+                return GitHubError(f"the token may not create repositories at {owner}: give it {wanted} ({error})", 403)
+            return None if error.status == 422 else error
         return None
+
+    def send(self, owner: str, method: str, path: str, **options: Any) -> requests.Response:
+        """Send a request about an owner's repositories. Raises GitHubError."""
+        url = f"{self.api.url}{path}"
+        return self.credentials.with_token(
+            owner, lambda token: self.api.send(method, url, lambda: f"Bearer {token}", **options)
+        )
 
     def repository(self, owner: str, entry: Entry) -> "GitHubRepository":
         """Look a repository up. Raises GitHubError."""
@@ -171,6 +195,10 @@ class GitHubRepository:
                 self._post(bare)
                 self.target.log.warning("settings refused", full_name=f"{self.owner}/{self.name}", error=str(error))
         self._switch_actions_off(_)
+        page = f"{self.url.removesuffix('.git')}/settings"
+        self.target.by_hand.note("switch Actions on", f"{page}/actions")
+        if (was := visibility_of(self.entry)) != "private":
+            self.target.by_hand.note(f"make it {was}, as it was", page)
 
     def _post(self, settings: dict[str, Any]) -> None:
         """Make the repository, in an organization or at oneself."""
@@ -236,6 +264,7 @@ class GitHubRepository:
         self._switch_actions_off(_)
         settings = f"{self.url.removesuffix('.git')}/settings/actions"
         self.target.log.warning("Actions switched off, switch them on again", settings=settings)
+        self.target.by_hand.note("switch Actions on again", settings)
 
     def _set_default_branch(self, remote: Remote) -> None:
         """Set the default branch, unless it was refused: then that is the error to be told."""
@@ -243,12 +272,7 @@ class GitHubRepository:
             self._send("PATCH", self._path, json={"default_branch": self.entry.default_branch})
 
     def _send(self, method: str, path: str, **options: Any) -> Any:
-        api = self.target.api
-
-        def request(token: str) -> requests.Response:
-            return api.send(method, f"{api.url}{path}", lambda: f"Bearer {token}", **options)
-
-        answer = self.with_token(request)
+        answer = self.target.send(self.owner, method, path, **options)
         return answer.json() if answer.content else {}
 
 

@@ -23,13 +23,17 @@ LONG_WAIT = 10.0
 
 
 class Pace:
-    """Lets writes pass one at a time, no faster than GitHub allows. `now` and `sleep` count in seconds."""
+    """Lets writes pass one at a time, no faster than GitHub allows. `now` and `sleep` count in seconds.
+
+    `longest`: the longest wait so far.
+    """
 
     def __init__(self, now: Callable[[], float], sleep: Callable[[float], None], log: FilteringBoundLogger) -> None:
         self._now, self._sleep, self._log = now, sleep, log
         self._turn = threading.Lock()
         self._written: deque[float] = deque(maxlen=PER_HOUR)
         self._closed_until = 0.0
+        self.longest = 0.0
 
     @contextlib.contextmanager
     def write(self) -> Iterator[None]:
@@ -61,6 +65,7 @@ class Pace:
         if seconds >= LONG_WAIT:
             self._log.warning("waiting for GitHub", what=what, seconds=round(seconds))
         if seconds > 0:
+            self.longest = max(self.longest, seconds)
             self._sleep(seconds)
 
 
