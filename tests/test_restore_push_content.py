@@ -441,7 +441,15 @@ def test_what_the_listing_says_of_a_repository_comes_back_with_it(source: Source
     assert "with its homepage: https://game.example.com" in planned
     assert "with its topics: games, rust" in planned
     assert "\x1b" not in planned, "it moves no cursor"
-    source.push()
+    report = source.world.folder / "report.json"
+    pushed = source.push(GAME, "--report", str(report))
+    by_hand = json.loads(report.read_text())["by_hand"]
+    page = f"{source.github.server_url}/{NEW_OWNER}/game/settings/actions"
+    assert by_hand == {"switch Actions on": [page], "revoke the token": ["RESTORE_TOKEN"]}
+    told = {line["task"]: line["first"] for line in pushed.named("left to do by hand")}
+    assert told == {task: places[0] for task, places in by_hand.items()}
+    (planned,) = pushed.named("about to push")
+    assert (planned["repositories"], planned["writes"]) == (1, 3 + 2 + 3 + 1), "three, releases, files, topics"
     assert source.there.settings.items() >= SETTINGS.items()
     assert source.there.private
     changed = {"description": "ours", "topics": ["ours"]}
@@ -453,7 +461,7 @@ def test_what_the_listing_says_of_a_repository_comes_back_with_it(source: Source
 def test_settings_that_the_target_refuses_cost_the_settings_only(source: Source) -> None:
     source.repository.settings |= SETTINGS | {"topics": ["Not A Topic"]}
     source.world.run()
-    source.github.faults = [Fault("POST .*/orgs/.*/repos", 422, message="Validation Failed")]
+    source.github.faults = [Fault("POST .*/orgs/.*/repos", 422, message="Validation Failed", after=1)]
     run = source.push()
     assert "Validation Failed" in run.named("settings refused")[0]["error"]
     assert "topics: GitHub answered 422" in run.failures[GAME]

@@ -2,12 +2,14 @@
 
 import errno
 import threading
+import time
 
 import pytest
 
 from github_s3_backup.git.process import GitError
 from github_s3_backup.restore.selection.records import Selected, Unavailable
-from github_s3_backup.restore.workers import Work, Workers
+from github_s3_backup.restore.terminal import LOG_EVERY, new_progress, seconds_left
+from github_s3_backup.restore.workers import Interrupted, Work, Workers
 from github_s3_backup.runtime.stop import Stopped
 from github_s3_backup.s3.download import OnBytes
 from test_drill import selected
@@ -70,6 +72,33 @@ def test_a_command_that_is_stopped_starts_no_other_repository(vault: Vault) -> N
         started.append(repository.entry.name)
         raise Stopped
 
-    with pytest.raises(Stopped):
+    with pytest.raises(Interrupted):
         run(vault, work, concurrency=1)
     assert len(started) <= len(REPOSITORIES)
+
+
+def test_a_command_that_is_stopped_tells_what_was_done_and_what_had_failed(vault: Vault) -> None:
+    def work(repository: Selected, _on_bytes: OnBytes) -> str:
+        if repository.entry.name == "r1":
+            raise GitError("no")
+        if repository.entry.name == "r2":
+            raise Stopped
+        return repository.entry.name
+
+    with pytest.raises(Interrupted) as stopped:
+        run(vault, work)
+    assert stopped.value.done == 4
+    assert [failure.full_name for failure in stopped.value.failures] == ["acme/r1"]
+
+
+def test_the_time_that_is_left_follows_what_is_behind(vault: Vault) -> None:
+    assert seconds_left(30.0, 0, 10) is None
+    assert seconds_left(30.0, 3, 10) == 70
+    with new_progress("pushing", [90, 10], vault.log) as progress:
+        progress.on_bytes(10)
+        progress.finished()
+        progress._logged = progress._started = time.monotonic() - 2 * LOG_EVERY
+        progress.on_bytes(10)
+    (line,) = vault.events
+    assert (line["event"], line["repositories"], line["size_bytes"]) == ("in progress", "1 of 2", 20)
+    assert line["minutes_left"] in (8, 9), "four fifths of the bytes after a fifth in two minutes"

@@ -137,8 +137,10 @@ def finish(session: Session, failures: Sequence[Unavailable], done: int, stopped
     summary = {"exit_code": code, "done": done, "failed": len(failures), "duration": seconds}
     if report := getattr(session.options, "result", None):
         write_result(report, session, failures, summary)
-    if failures or stopped:
-        session.log.error(f"{command} {'stopped' if stopped else 'finished'}", **summary)
+    if stopped:
+        session.log.error(f"{command} stopped", **summary)
+    elif failures:
+        session.log.error(f"{command} finished", **summary)
     elif command in ("fetch", "verify", "push"):
         session.log.info(f"{command} finished", **summary)
     return code

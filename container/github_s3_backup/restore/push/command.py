@@ -5,6 +5,7 @@ import time
 from collections import Counter
 
 import requests
+from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.transport.http import new_session
@@ -32,7 +33,8 @@ from github_s3_backup.restore.selection.records import Selected, Unavailable
 from github_s3_backup.restore.session import FILES_PER_WORKER, Session, finish
 from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.restore.workers import open_room
-from github_s3_backup.s3.download import OnBytes
+from github_s3_backup.runtime.units import format_bytes
+from github_s3_backup.s3.download import BucketReader, OnBytes
 
 
 def run(session: Session) -> int:

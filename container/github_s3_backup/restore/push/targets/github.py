@@ -68,8 +68,9 @@ class GitHubTarget:
         except GitHubError as error:
             missing = f"there is no owner {owner} to push to: create it, or name another one with --to ({error})"
             return GitHubError(missing, 404) if error.status == 404 else error
-        left, kind = answer.headers.get("x-ratelimit-remaining", "unknown"), str(answer.json().get("type"))
-        self.log.info("target found", owner=owner, kind=kind, requests_left=left)
+        kind = str(answer.json().get("type"))
+        about = {"requests_left": left} if (left := answer.headers.get("x-ratelimit-remaining")) else {}
+        self.log.info("target found", owner=owner, kind=kind, **about)
         return self._creation_problem(owner) if kind == "Organization" else None
 
     def _creation_problem(self, owner: str) -> GitHubError | None:
