@@ -218,7 +218,10 @@ def events() -> set[str]:
         for text in texts(call.args[0])
     }
     commands = ("fetch", "verify", "push", "list", "check", "diff")
-    return found - {"… finished"} | {f"{command} finished" for command in commands}
+    ends = {f"{command} finished" for command in commands} | {
+        f"{command} stopped" for command in (*commands[:3], "diff")
+    }
+    return found - {"… finished", "… stopped"} | ends
 
 
 def test_every_warning_and_error_of_the_log_has_a_section() -> None:
