@@ -16,6 +16,7 @@ locals {
     BACKUP_INCLUDE             = join(",", var.repositories.include) == "*" ? null : join(",", var.repositories.include)
     BACKUP_LFS                 = var.backup_content.lfs
     BACKUP_RELEASES            = var.backup_content.releases
+    BACKUP_RETENTION_DAYS      = var.backup_retention_days == 0 ? null : var.backup_retention_days
     BACKUP_SKIP_ARCHIVED       = var.repositories.skip_archived ? "true" : null
     BACKUP_SKIP_FORKS          = var.repositories.skip_forks ? "true" : null
     BACKUP_WIKIS               = var.backup_content.wikis

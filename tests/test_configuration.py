@@ -47,6 +47,7 @@ def test_the_defaults_are_those_of_the_contract(sound: dict[str, str]) -> None:
         content=frozenset({"lfs", "releases", "wiki"}),
         signing=Signing(None, None),
         orchestration=None,
+        variables={},
     )
 
 

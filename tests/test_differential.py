@@ -205,6 +205,8 @@ def test_changes_outlive_what_happens_to_repositories(world: World) -> None:
     world.github.faults = [Fault("/acme/fails.git/", 403, times=99)]
     world.yesterday()
     third = world.run(BACKUP_EXCLUDE="acme/filtered", ANOMALY_PERCENT="50")
+    assert third.manifest
+    assert third.manifest["variables"]["BACKUP_EXCLUDE"] == "acme/filtered"
     assert third.code == 1, third.output
     assert third.failures.keys() == {"acme/fails"}
     assert third.repos["acme/new-name"]["base"]["sha256"] == first["acme/renamed"]["sha256"]

@@ -4,6 +4,7 @@ import argparse
 import re
 import subprocess
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from github_s3_backup.backup.repository.turns import CHECKS_PER_WORKER
 from github_s3_backup.configuration import WORKERS_PER_CPU
 from github_s3_backup.records.manifest import RefSummary, new_entry, new_manifest
 from github_s3_backup.records.stored_object import StoredObject
-from github_s3_backup.repository import Repository
+from github_s3_backup.repository import Repository, Settings
 from github_s3_backup.runtime import metrics
 from github_s3_backup.runtime.capacity import DISK_PER_BYTE, USABLE_DISK
 from github_s3_backup.s3.content_store import MAX_AGE_IN_LIST, MAX_CONTENT_DAYS
@@ -118,7 +119,9 @@ def test_an_entry_of_a_manifest_has_about_as_many_bytes_as_assumed() -> None:
         sha256="a" * 64,
         checksum="A" * 47,
     )
-    repository = Repository(10**9, "acme-engineering", "a" * 20, True, False, False, "main", 1, 1)
+    features: dict[str, Any] = dict.fromkeys(("is_template", "has_issues", "has_projects", "has_wiki"), True)
+    settings = Settings(description="d" * 60, topics=("t" * 8, "t" * 8), visibility="private", **features)
+    repository = Repository(10**9, "acme-engineering", "a" * 20, True, False, False, "main", 1, 1, settings=settings)
     entry = new_entry(repository, "stored", stored, RefSummary(ref_count=99, refs_sha256="b" * 64, sha="c" * 40), 1.234)
     now = datetime.now(UTC)
     manifest = new_manifest(

@@ -375,6 +375,7 @@ def check_printed(page: str, heading: str, outputs: list[str]) -> None:
         printed.compare(path, commands, shown, output, f"\n## {heading}\n")
 
 
+@pytest.mark.exhaustive
 def test_the_three_commands_restore_a_repository_that_did_not_change(place: Place) -> None:
     """Its bundle is in an earlier day's folder. The manifest says so, and the commands go by the manifest."""
     unchanged = [entry for entry in place.today.manifest["repos"] if entry["status"] == "unchanged" and entry["sha"]]

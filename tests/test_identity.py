@@ -3,6 +3,8 @@
 import signal
 from collections.abc import Callable
 
+import pytest
+
 import content
 from embedded.github import FakeRepository, Fault, down
 from world import Run, World
@@ -92,6 +94,7 @@ def test_a_name_that_changes_hands_between_the_git_data_and_the_rest_gives_nothi
     assert entry["wiki"]["full_name"] == "acme/api-old.wiki"
 
 
+@pytest.mark.exhaustive
 def test_a_hundred_transfers_take_one_request_and_an_unchanged_day_takes_none(world: World) -> None:
     for number in range(101):
         world.add("fork", name=f"copy-{number}")

@@ -200,6 +200,7 @@ def test_at_the_deadline_a_run_ends_with_what_it_has(world: World, make: Make) -
     assert world.metrics()["ShardsFailed"] == [0]
 
 
+@pytest.mark.exhaustive
 def test_an_apply_during_a_run_takes_no_task_definition_from_it(world: World, module: Module) -> None:
     """ECS starts nothing with a revision that is deregistered, and a run keeps the one that it began with."""
     add_some(world)

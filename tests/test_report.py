@@ -129,7 +129,9 @@ class Tags(HTMLParser):
 
 def test_the_page_says_what_was_backed_up_what_failed_and_what_was_proven(vault: Vault, copied: Copy) -> None:
     """Of four days: all good; a failure on two days; and then a good one. One drill."""
-    runs = [copied.write(3), copied.write(2, FAILED), copied.write(1, FAILED), copied.write(0)]
+    told = {"BACKUP_RETENTION_DAYS": "30"}
+    runs = [copied.write(days, *failures, variables=told) for days, *failures in ((3,), (2, FAILED), (1, FAILED))]
+    runs += [copied.write(0, variables={"BACKUP_RETENTION_DAYS": "90", "BACKUP_EXCLUDE": "acme/old"})]
     copied.drill(1, 7)
     page = copied.folder / "report.html"
     done = report(
@@ -156,6 +158,10 @@ def test_the_page_says_what_was_backed_up_what_failed_and_what_was_proven(vault:
         == "1 of 1 within 28 days; 2.5 s median, 2.5 s 95th percentile, 2.5 s longest"
     )
     assert found["findings"] == []
+    assert [(change["what"], change["before"], change["after"]) for change in found["changes"]] == [
+        ("BACKUP_EXCLUDE", "not set", "acme/old"),
+        ("BACKUP_RETENTION_DAYS", "30", "90"),
+    ]
     (failure,) = found["failures"]
     assert (failure["first_run"], failure["last_run"]) == (runs[1].run_id, runs[2].run_id)
     assert (failure["runs"], failure["is_open"]) == (2, False)

@@ -413,7 +413,9 @@ def test_extra_variables_reach_every_task_and_the_rest_only_the_backup(varied: A
 
 def test_what_is_not_asked_for_is_left_to_the_program(applied: Applied) -> None:
     environment = applied.environment()
-    assert {name for name in environment if name.startswith("BACKUP_")} == {"BACKUP_CONCURRENCY", *CONTENT.values()}
+    backup = {name for name in environment if name.startswith("BACKUP_")}
+    assert backup == {"BACKUP_CONCURRENCY", "BACKUP_RETENTION_DAYS", *CONTENT.values()}
+    assert environment["BACKUP_RETENTION_DAYS"] == "365"
     assert "GITHUB_CA_PEM" not in environment
     assert environment["ANOMALY_PERCENT"] == "5"
 

@@ -44,6 +44,7 @@ environment, optional:
   FULL_BACKUP_DAYS            clone each repository at least once in so many days (default: 28)
   DIFFERENTIAL                false: store full bundles only, never what changed since the last one
   RUN_DEADLINE_HOURS          end the run after so many hours (default: no deadline)
+  BACKUP_RETENTION_DAYS       how long the bucket keeps backups, for the manifest: it changes nothing else
   ANOMALY_PERCENT             fail if more repositories than this vanish in one run (default: 5)
   MANIFEST_SIGNING_KEY_ARN    sign the manifest with this key in AWS KMS (ECC_NIST_P256), or instead
   MANIFEST_SIGNING_KEY_FILE   with an Ed25519 key from this PEM file (default: the manifest is not signed)

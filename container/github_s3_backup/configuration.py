@@ -23,6 +23,11 @@ MAX_WORKERS = 256
 # Days within which each repository is cloned afresh though it did not change.
 DEFAULT_FULL_BACKUP_DAYS, MAX_FULL_BACKUP_DAYS = 28, 365
 DEFAULT_ANOMALY_PERCENT = 5.0
+# What says what a run backs up, and for how long. The manifest has it, so that a report can tell when it changed.
+TOLD = (
+    *("BACKUP_INCLUDE", "BACKUP_EXCLUDE", "BACKUP_SKIP_FORKS", "BACKUP_SKIP_ARCHIVED"),
+    *("BACKUP_LFS", "BACKUP_RELEASES", "BACKUP_WIKIS", "BACKUP_RETENTION_DAYS", "FULL_BACKUP_DAYS", "DIFFERENTIAL"),
+)
 MIN_DEADLINE_HOURS, MAX_DEADLINE_HOURS = 0.0001, 24 * 31
 # AWS Step Functions starts at most 10,000 children of a map at once; more shards than this would not help.
 MAX_SHARDS = 1000
@@ -87,7 +92,7 @@ class Configuration:
     """What one run needs to know.
 
     `differential`: a changed repository stores what changed since its full bundle. `orchestration`: None where the run
-    is a single task.
+    is a single task. `variables`: those of TOLD that are set.
     """
 
     github: GitHubSettings
@@ -103,6 +108,7 @@ class Configuration:
     content: frozenset[Kind]
     signing: Signing
     orchestration: Orchestration | None
+    variables: Mapping[str, str]
 
     @property
     def installation_requests(self) -> int:
@@ -139,6 +145,7 @@ def read_configuration(
         content=_read_content(read),
         signing=_read_signing(read),
         orchestration=None if command == "backup" else _read_orchestration(read, command),
+        variables={name: text for name in TOLD if (text := environment.get(name, "").strip())},
     )
     _check_machine(read, region)
     if read.problems:

@@ -20,8 +20,8 @@ WIKI_SUFFIX = ".wiki"
 Short = Annotated[str, Meta(max_length=2000)]
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the listing says of a repository beside its data, as GitHub calls it. Null: GitHub did not say."""
+class Settings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the listing says of a repository beside its data, as GitHub calls it. Left out: GitHub did not say."""
 
     description: Short | None = None
     homepage: Short | None = None

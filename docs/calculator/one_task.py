@@ -17,7 +17,7 @@ MAX_CONTENT_DAYS, WRITTEN_AGAIN_DAYS = 365, 275
 PART_MB = 16.8  # an upload's parts
 # Of a full bundle's size: the list of its objects, which is stored beside it (8 bytes an object).
 LIST_SHARE = 0.02
-ENTRY_BYTES = 970  # of one repository in a manifest
+ENTRY_BYTES = 1_350  # of one repository in a manifest
 LOG_BYTES = 900  # lines of one repository in one run
 REFS_BYTES = 20_000  # what GitHub answers for one repository that did not change
 COLD_MIN_DAYS = 90  # S3 Glacier Instant Retrieval bills at least so many days

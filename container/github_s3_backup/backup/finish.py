@@ -3,7 +3,7 @@
 Every run ends here, whatever task calls it. A task that is tried again does what is missing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,12 +21,16 @@ from github_s3_backup.s3.errors import AbsentError, S3Error
 
 @dataclass(frozen=True)
 class Results:
-    """What a run planned and did. `anomaly_percent`: the share of lost repositories that somebody must look at."""
+    """What a run planned and did.
+
+    `anomaly_percent`: the share of lost repositories that somebody must look at. `variables`: what the run was told.
+    """
 
     plan: Plan
     reports: Sequence[Report]
     git_version: str
     anomaly_percent: float
+    variables: Mapping[str, str]
 
 
 def finish(results: Results, bucket: Bucket, context: RunContext) -> int:
@@ -85,6 +89,7 @@ def manifest_of(results: Results, context: RunContext, key_id: str | None) -> Ma
         last_good=[*plan.last_good, *(entry for report in reports for entry in report.last_good)],
         previous=plan.previous,
         signing_key=key_id,
+        variables=results.variables,
     )
 
 

@@ -25,7 +25,8 @@ def run(configuration: Configuration, scratch: Path, context: RunContext) -> int
         back_up_shard(shard, new_services(shard, configuration, planned.servers, scratch, context))
         for shard in planned.shards
     ]
-    results = Results(planned.plan, reports, planned.git_version, configuration.anomaly_percent)
+    percent, variables = configuration.anomaly_percent, configuration.variables
+    results = Results(planned.plan, reports, planned.git_version, percent, variables)
     return finish(results, planned.servers.bucket, context)
 
 

@@ -183,7 +183,7 @@ def _start_merge(configuration: Configuration, scratch: Path, context: RunContex
             raise StartError(*problems.found, f"there is no plan in {store.url}: did `backup list` succeed?")
         reports = _reports(plan, store)
     problems.check()
-    return Results(plan, reports, git_version, configuration.anomaly_percent), bucket
+    return Results(plan, reports, git_version, configuration.anomaly_percent, configuration.variables), bucket
 
 
 def _reports(plan: Plan, store: PlanStore) -> list[Report]:

@@ -5,8 +5,9 @@ docs/manifest.schema.json is generated from them.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -293,6 +294,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename={"entries": "re
         tuple[PreviousRun, ...] | None,
         Meta(description="The runs before this one that no other names yet, the newest first; null: it does not say"),
     ] = None
+    variables: Annotated[
+        dict[str, Words], Meta(description="The variables that said what to back up, those left out that were not set")
+    ] = {}
     signing_key: Annotated[
         Sha256 | None,
         Meta(
@@ -343,6 +347,7 @@ def new_manifest(
     last_good: Iterable[Entry] = (),
     previous: tuple[PreviousRun, ...] | None = None,
     signing_key: str | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
     tool_version: str = TOOL_VERSION,
 ) -> Manifest:
     """Return a run's manifest, its counts computed, everything in the order of its name."""
@@ -367,6 +372,7 @@ def new_manifest(
         vanished=tuple(sorted(vanished, key=lambda repository: (repository.full_name, repository.id))),
         last_good=tuple(sorted(last_good, key=lambda entry: (entry.full_name, entry.id))),
         previous=previous,
+        variables=dict(variables),
         signing_key=signing_key,
     )
 
@@ -431,6 +437,7 @@ def parse_manifest(body: bytes) -> Manifest:
             last_good=manifest.last_good,
             previous=manifest.previous,
             signing_key=manifest.signing_key,
+            variables=manifest.variables,
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = printable(f"{type(error).__name__} {error}")

@@ -268,6 +268,8 @@ def _changes(runs: Sequence[Run]) -> Iterable[Change]:
             "content": (", ".join(before.kinds), ", ".join(after.kinds)),
             "signing key": (before.signing_key or "none", after.signing_key or "none"),
         }
+        names = sorted(before.variables.keys() | after.variables.keys())
+        pairs |= {name: (before.variables.get(name, "not set"), after.variables.get(name, "not set")) for name in names}
         yield from (Change(after.run_id, what, old, new) for what, (old, new) in pairs.items() if old != new)
 
 

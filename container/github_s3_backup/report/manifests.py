@@ -91,6 +91,7 @@ class Document(msgspec.Struct, frozen=True):
     failures: tuple[Failed, ...]
     vanished: tuple[Lost, ...] = ()
     previous: tuple[PreviousRun, ...] | None = None
+    variables: dict[str, str] = {}
     signing_key: str | None = None
 
 
@@ -119,6 +120,7 @@ class Run:
     failures: tuple[Failed, ...]
     previous: tuple[PreviousRun, ...] | None
     signing_key: str | None
+    variables: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ def _read(catalogue: Catalogue, date: str, run_id: str, keys: Sequence[PublicKey
         failures=document.failures,
         previous=document.previous,
         signing_key=document.signing_key,
+        variables=document.variables,
     )
 
 
