@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 from embedded.github import FakeGitHub
 from embedded.organisation import RECIPES, WHO, Stream
 from embedded.real_git import bundled_refs, git, restore, served_refs
-from github_s3_backup.git.bundle import Bundle, BundleError, only_pack, open_bundle, read_header, write_header
+from github_s3_backup.git.bundle import (
+    MAX_HEADER,
+    SIGNATURES,
+    Bundle,
+    BundleError,
+    only_pack,
+    open_bundle,
+    read_header,
+    write_header,
+)
 from github_s3_backup.git.mirror import Mirror, clone_mirror
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import parse_refs, refs_sha256
@@ -277,3 +286,11 @@ def test_every_ref_and_object_of_any_repository_comes_back(
 
 def head_of(repository: Path) -> bytes:
     return git(f"--git-dir={repository}", "rev-parse", "refs/heads/line-1")
+
+
+def test_a_header_that_is_longer_than_any_is_read_to_a_limit() -> None:
+    line = b"a" * 40 + b" refs/heads/" + b"b" * 60_000 + b"\n"
+    forged = io.BytesIO(SIGNATURES[0] + line * (MAX_HEADER // len(line) + 100))
+    with pytest.raises(BundleError, match="the header is too long"):
+        read_header(forged)
+    assert forged.tell() <= MAX_HEADER + len(line)

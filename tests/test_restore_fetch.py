@@ -465,6 +465,17 @@ def test_a_header_without_an_end_is_read_to_a_limit_and_no_byte_twice(vault: Vau
     assert "a line of the header is too long" in error
 
 
+def test_a_file_without_a_whole_pack_is_no_bundle(vault: Vault) -> None:
+    whole = vault.read(vault.store(FIRST, API)["repos"][0])
+    header = whole.partition(b"\n\n")[0] + b"\n\n"
+    into = vault.folder / "into"
+    for forged in (header, whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1])):
+        vault.write(FIRST, vault.store(FIRST) | {"repos": [vault.put(FIRST, API, forged)]})
+        for form in ("bundles", "mirrors"):
+            assert API in vault.restore("fetch", API, "--date", FIRST, "--into", into, "--as", form).failures
+    assert not list(into.glob("acme/*")), "nothing that is no bundle stays"
+
+
 # -- this machine --------------------------------------------------------------------------------
 
 

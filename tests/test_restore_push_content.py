@@ -458,6 +458,14 @@ def test_what_the_listing_says_of_a_repository_comes_back_with_it(source: Source
     assert source.there.settings.items() >= changed.items(), "what is there is not changed"
 
 
+def test_a_forged_content_type_is_sent_as_none(source: Source) -> None:
+    source.repository.releases[0].files[0].content_type = "application/zip\r\nX-Forged: 1"
+    assert source.world.run().code == 0
+    source.push()
+    (sent,) = [file for release in source.there.releases if release.tag_name == "v2-beta" for file in release.files]
+    assert (sent.content_type, sent.content) == ("application/octet-stream", TOOL + b"2")
+
+
 def test_settings_that_the_target_refuses_cost_the_settings_only(source: Source) -> None:
     source.repository.settings |= SETTINGS | {"topics": ["Not A Topic"]}
     source.world.run()
