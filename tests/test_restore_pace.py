@@ -9,6 +9,7 @@ import requests
 
 from embedded.github import FakeGitHub, Fault
 from github_s3_backup.restore.push.targets.pace import APART, HOUR, PER_HOUR, Pace, PacedApi, writing_time
+from github_s3_backup.restore.terminal import Amount, seconds_left
 from github_s3_backup.runtime.logs import new_logger
 from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.runtime.stop import Stop
@@ -48,6 +49,11 @@ def test_three_hundred_repositories_keep_to_the_limits_of_a_minute_and_of_an_hou
     assert max(sum(0 <= other - first < 60 for other in writes) for first in writes) <= 80
     assert max(sum(0 <= other - first < HOUR for other in writes) for first in writes) <= PER_HOUR
     assert clock.time - started == pytest.approx(writing_time(900), rel=0.01)
+    amount = Amount(300, 300_000, lambda share: writing_time(round(900 * share)))
+    for done in (30, 150, 270):  # the time that is told to be left, where a tenth, half and most of it is done
+        passed = writes[3 * done - 1] - started
+        left = clock.time - started - passed
+        assert seconds_left(amount, done, 1000 * done, passed) == pytest.approx(left, rel=0.02)
     (waited,) = events_of(clock.lines.getvalue())
     assert (waited["event"], waited["what"]) == ("waiting for GitHub", "GitHub's limits for writes")
 

@@ -8,7 +8,7 @@ import pytest
 
 from github_s3_backup.git.process import GitError
 from github_s3_backup.restore.selection.records import Selected, Unavailable
-from github_s3_backup.restore.terminal import LOG_EVERY, new_progress, seconds_left
+from github_s3_backup.restore.terminal import LOG_EVERY, Amount, new_progress, seconds_left
 from github_s3_backup.restore.workers import Interrupted, Work, Workers
 from github_s3_backup.runtime.stop import Stopped
 from github_s3_backup.s3.download import OnBytes
@@ -92,9 +92,9 @@ def test_a_command_that_is_stopped_tells_what_was_done_and_what_had_failed(vault
 
 
 def test_the_time_that_is_left_follows_what_is_behind(vault: Vault) -> None:
-    assert seconds_left(30.0, 0, 10) is None
-    assert seconds_left(30.0, 3, 10) == 70
-    with new_progress("pushing", [90, 10], vault.log) as progress:
+    assert seconds_left(Amount(10, 100), 0, 50, 30.0) is None
+    assert seconds_left(Amount(10, 100), 3, 50, 30.0) == 70
+    with new_progress("pushing", Amount(2, 100), vault.log) as progress:
         progress.on_bytes(10)
         progress.finished()
         progress._logged = progress._started = time.monotonic() - 2 * LOG_EVERY

@@ -6,7 +6,8 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NoReturn, TextIO
 
@@ -22,6 +23,8 @@ AGES = ("finished_at", "backed_up_at")
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}B [{elapsed}, {rate_fmt}]"
 # Seconds between two lines of progress in a log.
 LOG_EVERY = 60.0
+# So many times as long as the limits ask for: then something else takes the time.
+SLOWER = 1.5
 
 
 def show(rows: list[dict[str, Any]], as_json: bool, now: datetime) -> None:
@@ -83,22 +86,32 @@ class BesideBar:
 
 
 @contextlib.contextmanager
-def new_progress(title: str, sizes: Sequence[int], log: FilteringBoundLogger) -> Iterator["Progress"]:
-    """Show how far a command is, in a bar on a terminal. `sizes`: of the repositories, in bytes."""
-    total = sum(sizes)
-    quiet = not (sizes and sys.stderr.isatty())
+def new_progress(title: str, amount: "Amount", log: FilteringBoundLogger) -> Iterator["Progress"]:
+    """Show how far a command is, in a bar on a terminal."""
+    quiet = not (amount.repositories and sys.stderr.isatty())
     look: dict[str, Any] = {"dynamic_ncols": True, "bar_format": BAR, "unit": "B", "unit_scale": True}
-    with tqdm(total=total, file=sys.stderr, disable=quiet, **look) as bar:
-        yield Progress(title, len(sizes), total, bar, log)
+    with tqdm(total=amount.size_bytes, file=sys.stderr, disable=quiet, **look) as bar:
+        yield Progress(title, amount, bar, log)
+
+
+def no_limit(_: float) -> float:
+    return 0.0
+
+
+@dataclass(frozen=True)
+class Amount:
+    """What a command is to do. `least`: the seconds that a share of it, 0 to 1, takes at least by GitHub's limits."""
+
+    repositories: int
+    size_bytes: int
+    least: Callable[[float], float] = no_limit
 
 
 class Progress:
     """Counts bytes and repositories, from any thread. Without a terminal a line in the log tells how far it is."""
 
-    def __init__(
-        self, title: str, repositories: int, size: int, bar: "tqdm[NoReturn]", log: FilteringBoundLogger
-    ) -> None:
-        self._title, self._repositories, self._size, self._bar, self._log = title, repositories, size, bar, log
+    def __init__(self, title: str, amount: Amount, bar: "tqdm[NoReturn]", log: FilteringBoundLogger) -> None:
+        self._title, self._amount, self._bar, self._log = title, amount, bar, log
         self._done = self._bytes = 0
         self._started = self._logged = time.monotonic()
         self._lock = threading.Lock()
@@ -119,24 +132,31 @@ class Progress:
     def _tell(self) -> None:
         self._describe()
         now = time.monotonic()
-        if self._bar.disable and now - self._logged >= LOG_EVERY and self._done < self._repositories:
+        if self._bar.disable and now - self._logged >= LOG_EVERY and self._done < self._amount.repositories:
             self._logged = now
-            counts = {"repositories": f"{self._done} of {self._repositories}", "size_bytes": self._bytes}
+            counts = {"repositories": f"{self._done} of {self._amount.repositories}", "size_bytes": self._bytes}
             self._log.info("in progress", **counts, **self._left(now))
 
     def _describe(self) -> None:
         left = self._left(time.monotonic()).get("minutes_left")
         words = f", {left} min left" if left is not None else ""
-        self._bar.set_description_str(f"{self._title} {self._done}/{self._repositories}{words}", refresh=False)
+        self._bar.set_description_str(f"{self._title} {self._done}/{self._amount.repositories}{words}", refresh=False)
 
     def _left(self, now: float) -> dict[str, int]:
-        """Return the minutes that are left: whichever is behind, bytes or repositories, sets the pace."""
-        done = seconds_left(now - self._started, self._done, self._repositories)
-        sent = seconds_left(now - self._started, self._bytes, self._size)
-        known = [seconds for seconds in (done, sent) if seconds is not None]
-        return {"minutes_left": math.ceil(max(known) / 60)} if done is not None else {}
+        """Return the minutes that are left, where a repository is done."""
+        seconds = seconds_left(self._amount, self._done, self._bytes, now - self._started)
+        return {} if seconds is None else {"minutes_left": math.ceil(seconds / 60)}
 
 
-def seconds_left(passed: float, done: int, total: int) -> float | None:
-    """Return the seconds that what is left takes at the pace so far; None where nothing is done yet."""
-    return passed * max(0, total - done) / done if done else None
+def seconds_left(amount: Amount, done: int, size_bytes: int, passed: float) -> float | None:
+    """Return the seconds that are left, None where nothing is done yet.
+
+    Repositories and bytes tell it where they are what takes the time, and not the limits.
+    """
+    if not done:
+        return None
+    limited = amount.least(done / amount.repositories)
+    parts = ((done, amount.repositories), (size_bytes, amount.size_bytes))
+    paces = [passed * max(0, total - so_far) / so_far for so_far, total in parts if so_far]
+    pace = max(paces) if passed > SLOWER * limited else 0.0
+    return max(pace, amount.least(1.0) - max(passed, limited), 0.0)

@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.restore.errors import EXPECTED_ERRORS, ContentError, is_disk_full
 from github_s3_backup.restore.selection.records import Selected, Unavailable
-from github_s3_backup.restore.terminal import new_progress
+from github_s3_backup.restore.terminal import Amount, new_progress, no_limit
 from github_s3_backup.runtime.capacity import Capacity, Reservation, machine_capacity, restore_reservation
 from github_s3_backup.runtime.stop import Stop, Stopped
 from github_s3_backup.s3.download import BucketReader, OnBytes
@@ -55,15 +55,16 @@ class Workers:
     log: FilteringBoundLogger
 
     def each(
-        self, selected: Sequence[Selected], work: Work[Result], title: str
+        self, selected: Sequence[Selected], work: Work[Result], title: str, least: Callable[[float], float] = no_limit
     ) -> tuple[list[Result], list[Unavailable]]:
         """Do the work for each repository; return the results and the failures. Raises Interrupted.
 
         The largest start first: at the end small ones keep every worker busy. Those that ran out of disk are tried
-        again one by one when the others are done, the smallest first.
+        again one by one when the others are done, the smallest first. `least`: as in Amount.
         """
         ends: list[Result | _Failed | _Stopped] = []
-        with new_progress(title, [repository.size_bytes for repository in selected], self.log) as progress:
+        amount = Amount(len(selected), sum(repository.size_bytes for repository in selected), least)
+        with new_progress(title, amount, self.log) as progress:
 
             def attempt(repository: Selected) -> Result | _Failed | _Stopped:
                 end = _attempt(repository, work, progress.on_bytes, self)

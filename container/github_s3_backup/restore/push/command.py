@@ -3,6 +3,7 @@
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import requests
 from structlog.typing import FilteringBoundLogger
@@ -31,6 +32,7 @@ from github_s3_backup.restore.push.wiki import WikiPusher
 from github_s3_backup.restore.selection.older import OlderBackups, OlderBundles
 from github_s3_backup.restore.selection.records import Selected, Unavailable
 from github_s3_backup.restore.session import FILES_PER_WORKER, Session, finish
+from github_s3_backup.restore.terminal import no_limit
 from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.restore.workers import open_room
 from github_s3_backup.runtime.units import format_bytes
@@ -48,8 +50,9 @@ def run(session: Session) -> int:
     reader = FetchedReader(options.from_folder, session.reader) if options.from_folder else session.reader
     pusher = _pusher(session, MirrorSource(reader, git), target, http)
     selection = session.select()
+    least: Callable[[float], float] = no_limit
     if isinstance(target, GitHubTarget):
-        look_ahead(session, target, selection.selected, access.has_limits)
+        least = look_ahead(session, target, selection.selected, access.has_limits)
     clashes = _clashes(session, target, selection.selected)
     clashing = {clash.full_name for clash in clashes}
     selected = [repository for repository in selection.selected if repository.entry.full_name not in clashing]
@@ -66,7 +69,7 @@ def run(session: Session) -> int:
         session.log.info(event, **repository.facts())
         return event
 
-    done, failures = session.workers.each(selected, push, "pushing")
+    done, failures = session.workers.each(selected, push, "pushing", no_limit if options.dry_run else least)
     if options.dry_run and done:
         print("\n".join(sorted(done)))
     if access.token and not options.dry_run:

@@ -1,13 +1,14 @@
 """What a push is about to do, and what would keep all of it from succeeding, told before it begins."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.push.targets.github import GitHubTarget
 from github_s3_backup.restore.push.targets.pace import writing_time
 from github_s3_backup.restore.selection.records import Selected
 from github_s3_backup.restore.session import Session
+from github_s3_backup.restore.terminal import no_limit
 from github_s3_backup.runtime.capacity import restore_reservation
 from github_s3_backup.runtime.units import format_bytes
 
@@ -15,10 +16,16 @@ from github_s3_backup.runtime.units import format_bytes
 WRITES_EACH = 3
 
 
-def look_ahead(session: Session, target: GitHubTarget, selected: Sequence[Selected], has_limits: bool) -> None:
-    """Log how much there is to do, and what there is. Raises GitHubError where nothing can be pushed at all."""
+def look_ahead(
+    session: Session, target: GitHubTarget, selected: Sequence[Selected], has_limits: bool
+) -> Callable[[float], float]:
+    """Log how much there is to do, and what there is; return the seconds that a share of it takes at least.
+
+    Raises GitHubError where nothing can be pushed at all.
+    """
     target.check_owners({session.options.to or repository.entry.owner for repository in selected})
     writes = sum(_writes(repository.entry) for repository in selected)
+    least = (lambda share: writing_time(round(share * writes))) if has_limits else no_limit
     largest = max((repository.size_bytes for repository in selected), default=0)
     needed, free = restore_reservation(largest).disk, shutil.disk_usage(session.scratch).free
     session.log.info(
@@ -29,11 +36,12 @@ def look_ahead(session: Session, target: GitHubTarget, selected: Sequence[Select
         disk_needed=format_bytes(needed),
         disk_free=format_bytes(free),
         writes=writes,
-        minutes_at_least=round(writing_time(writes) / 60) if has_limits else 0,
+        minutes_at_least=round(least(1.0) / 60),
     )
     if needed > free:
         words = f"the largest repository needs {format_bytes(needed)} and {format_bytes(free)} are free: set TMPDIR"
         session.log.warning("disk too small", error=words)
+    return least
 
 
 def _writes(entry: Entry) -> int:
