@@ -156,6 +156,7 @@ def test_a_repository_without_objects_has_none(tmp_path: Path, github: FakeGitHu
     assert found(tmp_path, github, mirror_of(tmp_path, lambda _: None)) == {}
 
 
+@pytest.mark.exhaustive
 def test_a_hundred_thousand_small_files_pass_through_little_memory(tmp_path: Path, github: FakeGitHub) -> None:
     """Each is as large as a pointer: 30 MB in all."""
     filler = os.urandom(120).hex().encode()
