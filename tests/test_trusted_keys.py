@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,8 +60,8 @@ def newest(world: World, *trusted: Path) -> str:
     return str(json_of(done.stdout)["run"])
 
 
-def json_of(text: str) -> dict[str, object]:
-    found: dict[str, object] = json.loads(text)
+def json_of(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text)
     return found
 
 
@@ -88,7 +89,13 @@ def test_commands_take_the_newest_run_that_a_trusted_key_signed(
     for name, command in commands(world, tmp_path).items():
         done = world.restore(*command, "--trusted-key", str(both))
         assert done.code == 0, done.stderr
-        assert forged not in done.stdout, name
+        if name == "verify":
+            chain = json_of(done.stdout)["chain"]
+            assert (chain["runs"], sorted(chain["signed_by"].values()), chain["signed_by"]["none"]) == (3, [1, 1, 1], 1)
+            assert chain["findings"] == [line["finding"] for line in done.named("chain of manifests")]
+            assert any(forged in finding for finding in chain["findings"])
+        else:
+            assert forged not in done.stdout, name
         assert not done.named("signatures not checked: name the key that you trust with --trusted-key"), name
         done = world.restore(*command, "--trusted-key", str(third.public))
         assert done.code == 1, name

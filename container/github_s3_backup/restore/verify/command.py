@@ -13,6 +13,7 @@ from github_s3_backup.restore.selection.records import Selected, Selection, Unav
 from github_s3_backup.restore.session import Session, finish, service_name
 from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.restore.verify import drill
+from github_s3_backup.restore.verify.chain import chain
 from github_s3_backup.restore.verify.page import write_page
 from github_s3_backup.restore.verify.repository import Verified, Verifier
 from github_s3_backup.runtime import metrics
@@ -35,6 +36,7 @@ def run(session: Session) -> int:
     outcome = drill.Outcome(results, [*stale, *selection.unavailable, *unavailable])
     report = drill.new_report(options.bucket, selection, outcome, session.started_at, history)
     report |= {"signing_key": selection.manifest.signing_key, "signature_checked": bool(options.trusted_key)}
+    report |= {"chain": chain(session) if options.trusted_key else None}
     failures = [*drill.failures(report), *_write_report(session, report, reports)]
     if options.within_days and reports:
         write_page(session, reports)
