@@ -1,6 +1,8 @@
 """`fetch`: repositories into a folder."""
 
 import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from github_s3_backup.configuration import DEFAULT_SERVER_URL
@@ -10,6 +12,7 @@ from github_s3_backup.restore.selection.older import OlderBackups, OlderBundles
 from github_s3_backup.restore.selection.records import Selected
 from github_s3_backup.restore.session import Session, finish
 from github_s3_backup.restore.unbundle import MirrorSource
+from github_s3_backup.runtime.units import format_bytes
 from github_s3_backup.s3.download import OnBytes
 
 
@@ -30,6 +33,7 @@ def _fetch(session: Session, folder: Path) -> int:
     older = OlderBundles(OlderBackups(session.catalogue, session.log), session.reader)
     fetcher = Fetcher(destination, source, older, session.pool, session.log)
     selection = session.select()
+    _look_ahead(session, selection.selected, folder)
 
     def fetch(repository: Selected, on_bytes: OnBytes) -> None:
         event = fetcher.fetch(repository.entry, on_bytes)
@@ -38,3 +42,13 @@ def _fetch(session: Session, folder: Path) -> int:
     fetched, failures = session.workers.each(selection.selected, fetch, "fetching")
     remove_partial_folder(folder)
     return finish(session, [*selection.unavailable, *failures], len(fetched))
+
+
+def _look_ahead(session: Session, selected: Sequence[Selected], folder: Path) -> None:
+    """Log how much there is to fetch, and whether the disk has room for it."""
+    size, free = sum(repository.size_bytes for repository in selected), shutil.disk_usage(folder).free
+    about = {"size_bytes": size, "disk_free": format_bytes(free)}
+    session.log.info("about to fetch", repositories=len(selected), **about)
+    if size > free:
+        words = f"the repositories have {format_bytes(size)}, and {format_bytes(free)} are free in {folder}"
+        session.log.warning("disk too small", error=words)
