@@ -58,6 +58,16 @@ def test_three_hundred_repositories_keep_to_the_limits_of_a_minute_and_of_an_hou
     assert (waited["event"], waited["what"]) == ("waiting for GitHub", "GitHub's limits for writes")
 
 
+def test_the_pause_of_an_hour_comes_before_the_next_write() -> None:
+    for writes in (1, PER_HOUR, PER_HOUR + 1, 2 * PER_HOUR):
+        clock = Clock()
+        pace, started = clock.pace(), clock.time
+        for _ in range(writes):
+            with pace.write():
+                pass
+        assert clock.time - started + APART == pytest.approx(writing_time(writes))
+
+
 def test_a_rate_limit_makes_everybody_wait_and_nobody_gives_up(github: FakeGitHub) -> None:
     clock = Clock()
     github.faults = [Fault("GET ", status=403, message="You have exceeded a secondary rate limit", times=20)]

@@ -71,7 +71,8 @@ class Pace:
 
 def writing_time(writes: int) -> float:
     """Return the seconds that so many writes take at least."""
-    return writes // PER_HOUR * HOUR + writes % PER_HOUR * APART
+    pauses = max(0, writes - 1) // PER_HOUR
+    return pauses * HOUR + (writes - pauses * PER_HOUR) * APART
 
 
 class PacedApi(Api):
