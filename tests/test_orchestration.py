@@ -21,7 +21,16 @@ from terraform.module import Module
 from world import World
 
 # What differs between two runs into two buckets.
-OF_THE_RUN = {"run_id", "started_at", "finished_at", "backed_up_at", "duration_seconds", "version_id", "signing_key"}
+OF_THE_RUN = {
+    "run_id",
+    "started_at",
+    "finished_at",
+    "backed_up_at",
+    "duration_seconds",
+    "version_id",
+    "signing_key",
+    "variables",
+}
 SOME = ("api", "fork", "public", "empty", "tags-only", "shared-commit")
 
 Make = Callable[..., Orchestrated]

@@ -117,6 +117,7 @@ def task(engine: Engine, world: World, module: Module) -> Iterator[Task]:
     bucket = {"name": world.bucket}
     applied = module.apply(
         existing={"secret": {"arn": secret}, "bucket": bucket, "replica_bucket": bucket | {"account_id": ACCOUNT}},
+        kms_key_arns={"signing": world.stack.aws.new_signing_key()},
         restore_drill={},
         service_name=world.service,
         task_memory=MEMORY,

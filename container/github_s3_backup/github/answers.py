@@ -8,6 +8,8 @@ import msgspec
 from github_s3_backup.repository import Repository, Settings, is_safe_name
 from github_s3_backup.runtime.redaction import printable
 
+SETTINGS = msgspec.structs.fields(Settings)
+
 
 class InvalidRepositoryError(Exception):
     """GitHub's answer does not describe a repository that can be stored safely. `id`: None where it has none."""
@@ -50,7 +52,7 @@ def read_repository(answer: Any, installation_id: int) -> Repository:
 def _settings(answer: Any) -> Settings:
     """Return the settings in GitHub's answer. One that has another form than GitHub documents is not known."""
     known = {}
-    for field in msgspec.structs.fields(Settings):
+    for field in SETTINGS:
         if field.name in answer:
             with contextlib.suppress(msgspec.ValidationError):
                 known[field.name] = msgspec.convert(answer[field.name], field.type)

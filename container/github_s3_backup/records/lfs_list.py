@@ -30,10 +30,14 @@ class LfsList(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.format(msgspec.json.encode(self), indent=1)
 
 
+# Made before there are threads: msgspec can crash where several look into a type for the first time at once.
+DECODER = msgspec.json.Decoder(LfsList)
+
+
 def parse_lfs_list(body: bytes) -> LfsList:
     """Return the list that `to_json` wrote. Raises ListError."""
     try:
-        return msgspec.json.decode(body, type=LfsList)
+        return DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ListError(f"it is not a list of LFS objects: {error}") from None
 

@@ -50,10 +50,14 @@ class ReleaseList(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.format(msgspec.json.encode(self), indent=1)
 
 
+# Made before there are threads: msgspec can crash where several look into a type for the first time at once.
+DECODER = msgspec.json.Decoder(ReleaseList)
+
+
 def parse_release_list(body: bytes) -> ReleaseList:
     """Return the list that `to_json` wrote. Raises ListError."""
     try:
-        return msgspec.json.decode(body, type=ReleaseList)
+        return DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ListError(f"it is not a list of releases: {error}") from None
 

@@ -35,6 +35,10 @@ class Drill(msgspec.Struct, frozen=True):
     last_proven: dict[str, str]
 
 
+# Made before there are threads: msgspec can crash where several look into a type for the first time at once.
+DECODER = msgspec.json.Decoder(Drill)
+
+
 @dataclass(frozen=True)
 class Drills:
     """The reports of a period, the oldest first. `unreadable`: the keys of those that can't be used."""
@@ -53,7 +57,7 @@ def read_drills(objects: Objects, folder: str, since: str) -> Drills:
     reports, unreadable = [], []
     for key, body in zip(keys, bodies, strict=True):
         try:
-            reports.append(msgspec.json.decode(body, type=Drill))
+            reports.append(DECODER.decode(body))
         except msgspec.MsgspecError:
             unreadable.append(key)
     return Drills(tuple(reports), tuple(unreadable))

@@ -95,6 +95,10 @@ class Document(msgspec.Struct, frozen=True):
     signing_key: str | None = None
 
 
+# Made before there are threads: msgspec can crash where several look into a type for the first time at once.
+DECODER = msgspec.json.Decoder(Document)
+
+
 @dataclass(frozen=True)
 class Run:
     """What a report needs of a run. `good`: the ids of the repositories that it stored or found unchanged.
@@ -143,7 +147,7 @@ def read_runs(catalogue: Catalogue, since: str, keys: Sequence[PublicKey]) -> li
 
 def read_document(catalogue: Catalogue, run: Run) -> Document:
     """Return a run's manifest. Raises S3Error."""
-    return msgspec.json.decode(catalogue.manifest_bytes(run.date, run.run_id), type=Document)
+    return DECODER.decode(catalogue.manifest_bytes(run.date, run.run_id))
 
 
 def _read(catalogue: Catalogue, date: str, run_id: str, keys: Sequence[PublicKey]) -> Run | Unreadable | None:
@@ -153,7 +157,7 @@ def _read(catalogue: Catalogue, date: str, run_id: str, keys: Sequence[PublicKey
         return None
     sha256 = hashlib.sha256(body).hexdigest()
     try:
-        document = msgspec.json.decode(body, type=Document)
+        document = DECODER.decode(body)
         started, finished = parse_moment(document.started_at), parse_moment(document.finished_at)
     except (msgspec.MsgspecError, ValueError) as error:
         return Unreadable(date, run_id, sha256, str(error))
