@@ -1,5 +1,6 @@
 """`report` sums up runs and drills on one page, and shows where the chain of manifests breaks."""
 
+import dataclasses
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
@@ -57,7 +58,7 @@ class Copy:
             started_at=started,
             finished_at=started,
             git_version="2.39.5",
-            entries=(STORED, new_entry(GONE, "gone", None, None, 0)),
+            entries=about.pop("entries", (STORED, new_entry(GONE, "gone", None, None, 0))),
             failures=failures,
             vanished=(LOST,),
             signing_key=self.signer.public_key().id if signed else None,
@@ -196,6 +197,14 @@ def test_it_shows_a_run_that_is_missing_changed_added_or_not_signed(vault: Vault
     ):
         assert words in findings
     assert findings.count("\n") == 9, "the one that was changed is named twice"
+
+
+def test_a_name_as_long_as_names_may_be_leaves_room_for_the_plot(vault: Vault, copied: Copy) -> None:
+    long = dataclasses.replace(REPOSITORY, name="n" * 100)
+    copied.write(0, entries=(new_entry(long, "stored", BUNDLE, REFS, 1.5),))
+    page = copied.folder / "report.html"
+    assert report(vault, "--bucket", copied.folder, "--out", page).code == 0
+    assert f"{'n' * 34}…" in page.read_text()
 
 
 def test_two_runs_at_once_and_the_run_that_names_both_are_a_whole_chain(vault: Vault, copied: Copy) -> None:

@@ -15,6 +15,7 @@ GREEN, AMBER, RED, GREY = "#3a9d5d", "#d9a022", "#c0392b", "#5b6670"
 BLUES = ("#2f6fb4", "#6aa5d8", "#d9822b", "#8a63b8")
 # Labels on an axis, whatever the number of days; and bars or points that a reader can still tell apart.
 LABELS, WORST, POINTS = 6, 15, 500
+LONGEST_LABEL = 40  # characters
 MB, GB = 1000**2, 1000**3
 
 
@@ -84,10 +85,15 @@ def _ages(facts: Facts) -> Any:
         return None
     chart = pygal.HorizontalBar(**_settings(BLUES), show_legend=False, x_title="hours")
     now = facts.period.now
-    chart.x_labels = [age.full_name for age in reversed(worst)]
+    chart.x_labels = [_shown(age.full_name) for age in reversed(worst)]
     hours = [(now - age.confirmed).total_seconds() / 3600 for age in reversed(worst) if age.confirmed]
     chart.add("hours", [round(value, 1) for value in hours])
     return chart
+
+
+def _shown(name: str) -> str:
+    """Return a name that leaves room for the plot: pygal never ends where its labels take all the width."""
+    return name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1]}…"
 
 
 def _restores(facts: Facts) -> Any:
@@ -142,7 +148,7 @@ def _settings(colors: tuple[str, ...]) -> dict[str, Any]:
         "style": style,
         "js": (),
         "show_minor_x_labels": False,
-        "truncate_label": 40,
+        "truncate_label": LONGEST_LABEL,
         "legend_at_bottom": True,
         "legend_at_bottom_columns": 4,
         "disable_xml_declaration": True,
