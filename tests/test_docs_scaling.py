@@ -125,4 +125,4 @@ def test_no_number_of_shards_asks_for_more_than_an_installation_may() -> None:
     rows = measured("measured runs")
     assert {row[2] for row in rows} == {"one task", "1", "2", "4", "8", "16"}
     for *_, allowed, seen in rows:
-        assert int(seen) <= int(allowed) <= options.INSTALLATION_REQUESTS
+        assert max(int(seen), int(allowed)) <= options.INSTALLATION_REQUESTS
