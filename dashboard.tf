@@ -82,6 +82,10 @@ locals {
       metrics = [local.own_metric.duration]
     },
     {
+      title   = "Issues, pull requests, and discussions not stored yet", stat = "Maximum"
+      metrics = [local.own_metric.issues_waiting]
+    },
+    {
       title   = "Replication lag, seconds", stat = "Maximum", region = var.replica_region
       metrics = local.replicated["ReplicationLatency"]
     },

@@ -20,6 +20,7 @@ locals {
     unchanged          = "RepositoriesUnchanged"
     as_changes         = "RepositoriesStoredAsChanges"
     fetched            = "BytesFetched"
+    issues_waiting     = "IssuesWaiting"
     vanished           = "RepositoriesVanished"
     anomaly            = "BackupAnomaly"
     replication_behind = "ReplicationBehind"

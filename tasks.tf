@@ -12,9 +12,12 @@ locals {
     ANOMALY_PERCENT            = var.anomaly_percent
     AWS_REGION                 = local.region
     BACKUP_CONCURRENCY         = coalesce(var.concurrency, local.default_concurrency)
+    BACKUP_DISCUSSIONS         = var.backup_content.discussions
     BACKUP_EXCLUDE             = length(var.repositories.exclude) == 0 ? null : join(",", var.repositories.exclude)
     BACKUP_INCLUDE             = join(",", var.repositories.include) == "*" ? null : join(",", var.repositories.include)
+    BACKUP_ISSUES              = var.backup_content.issues
     BACKUP_LFS                 = var.backup_content.lfs
+    BACKUP_PULL_REQUESTS       = var.backup_content.pull_requests
     BACKUP_RELEASES            = var.backup_content.releases
     BACKUP_RETENTION_DAYS      = var.backup_retention_days == 0 ? null : var.backup_retention_days
     BACKUP_SKIP_ARCHIVED       = var.repositories.skip_archived ? "true" : null

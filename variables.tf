@@ -204,14 +204,19 @@ variable "backup_content" {
   description = <<-EOT
     What is backed up besides git data; each part costs time in every run, and storage. New backups leave out what is
     switched off; what is already stored stays until it expires.
+    - discussions, issues, pull_requests: what people wrote, where the App has that permission (read). false: their
+      texts, comments, reviews and labels are gone with GitHub.
     - lfs: the Git LFS objects that any commit names. false: a restored repository has pointers in place of these files.
     - releases: releases and their files. false: only the tags of releases are restored.
     - wikis: wikis, with their whole history. false: no wiki is restored.
   EOT
   type = object({
-    lfs      = optional(bool, true)
-    releases = optional(bool, true)
-    wikis    = optional(bool, true)
+    discussions   = optional(bool, true)
+    issues        = optional(bool, true)
+    lfs           = optional(bool, true)
+    pull_requests = optional(bool, true)
+    releases      = optional(bool, true)
+    wikis         = optional(bool, true)
   })
   default  = {}
   nullable = false

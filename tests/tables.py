@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from calculator import cost_tables, durations, prices, scaling_tables
 from embedded.stack import PROJECT
 from github_s3_backup import cli_help
-from github_s3_backup.records import lfs_list, manifest, release_list
+from github_s3_backup.records import issue_list, lfs_list, manifest, release_list
 from github_s3_backup.report import arguments as report_arguments
 from github_s3_backup.restore import arguments
 
@@ -132,6 +132,7 @@ SCHEMAS = {
     PROJECT / "docs" / "manifest.schema.json": manifest.json_schema,
     PROJECT / "docs" / "lfs-list.schema.json": lfs_list.json_schema,
     PROJECT / "docs" / "release-list.schema.json": release_list.json_schema,
+    PROJECT / "docs" / "issue.schema.json": issue_list.json_schema,
 }
 
 

@@ -44,7 +44,7 @@ def test_the_defaults_are_those_of_the_contract(sound: dict[str, str]) -> None:
         deadline_hours=None,
         anomaly_percent=5.0,
         repository_filter=RepositoryFilter(),
-        content=frozenset({"lfs", "releases", "wiki"}),
+        content=frozenset({"lfs", "releases", "wiki", "issues", "pull_requests", "discussions"}),
         signing=Signing(None, None),
         orchestration=None,
         variables={},

@@ -187,7 +187,7 @@ def test_what_is_no_entry_is_a_failure_too(entry: Any) -> None:
     assert [failure.id for failure in parsed.failures if "broken" in failure.error] == [None]
 
 
-OPTIONAL = {"s3_checksum_sha256", "base", "objects", "wiki", "lfs", "releases", "settings", "not_read"}
+OPTIONAL = {"s3_checksum_sha256", "base", "objects", "wiki", "lfs", "releases", "issues", "settings", "not_read"}
 
 
 @pytest.mark.parametrize("field", sorted(document()["repos"][0].keys() - OPTIONAL))

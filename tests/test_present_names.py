@@ -6,8 +6,8 @@ import requests
 from clients import Log, github_client
 from embedded.github import FakeGitHub, Fault
 from github_s3_backup.github.client import GitHub
+from github_s3_backup.github.graphql import graphql_url
 from github_s3_backup.github.installations import Installation
-from github_s3_backup.github.names import graphql_url
 from github_s3_backup.repository import Repository
 from world import World
 

@@ -25,6 +25,7 @@ def test_every_awkward_repository_is_stored_restores_and_is_in_the_manifest_as_g
         "RepositoriesUnchanged": [0],
         "RepositoriesStoredAsChanges": [0],
         "BytesFetched": [sum(entry["size_bytes"] for entry in run.repos.values())],
+        "IssuesWaiting": [0],
         "RepositoriesVanished": [0],
         "BackupAnomaly": [0],
         "ReplicationBehind": [0],

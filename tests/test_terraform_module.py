@@ -420,7 +420,14 @@ def test_what_is_not_asked_for_is_left_to_the_program(applied: Applied) -> None:
     assert environment["ANOMALY_PERCENT"] == "5"
 
 
-CONTENT = {"lfs": "BACKUP_LFS", "releases": "BACKUP_RELEASES", "wikis": "BACKUP_WIKIS"}
+CONTENT = {
+    "discussions": "BACKUP_DISCUSSIONS",
+    "issues": "BACKUP_ISSUES",
+    "lfs": "BACKUP_LFS",
+    "pull_requests": "BACKUP_PULL_REQUESTS",
+    "releases": "BACKUP_RELEASES",
+    "wikis": "BACKUP_WIKIS",
+}
 
 
 def test_content_is_backed_up_unless_it_is_switched_off(applied: Applied, varied: Applied) -> None:

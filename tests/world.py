@@ -6,6 +6,7 @@ is a summary, no secret is in the output, and nothing is left on the disk.
 """
 
 import copy
+import gzip
 import hashlib
 import json
 import subprocess
@@ -23,6 +24,7 @@ from embedded.organisation import RECIPES, Recipe, make_repository
 from embedded.programs import Process, start_program
 from embedded.real_git import bundled_refs, restore, restore_changes, served_refs
 from embedded.stack import BACKUP, PROJECT, RESTORE, Stack
+from github_s3_backup.records.issue_list import LINE_KINDS
 
 
 def validator(name: str) -> jsonschema.Draft202012Validator:
@@ -30,7 +32,9 @@ def validator(name: str) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(json.loads((PROJECT / "docs" / f"{name}.schema.json").read_text()))
 
 
-VALIDATOR, LFS_LIST, RELEASE_LIST = map(validator, ("manifest", "lfs-list", "release-list"))
+VALIDATOR, LFS_LIST, RELEASE_LIST, ISSUE = map(validator, ("manifest", "lfs-list", "release-list", "issue"))
+# What most tests leave out: it has tests of its own.
+WRITTEN_BY_PEOPLE = ("BACKUP_ISSUES", "BACKUP_PULL_REQUESTS", "BACKUP_DISCUSSIONS")
 SUMMARIES = {
     "run finished",
     "run stopped",
@@ -158,7 +162,7 @@ class World:
         self.scratch.mkdir(exist_ok=True)
         base = self.stack.environment(self.github, self.bucket, self.scratch)
         base |= {"SERVICE_NAME": self.service, "GITHUB_APP_KEY_FILE": str(key), "FULL_BACKUP_DAYS": self.nobodys_day()}
-        base |= self.variables
+        base |= dict.fromkeys(WRITTEN_BY_PEOPLE, "false") | self.variables
         return {k: v for k, v in (base | changes).items() if v is not None}
 
     def nobodys_day(self, most: int = 365) -> str:
@@ -221,7 +225,7 @@ class World:
     def run_keys(self) -> set[str]:
         """Return the keys of the day's runs' manifests."""
         keys = {key for key in self.stored_keys() if key.startswith(self.key("runs/"))}
-        others = (".lfs.json", ".releases.json", ".bundle", ".objects", ".sig")
+        others = (".lfs.json", ".releases.json", ".issues.jsonl.gz", ".bundle", ".objects", ".sig")
         return {key for key in keys if not key.endswith(others)}
 
     def keys_of(self, run: "Run") -> set[str]:
@@ -274,7 +278,7 @@ class World:
             names = [self.github.repositories[entry["id"]].full_name for entry in manifest["repos"]]
             assert names == [entry["full_name"] for entry in manifest["repos"]]
         entries = [*manifest["repos"], *partial(manifest)]
-        dated = [item for entry in entries for item in (entry, entry["wiki"], entry["releases"]) if item]
+        dated = [e for entry in entries for e in (entry, entry["wiki"], entry["releases"], entry["issues"]) if e]
         dated += [item["base"] for item in dated if item.get("base")]
         for where, name in [(manifest, "started_at"), (manifest, "finished_at")] + [
             (item, "backed_up_at") for item in dated
@@ -333,6 +337,7 @@ class World:
                 self._check_entry(entry["wiki"], repository.wiki)
             self._check_lfs(entry)
             self._check_releases(entry)
+            self._check_issues(entry, repository, entry in manifest["repos"])
 
     def check_no_secret(self, text: str) -> None:
         """Assert that no App's key and no token is in the text."""
@@ -387,6 +392,26 @@ class World:
         for item in contents:
             self._check_content(item, f"github-backup-releases/{entry['owner']}/{item['oid'][:2]}/{item['oid']}")
 
+    def _check_issues(self, entry: dict[str, Any], repository: FakeRepository, is_whole: bool) -> None:
+        """Assert that the list has what it counts, and where the entry is whole, what GitHub has now."""
+        issues = entry["issues"]
+        if not issues:
+            return
+        lines = self.read_lines(issues["list"]) if issues["list"] else []
+        assert [line["number"] for line in lines] == sorted({line["number"] for line in lines})
+        for line in lines:
+            ISSUE.validate(line)
+        for name, kind in LINE_KINDS.items():
+            numbers = {line["number"] for line in lines if line["kind"] == kind}
+            assert len(numbers) == (issues[name] or {"stored": 0})["stored"]
+            if is_whole and issues[name] and issues[name]["complete"]:
+                assert numbers == {item["number"] for item in repository.issues.of(name)}
+
+    def read_lines(self, stored: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the lines of a list of issues."""
+        lines = gzip.decompress(self._read(stored)).splitlines()
+        return [json.loads(line) for line in lines]
+
     def _check_content(self, item: dict[str, Any], key: str) -> None:
         assert item["s3_key"].startswith(key)
         place = f"{self.bucket}/{item['s3_key']}/{item['version_id']}"
@@ -401,14 +426,18 @@ class World:
 
     def read_list(self, stored: dict[str, Any]) -> dict[str, Any]:
         """Return a list that an entry names, compared with its SHA-256."""
+        body = self._read(stored)
+        self.check_no_secret(body.decode())
+        document: dict[str, Any] = json.loads(body)
+        return document
+
+    def _read(self, stored: dict[str, Any]) -> bytes:
         answer = self.stack.s3.client().get_object(
             Bucket=self.bucket, Key=stored["s3_key"], VersionId=stored["version_id"]
         )
         body = answer["Body"].read()
         assert (hashlib.sha256(body).hexdigest(), len(body)) == (stored["sha256"], stored["size_bytes"])
-        self.check_no_secret(body.decode())
-        document: dict[str, Any] = json.loads(body)
-        return document
+        return body
 
     def _check_bundle(self, entry: dict[str, Any], source: dict[str, str]) -> None:
         """Assert that the bundle restores, on its full one where it has one."""
@@ -444,7 +473,7 @@ def uploaded(run: Run) -> int:
 
 def stored_in(entry: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what an entry names in the folders of days: bundles and lists."""
-    lists = [entry[part]["list"] for part in ("lfs", "releases") if entry[part]]
+    lists = [entry[part]["list"] for part in ("lfs", "releases", "issues") if entry[part]]
     bundles = [
         item for bundle in (entry, entry["wiki"]) if bundle for item in (bundle, bundle["base"], bundle["objects"])
     ]

@@ -38,6 +38,9 @@ environment, optional:
   BACKUP_SKIP_FORKS           true: leave out forks
   BACKUP_SKIP_ARCHIVED        true: leave out archived repositories
   BACKUP_LFS                  false: leave out Git LFS objects
+  BACKUP_ISSUES               false: leave out issues
+  BACKUP_PULL_REQUESTS        false: leave out pull requests with their reviews
+  BACKUP_DISCUSSIONS          false: leave out discussions
   BACKUP_RELEASES             false: leave out releases and their files
   BACKUP_WIKIS                false: leave out wikis
   BACKUP_CONCURRENCY          repositories cloned at once (default: 8 per CPU, at most 64)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from github_s3_backup.records.content import Kind
@@ -23,10 +24,22 @@ MAX_WORKERS = 256
 # Days within which each repository is cloned afresh though it did not change.
 DEFAULT_FULL_BACKUP_DAYS, MAX_FULL_BACKUP_DAYS = 28, 365
 DEFAULT_ANOMALY_PERCENT = 5.0
+# The variable of each kind of content.
+CONTENT_FLAGS: Mapping[Kind, str] = MappingProxyType(
+    {
+        "wiki": "BACKUP_WIKIS",
+        "lfs": "BACKUP_LFS",
+        "releases": "BACKUP_RELEASES",
+        "issues": "BACKUP_ISSUES",
+        "pull_requests": "BACKUP_PULL_REQUESTS",
+        "discussions": "BACKUP_DISCUSSIONS",
+    }
+)
 # What says what a run backs up, and for how long. The manifest has it, so that a report can tell when it changed.
 TOLD = (
     *("BACKUP_INCLUDE", "BACKUP_EXCLUDE", "BACKUP_SKIP_FORKS", "BACKUP_SKIP_ARCHIVED"),
-    *("BACKUP_LFS", "BACKUP_RELEASES", "BACKUP_WIKIS", "BACKUP_RETENTION_DAYS", "FULL_BACKUP_DAYS", "DIFFERENTIAL"),
+    *CONTENT_FLAGS.values(),
+    *("BACKUP_RETENTION_DAYS", "FULL_BACKUP_DAYS", "DIFFERENTIAL"),
 )
 MIN_DEADLINE_HOURS, MAX_DEADLINE_HOURS = 0.0001, 24 * 31
 # AWS Step Functions starts at most 10,000 children of a map at once; more shards than this would not help.
@@ -202,8 +215,7 @@ def _read_repository_filter(read: EnvironmentReader) -> RepositoryFilter:
 
 def _read_content(read: EnvironmentReader) -> frozenset[Kind]:
     """Return what is backed up besides git data."""
-    flags: dict[Kind, str] = {"wiki": "BACKUP_WIKIS", "lfs": "BACKUP_LFS", "releases": "BACKUP_RELEASES"}
-    return frozenset([kind for kind, name in flags.items() if read.flag(name, default=True)])
+    return frozenset([kind for kind, name in CONTENT_FLAGS.items() if read.flag(name, default=True)])
 
 
 def _read_signing(read: EnvironmentReader) -> Signing:

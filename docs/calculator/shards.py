@@ -9,7 +9,8 @@ from math import ceil
 
 from calculator import durations, one_task
 
-# Measured, in seconds for each repository: to list in pages of 100, each answered after 100 ms, eight at once; and to merge.
+# Measured, in seconds for each repository: to list in pages of 100, each answered after 100 ms, eight at once; and to
+# merge.
 LIST_REPOSITORY, MERGE_REPOSITORY = 0.0002, 0.00015
 # vCPUs and GB of memory of the tasks that list and merge.
 SMALL_VCPU, SMALL_MEMORY = 0.5, 2.0

@@ -17,6 +17,7 @@ import secrets
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -80,6 +81,10 @@ class FakeGitHub:
         self.stable_etags = True
         # Files of releases are uploaded to the second port, as on github.com; False: below the API's URL, as on GHES.
         self.uploads_elsewhere = False
+        # Points of GraphQL that an installation has in an hour, and what each has used.
+        self.points, self.points_used = 5_000, Counter[int | None]()
+        # The largest query that is answered in time, by the nodes that it may return.
+        self.most_nodes = 500_000
         # Called when the last page of a listing has been asked for, before it is sent.
         self.after_listing: Callable[[], None] = lambda: None
         # The most repositories on a page, and what is called with a page's number before it is sent.
@@ -293,6 +298,11 @@ class FakeGitHub:
             return self._answer_token(app, int(match[1]), body)
         if match := re.fullmatch(r"/(orgs|users)/([^/]+)/installation", path):
             return self._answer_installation(app, match[1], match[2])
+        if match := re.fullmatch(r"/app/installations/(\d+)", path):
+            template, found = "/app/installations/{installation_id}", self.installations.get(int(match[1]))
+            if found is None or found.removed or found.app is not app:
+                return refusal(template, 404, "Not Found")
+            return Answer(template, 200, self._installation(found))
         # The removed ones too: they were removed a moment later.
         everyone = [
             self._installation(installation) for installation in self.installations.values() if installation.app is app

@@ -9,10 +9,13 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from embedded.github_issues import FakeIssues
 from embedded.github_lfs import LfsStore
 from embedded.github_releases import FakeRelease
 
 READ = {"contents": "read", "metadata": "read"}
+# What an App may read in order to back up what people wrote.
+ISSUES = {"issues": "read", "pull_requests": "read", "discussions": "read"}
 RESTORE = {"contents": "write", "administration": "write", "workflows": "write", "metadata": "read"}
 LEVELS = ("none", "read", "write", "admin")
 
@@ -48,6 +51,7 @@ class FakeRepository:
     lfs: LfsStore = field(default_factory=LfsStore)
     # In the order in which GitHub lists them.
     releases: list[FakeRelease] = field(default_factory=list)
+    issues: FakeIssues = field(default_factory=FakeIssues)
 
     @property
     def full_name(self) -> str:

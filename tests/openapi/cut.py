@@ -12,6 +12,7 @@ from typing import Any
 
 PATHS = {
     "/app/installations": ("get",),
+    "/app/installations/{installation_id}": ("get",),
     "/app/installations/{installation_id}/access_tokens": ("post",),
     "/installation/repositories": ("get",),
     "/orgs/{org}/installation": ("get",),

@@ -126,6 +126,7 @@ def metrics_of(manifest: Manifest, reports: Sequence[Report], code: int, anomaly
         metrics.UNCHANGED: manifest.unchanged_count,
         metrics.AS_CHANGES: sum(bundle.base is not None for bundle in manifest.new_bundles),
         metrics.FETCHED: sum(bundle.size_bytes for bundle in manifest.new_bundles),
+        metrics.ISSUES_WAITING: manifest.issues_waiting,
         metrics.SHARDS: len(reports),
         metrics.SHARDS_FAILED: sum(report.state == "lost" for report in reports),
     }

@@ -23,7 +23,7 @@ from github_s3_backup.github.transport.http import new_session
 from github_s3_backup.github.transport.limiter import Budget
 from github_s3_backup.github.transport.rest import Api
 from github_s3_backup.program import s3_config
-from github_s3_backup.records.content import Kind
+from github_s3_backup.records.content import ISSUE_KINDS, Kind
 from github_s3_backup.records.signing import KMS_CONFIG, KmsSigner, Signer, signer_from_file
 from github_s3_backup.repository_filter import RepositoryFilter
 from github_s3_backup.runtime.capacity import UPLOAD_BUFFERS, Capacity, Reservation, machine_capacity
@@ -136,7 +136,14 @@ def reach_github(configuration: Configuration, context: RunContext, shares: int 
         key = key_from_file(Path(str(settings.key_file)))
     budget = Budget(configuration.installation_requests, shares)
     session = new_session(os.environ.get("SSL_CERT_FILE"), budget.at_once + AT_ONCE + 2)
-    app = App(settings.app_id, key, settings.api_url, settings.server_url, installation_id=settings.installation_id)
+    app = App(
+        settings.app_id,
+        key,
+        settings.api_url,
+        settings.server_url,
+        optional=frozenset(configuration.content.intersection(ISSUE_KINDS)),
+        installation_id=settings.installation_id,
+    )
     api = Api(app.api_url, session, context.stop, context.log)
     return GitHub(Installations(app, api, context.redactor, budget))
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
+from github_s3_backup.backup.issues.phase import add_issues
 from github_s3_backup.backup.plan.records import Report, Shard
 from github_s3_backup.backup.plan.vanished import LookedUp, LookUp, unconfirmed, vanished
 from github_s3_backup.backup.repository.backup import Outcome
@@ -47,6 +48,7 @@ def back_up_shard(
         outcomes.append(Outcome(entry, "upload", entry.duration_seconds, entry.id))
         identities.note(entry)
     outcomes = _confirmed(outcomes, identities, lambda renamed: back_up_all(renamed, services, note))
+    outcomes = add_issues(outcomes, [*shard.repositories, *found.alive], services)
     services.uploader.abort_open_uploads()
     report = _report(shard, [outcome.result for outcome in outcomes], found, services)
     return msgspec.structs.replace(report, bytes_uploaded=report.bytes_uploaded + _uploaded_bytes(stored))

@@ -157,14 +157,10 @@ class GitHub:
         for installation_id, node_ids in by_installation.items():
             try:
                 for start in range(0, len(node_ids), names.BATCH_SIZE):
-                    found |= self._names(installation_id, node_ids[start : start + names.BATCH_SIZE])
+                    found |= names.ask(self.access(installation_id), node_ids[start : start + names.BATCH_SIZE])
             except GitHubError as error:
                 self._api.log.info("GraphQL not available, repositories are looked up one by one", error=str(error))
         return found
-
-    def _names(self, installation_id: int, node_ids: list[str]) -> dict[int, str]:
-        to = self.access(installation_id)
-        return to.tokens.with_token(lambda token: names.ask(to.api, token, node_ids))
 
     def clone_url(self, repository: Repository) -> str:
         return f"{self.installations.app.server_url}/{repository.full_name}.git"

@@ -1,12 +1,15 @@
 """GitHub as the App itself asks it: its installations, and each one's token and budget."""
 
+import contextlib
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import requests
 
+from github_s3_backup.github.points import Points
 from github_s3_backup.github.tokens import App, Token, TokenManager
 from github_s3_backup.github.transport.limiter import Budget, Limiter
 from github_s3_backup.github.transport.rest import Api, GitHubError, as_documented
@@ -35,11 +38,17 @@ class Installation:
 
 @dataclass(frozen=True)
 class Access:
-    """How to ask for one installation's repositories: with its token, within its budget."""
+    """How to ask for one installation's repositories: with its token, within its budget.
+
+    `points`: of GraphQL. `granted`: asks which of the App's optional permissions the installation has; raises
+    GitHubError.
+    """
 
     tokens: TokenManager
     limiter: Limiter
     api: Api
+    points: Points
+    granted: Callable[[], frozenset[str]]
 
     def get(self, url: str, *, once: bool = False, **options: Any) -> requests.Response:
         """Get with the installation's token. `once`: without retries. Raises GitHubError."""
@@ -54,6 +63,7 @@ class Installations:
         self.app, self.api = app, api
         self._redactor, self._budget = redactor, budget
         self._access: dict[int, Access] = {}
+        self._granted: dict[int, frozenset[str]] = {}
         self._lock = threading.Lock()
 
     def all(self) -> list[Installation]:
@@ -73,6 +83,7 @@ class Installations:
                     if answer.get("target_type") == ENTERPRISE:
                         self.api.log.info("skipped, an enterprise has no repositories of its own", owner=owner)
                         continue
+                    self._granted[int(answer["id"])] = self._readable(answer)
                     installations.append(Installation(int(answer["id"]), owner))
         return installations
 
@@ -82,12 +93,36 @@ class Installations:
             if installation_id not in self._access:
                 tokens = TokenManager(lambda: self._mint(installation_id), self.api.stop, self.api.log)
                 limiter = Limiter(self._budget, self.app.api_url, self.api.stop)
-                self._access[installation_id] = Access(tokens, limiter, self.api.within(limiter))
+                self._access[installation_id] = Access(
+                    tokens, limiter, self.api.within(limiter), Points(), lambda: self._optional(installation_id)
+                )
             return self._access[installation_id]
+
+    def _optional(self, installation_id: int) -> frozenset[str]:
+        """Return the optional permissions that an installation has. Raises GitHubError where GitHub can't be asked."""
+        if self.app.optional and installation_id not in self._granted:
+            url = f"{self.api.url}/app/installations/{installation_id}"
+            try:
+                answer = self.api.send("GET", url, self.app.authorization).json()
+            except GitHubError as error:
+                if not error.refused:
+                    raise
+                self.api.log.warning("GitHub does not tell the App's permissions", error=str(error))
+                answer = {}
+            with as_documented(url):
+                self._granted[installation_id] = self._readable(answer)
+        return self._granted.get(installation_id, frozenset())
+
+    def _readable(self, answer: dict[str, Any]) -> frozenset[str]:
+        return self.app.optional & frozenset(answer.get("permissions") or ())
 
     def _mint(self, installation_id: int) -> Token:
         url = f"{self.api.url}/app/installations/{installation_id}/access_tokens"
-        answer = self._send("POST", url, json={"permissions": dict(self.app.permissions)}).json()
+        optional: frozenset[str] = frozenset()
+        with contextlib.suppress(GitHubError):  # without them, the token is as good for all else
+            optional = self._optional(installation_id)
+        wanted = {**dict.fromkeys(sorted(optional), "read"), **self.app.permissions}
+        answer = self._send("POST", url, json={"permissions": wanted}).json()
         with as_documented(url):
             expires_at = datetime.fromisoformat(answer["expires_at"])
             token = Token(str(answer["token"]), expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))

@@ -41,6 +41,7 @@ class TokenError(GitHubError):
 class App:
     """A GitHub App: who it is, and where its GitHub is. URLs without a slash at the end.
 
+    `permissions`: what a token needs. `optional`: what it may read besides, where the installation has that permission.
     `installation_id`: the one that is configured, None for all. `variables`: the prefix of the environment variables
     that configure it.
     """
@@ -50,6 +51,7 @@ class App:
     api_url: str
     server_url: str
     permissions: Mapping[str, str] = field(default_factory=lambda: READ_ONLY)
+    optional: frozenset[str] = frozenset()
     variables: str = "GITHUB_APP"
     installation_id: int | None = None
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from github_s3_backup.records.content import Kind, LfsSummary, NotRead, ReleasesSummary
+from github_s3_backup.records.content import IssuesSummary, Kind, LfsSummary, NotRead, ReleasesSummary
 from github_s3_backup.records.json_fields import (
     Count,
     Date,
@@ -126,6 +126,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     lfs: Annotated[LfsSummary | None, Meta(description="Null where LFS objects are not looked for")] = None
     releases: Annotated[ReleasesSummary | None, Meta(description="Null where releases are not read")] = None
+    issues: Annotated[IssuesSummary | None, Meta(description="Null where none of them are read")] = None
     settings: Annotated[
         Settings | None, Meta(description="Description, topics, visibility, and more; null: the listing was not kept")
     ] = None
@@ -207,6 +208,7 @@ class Vanished(msgspec.Struct, frozen=True, kw_only=True):
     wiki: Entry | None = None
     lfs: LfsSummary | None = None
     releases: ReleasesSummary | None = None
+    issues: IssuesSummary | None = None
     confirmed: Annotated[
         bool, Meta(description="False: so many were missing that GitHub was not asked about this one")
     ] = True
@@ -318,10 +320,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename={"entries": "re
         return sum(entry.status == "unchanged" for entry in self.entries)
 
     @property
+    def issues_waiting(self) -> int:
+        """How many issues, pull requests and discussions the next runs have still to read."""
+        return sum(entry.issues.waiting for entry in self._stored_entries if entry.issues)
+
+    @property
+    def _stored_entries(self) -> list[Entry]:
+        """What is stored, also of repositories that failed in part."""
+        return [*self.entries, *(failure.partial for failure in self.failures if failure.partial)]
+
+    @property
     def new_bundles(self) -> list[Entry]:
         """What was stored of repositories and wikis in this run, also of those that failed in part."""
-        entries = [*self.entries, *(failure.partial for failure in self.failures if failure.partial)]
-        bundles = [bundle for entry in entries for bundle in (entry, entry.wiki) if bundle]
+        bundles = [bundle for entry in self._stored_entries for bundle in (entry, entry.wiki) if bundle]
         return [bundle for bundle in bundles if bundle.status == "stored"]
 
     @property

@@ -15,6 +15,7 @@ BYTES = "BytesUploaded"
 UNCHANGED = "RepositoriesUnchanged"
 AS_CHANGES = "RepositoriesStoredAsChanges"
 FETCHED = "BytesFetched"
+ISSUES_WAITING = "IssuesWaiting"
 VANISHED = "RepositoriesVanished"
 ANOMALY = "BackupAnomaly"
 REPLICATION_BEHIND = "ReplicationBehind"
@@ -40,6 +41,7 @@ UNITS = {
     UNCHANGED: "Count",
     AS_CHANGES: "Count",
     FETCHED: "Bytes",
+    ISSUES_WAITING: "Count",
     VANISHED: "Count",
     ANOMALY: "Count",
     REPLICATION_BEHIND: "Count",

@@ -4,9 +4,11 @@ An object is written once, and later runs refer to it. Only `manifest.json` is e
 """
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from github_s3_backup.records.manifest import Manifest, ManifestError, parse_manifest
@@ -15,6 +17,7 @@ from github_s3_backup.s3.errors import AbsentError, DamagedError, S3Error
 from github_s3_backup.s3.keys import (
     BUNDLE,
     CHANGES,
+    ISSUE_LIST,
     day_manifest_key,
     object_list_key,
     repository_key,
@@ -22,7 +25,7 @@ from github_s3_backup.s3.keys import (
     signature_key,
 )
 from github_s3_backup.s3.objects import Objects, to_base64
-from github_s3_backup.s3.upload import BytesSource, KeyTakenError, Source, Uploader
+from github_s3_backup.s3.upload import BytesSource, FileSource, KeyTakenError, Source, Uploader
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
@@ -81,6 +84,10 @@ class Archive:
         """Upload a list that belongs to a bundle. Raises UploadError."""
         return self._put(full_name, suffix, lambda: contextlib.nullcontext(BytesSource(body)))
 
+    def put_issue_list(self, full_name: str, path: Path) -> StoredObject:
+        """Upload the list of a repository's issues from the disk. Raises UploadError."""
+        return self._put(full_name, ISSUE_LIST, lambda: FileSource.of(path))
+
     def _put(self, full_name: str, suffix: str, open_source: OpenSource) -> StoredObject:
         """Upload to the day's key of the repository; where that is taken, to one with the time of the run.
 
@@ -107,6 +114,16 @@ class Archive:
     def read(self, stored: StoredObject) -> bytes:
         """Return the bytes of an object that a manifest names. Raises S3Error."""
         return self._objects.read(stored)
+
+    def download(self, stored: StoredObject, path: Path) -> None:
+        """Write an object that a manifest names to the disk. Raises S3Error, also where its bytes are others."""
+        digest = hashlib.sha256()
+        with self._objects.blocks(stored.key, stored.version_id) as blocks, path.open("wb") as target:
+            for block in blocks:
+                digest.update(block)
+                target.write(block)
+        if digest.hexdigest() != stored.sha256:
+            raise DamagedError(f"{self._objects.url(stored.key)}: its SHA-256 does not match the manifest")
 
     def flaw(self, stored: StoredObject) -> str | None:
         """Return why an object can't be referred to: it is absent, or another one. None where it is as it was stored.

@@ -4,7 +4,7 @@ import datetime
 
 from github_s3_backup.s3.folder import is_folder
 
-BUNDLE, LFS_LIST, RELEASE_LIST = ".bundle", ".lfs.json", ".releases.json"
+BUNDLE, LFS_LIST, RELEASE_LIST, ISSUE_LIST = ".bundle", ".lfs.json", ".releases.json", ".issues.jsonl.gz"
 CHANGES, OBJECT_LIST = ".changes.bundle", ".objects"
 
 

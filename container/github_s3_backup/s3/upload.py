@@ -7,7 +7,8 @@ import io
 import threading
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -16,7 +17,7 @@ from github_s3_backup.runtime.capacity import Capacity, Reservation
 from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.errors import ABSENT, FORBIDDEN, KEY_TAKEN, S3_ERRORS, S3Error, error_code, explain
 from github_s3_backup.s3.keys import url_of
-from github_s3_backup.s3.objects import Objects, to_base64
+from github_s3_backup.s3.objects import BLOCK_SIZE, Objects, to_base64
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
@@ -64,6 +65,31 @@ class BytesSource:
 
     def __iter__(self) -> Iterator[bytes]:
         yield self._body
+
+
+class FileSource:
+    """A file on the disk."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._hash = file, hashlib.sha256()
+        self.estimate, self.size = size, 0
+
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, path: Path) -> Iterator["FileSource"]:
+        """Open a file."""
+        with path.open("rb") as file:
+            yield cls(file, path.stat().st_size)
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while block := self._file.read(BLOCK_SIZE):
+            self._hash.update(block)
+            self.size += len(block)
+            yield block
 
 
 class Part(io.BytesIO):

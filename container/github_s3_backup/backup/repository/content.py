@@ -11,24 +11,31 @@ from github_s3_backup.backup.repository.errors import ContentError, Failed, Inco
 from github_s3_backup.backup.repository.git_data import GitData
 from github_s3_backup.backup.repository.lfs import back_up_lfs
 from github_s3_backup.backup.repository.releases import back_up_releases
-from github_s3_backup.backup.repository.unchanged import LFS_DISABLED
+from github_s3_backup.backup.repository.unchanged import LFS_DISABLED, may_be_named
 from github_s3_backup.backup.repository.wiki import ask_about_wiki, back_up_wiki, wiki_of
 from github_s3_backup.backup.services import Services
 from github_s3_backup.github.tokens import TokenError
 from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.records.content import Kind, NotRead
 from github_s3_backup.records.manifest import Entry
-from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
-from github_s3_backup.s3.content_store import MAX_LIST_DAYS
-from github_s3_backup.s3.keys import day_of
 
 BackUpPart = Callable[[GitData, Entry | None, Services], Any]
 
+# Issues come later: see backup/issues/phase.py.
 PARTS: Mapping[Kind, BackUpPart] = MappingProxyType(
     {"lfs": back_up_lfs, "releases": back_up_releases, "wiki": back_up_wiki}
 )
-TITLES: Mapping[Kind, str] = MappingProxyType({"lfs": "Git LFS", "releases": "releases", "wiki": "wiki"})
+TITLES: Mapping[Kind, str] = MappingProxyType(
+    {
+        "lfs": "Git LFS",
+        "releases": "releases",
+        "wiki": "wiki",
+        "issues": "issues",
+        "pull_requests": "pull requests",
+        "discussions": "discussions",
+    }
+)
 # What GitHub answers where the App may not read something, or the server does not offer it.
 NOT_READABLE = (403, 404, 501)
 
@@ -73,19 +80,13 @@ class ContentBackup:
         What is too old is left out: S3 may expire it before the manifest's retention ends.
         """
         wanted, known = self._services.content.wanted, self._known
-        if known and known.lfs and "lfs" in wanted and self._is_young(known.lfs.list):
+        if known and known.lfs and "lfs" in wanted and may_be_named(known.lfs.list, self._services):
             self._change(lfs=known.lfs)
-        if known and known.releases and "releases" in wanted and self._is_young(known.releases.list):
+        if known and known.releases and "releases" in wanted and may_be_named(known.releases.list, self._services):
             self._change(releases=known.releases)
-        if known and known.wiki and self.entry and "wiki" in wanted and all(map(self._is_young, known.wiki.bundles)):
-            self._change(wiki=wiki_of(self.entry, known.wiki))
-
-    def _is_young(self, stored: StoredObject | None) -> bool:
-        """Return whether a manifest of today may name what was stored then."""
-        if stored is None:
-            return True
-        age = self._services.context.started_at.date() - day_of(stored.key)
-        return age.days <= MAX_LIST_DAYS
+        wiki = known.wiki if known and "wiki" in wanted else None
+        if wiki and self.entry and all(may_be_named(bundle, self._services) for bundle in wiki.bundles):
+            self._change(wiki=wiki_of(self.entry, wiki))
 
     def _add(self, kind: Kind, data: GitData) -> None:
         """Add one part to the entry. Raises what EXPECTED_ERRORS names."""

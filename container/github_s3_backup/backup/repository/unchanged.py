@@ -11,7 +11,9 @@ from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.records.manifest import Entry, new_entry
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
+from github_s3_backup.s3.content_store import MAX_LIST_DAYS
 from github_s3_backup.s3.errors import S3Error
+from github_s3_backup.s3.keys import day_of
 
 # What GitHub answers where somebody has switched Git LFS off. Any other refusal may be over tomorrow.
 LFS_DISABLED = "Git LFS is disabled for this repository"
@@ -85,6 +87,14 @@ def flaw_of(stored: StoredObject, services: Services) -> str | None:
         return services.archive.flaw(stored)
     except S3Error as error:
         return str(error)
+
+
+def may_be_named(stored: StoredObject | None, services: Services) -> bool:
+    """Return whether a manifest of today may name what was stored then: S3 may expire what is older."""
+    if stored is None:
+        return True
+    age = services.context.started_at.date() - day_of(stored.key)
+    return age.days <= MAX_LIST_DAYS
 
 
 def _unchanged_entry(listed: Repository, known: Entry, refs: Refs) -> Entry:

@@ -121,6 +121,6 @@ def open_credentials(
         key = key_from_secret(aws.client("secretsmanager"), access.key_secret_arn)
     else:
         key = key_from_file(Path(str(access.key_file)))
-    app = App(str(access.app_id), key, access.api_url, access.server_url, READ_AND_WRITE, "RESTORE_APP")
+    app = App(str(access.app_id), key, access.api_url, access.server_url, READ_AND_WRITE, variables="RESTORE_APP")
     session = new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS)
     return RestoreApp(Installations(app, Api(app.api_url, session, stop, log), redactor))

@@ -1,0 +1,1 @@
+"""What people wrote on GitHub: issues, pull requests, and discussions."""
