@@ -288,7 +288,7 @@ class World:
 
 def objects_of(record: Entry | Vanished) -> list[StoredObject]:
     """Return a repository's bundles and lists."""
-    lists = [part.list for part in (record.lfs, record.releases) if part]
+    lists = [part.list for part in (record.lfs, record.releases, record.issues) if part]
     objects = record.objects if isinstance(record, Entry) else None
     return [stored for stored in (*record.bundles, objects, *lists) if stored]
 

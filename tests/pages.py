@@ -125,6 +125,10 @@ def add_content(api: FakeRepository, folder: Path) -> None:
     pointer = api.lfs.pointer(api.lfs.add(LFS_FILE))
     content.push(api.path, {".gitattributes": content.ATTRIBUTES, "level.bin": pointer})
     api.wiki = content.make_wiki(folder, "api", {"Home.md": b"# Home"})
+    bug = api.issues.open("The server forgets its port", labels=[{"name": "bug", "color": "d73a4a"}])
+    api.issues.comment(bug, "Only where the port is 0.")
+    api.issues.close(bug)
+    api.issues.open("Ask for the port", "pull_requests")
     api.releases = [content.release(content.Numbers(), "v1.0.0", {"api.zip": RELEASE_FILE})]
 
 

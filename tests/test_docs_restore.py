@@ -143,6 +143,16 @@ def find_the_last_good_day(place: Place) -> Check:
     return check
 
 
+def issues_without_github(place: Place) -> Check:
+    def check(output: str) -> None:
+        page = (place.folder / "issues" / "acme" / "api@issues" / "1.html").read_text()
+        assert "The server forgets its port" in page
+        assert "Only where the port is 0." in page
+        assert '"title":"Ask for the port"' in output
+
+    return check
+
+
 def content_besides_git(place: Place) -> Check:
     if shutil.which("git-lfs") is None:
         pytest.skip("git-lfs is not installed: apt install git-lfs")
@@ -322,6 +332,7 @@ EXPECTATIONS: dict[str, Callable[[Place], Check]] = {
     "One repository": one_repository,
     "Find the last good day": find_the_last_good_day,
     "Wikis, LFS objects, and releases": content_besides_git,
+    "Issues, pull requests, and discussions": issues_without_github,
     "Everything": everything,
     "From the replica": from_the_replica,
     "A deleted object": a_deleted_object,

@@ -1,5 +1,8 @@
 """Issues, pull requests and discussions: stored beside the bundle, at the price of what changed."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,17 +10,22 @@ import pytest
 from embedded.github import Fault
 from embedded.github_issues import FakeIssues
 from embedded.github_model import ISSUES, READ
-from world import Run, World
+from world import WRITTEN_BY_PEOPLE, Run, World
 
 GRAPHQL = "POST /api/graphql"
-ON = {"BACKUP_ISSUES": "true", "BACKUP_PULL_REQUESTS": "true", "BACKUP_DISCUSSIONS": "true"}
+NASTY = """<script>alert(1)</script> <img src=x onerror=alert(1)> ![shot](https://example.com/a.png)
+[click](javascript:alert(1)) <iframe src="https://example.com"></iframe> ~~gone~~
+
+| a | b |
+|---|---|
+| 1 | 2 |
+"""
 
 
 @pytest.fixture
 def asked(world: World) -> World:
     """A world in which the App may read what people wrote, and is to."""
-    world.variables |= ON
-    world.github.app.permissions.update(ISSUES)
+    world.variables |= dict.fromkeys(WRITTEN_BY_PEOPLE, "true")
     return world
 
 
@@ -109,6 +117,13 @@ def test_a_day_costs_what_changed(asked: World) -> None:
     assert (
         run.repos["acme/tiny"]["issues"]["list"]["s3_key"] != f"github-backup/{asked.day()}/acme/tiny.issues.jsonl.gz"
     )
+
+    (old, new) = sorted({key.split("/")[1] for key in asked.stored_keys() if key.endswith("manifest.json")})
+    told = asked.restore("diff", "--bucket", asked.bucket, old, new, "--json")
+    assert [(item["kind"], item["detail"]) for item in json.loads(told.stdout)] == [
+        ("issues changed", "1 opened"),
+        ("issues deleted", "1: #3"),
+    ]
 
     # an edited comment shows nowhere: it is found when all are read anew
     next_day(asked)
@@ -210,3 +225,53 @@ def test_an_installation_that_tells_no_permissions_is_backed_up_all_the_same(ask
     run = asked.run(GITHUB_APP_INSTALLATION_ID=str(installation))
     assert run.code == 0, run.output
     assert {refusal["content"] for refusal in run.repos["acme/api"]["not_read"]} == ISSUES.keys()
+
+
+def test_issues_are_read_without_github(asked: World, tmp_path: Path) -> None:
+    issues = asked.add("api").issues
+    write(issues)
+    nasty = issues.open("<script>alert(1)</script> & co", body=NASTY, author="eve")
+    issues.comment(nasty, "As said in #1, see `#2` and acme/api#1.")
+    run = asked.run()
+    fetched = asked.restore("fetch", "--all", "--bucket", asked.bucket, "--into", str(tmp_path))
+    assert fetched.code == 0, fetched.stderr
+    folder = tmp_path / "acme" / "api@issues"
+    assert {path.name for path in folder.iterdir()} == {
+        *(f"{n}.html" for n in (1, 2, 3, 4)), "index.html", "issues.jsonl.gz",
+    }  # fmt: skip
+    pages = {path.stem: path.read_text() for path in folder.glob("*.html")}
+    assert all(text in pages["index"] for text in ("It breaks", "Mend it", "How does it work?", "bug"))
+    assert all(text in pages["2"] for text in ("Looks right.", "app.py:7", "Why?", "Because.", "merged"))
+    assert all(text in pages["3"] for text in ("Like this.", "Thanks!"))
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in pages["index"]
+    assert '<a href="1.html"' in pages["4"]
+    assert "<code>#2</code>" in pages["4"]
+    for page in pages.values():
+        assert not re.search(r"<(script|img|iframe|object|form|link)\b|[\"\']\s*javascript:|\son\w+=", page), page
+    assert "<table>" in pages["4"]
+    assert "<s>gone</s>" in pages["4"]
+
+    again = asked.restore("fetch", "--all", "--bucket", asked.bucket, "--into", str(tmp_path))
+    assert (again.code, [line["event"] for line in again.named("already there")]) == (0, ["already there"])
+    (folder / "issues.jsonl.gz").write_bytes(b"other")
+    refused = asked.restore("fetch", "--all", "--bucket", asked.bucket, "--into", str(tmp_path))
+    assert "issues: " in refused.failures["acme/api"]
+    assert "move it away" in refused.failures["acme/api"]
+
+    report = tmp_path / "report.json"
+    assert asked.restore("verify", "--all", "--bucket", asked.bucket, "--report", str(report)).code == 0
+    (proven,) = json.loads(report.read_text())["repositories"]
+    assert proven["issues"] == 4
+
+    stored = issues_of(run)["list"]
+    asked.stack.s3.client().put_object(Bucket=asked.bucket, Key=stored["s3_key"], Body=b"x" * stored["size_bytes"])
+    for version in asked.stack.s3.client().list_object_versions(Bucket=asked.bucket, Prefix=stored["s3_key"])[
+        "Versions"
+    ]:
+        if version["VersionId"] == stored["version_id"]:
+            asked.stack.s3.client().delete_object(
+                Bucket=asked.bucket, Key=stored["s3_key"], VersionId=version["VersionId"]
+            )
+    broken = asked.restore("verify", "--all", "--bucket", asked.bucket)
+    assert broken.code == 1
+    assert "issues" in broken.failures["acme/api"]

@@ -18,7 +18,7 @@ from embedded.ports import wait_until
 from killed_at_random import Killer, add_many, at_random
 from orchestrated import Orchestrated, apply_for, orchestrate
 from terraform.module import Module
-from world import World
+from world import WRITTEN_BY_PEOPLE, World
 
 # What differs between two runs into two buckets.
 OF_THE_RUN = {
@@ -67,8 +67,9 @@ def versions(world: World) -> Counter[str]:
 
 
 def test_a_run_stores_what_a_single_run_stores(world: World, make: Make) -> None:
+    world.variables |= dict.fromkeys(WRITTEN_BY_PEOPLE, "true")
     for recipe in AWKWARD:
-        world.add(recipe.name)
+        world.add(recipe.name).issues.fill(3, comments=1)
     orchestrated = make(shards=4)
     run = orchestrated.run()
     assert run.execution.status == "SUCCEEDED", run.output

@@ -23,7 +23,7 @@ REFS_BYTES = 20_000  # what GitHub answers for one repository that did not chang
 COLD_MIN_DAYS = 90  # S3 Glacier Instant Retrieval bills at least so many days
 WORKING_HOURS = 8  # in which the pushes of a day fall
 # Metrics are billed by the hour in which they are sent: the run's own, and Container Insights'.
-METRICS = 12 + 24
+METRICS = 13 + 24
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from embedded import github_json, github_release_api, github_write
 from embedded.github_answer import Answer, Request, blocked, refusal
 from embedded.github_files import FileServer
 from embedded.github_http import Exchange, Fault, down, new_server
-from embedded.github_model import READ, RESTORE, FakeApp, FakeInstallation, FakeRepository, Token, covers
+from embedded.github_model import ISSUES, READ, RESTORE, FakeApp, FakeInstallation, FakeRepository, Token, covers
 from embedded.github_server import API, UPLOADS, GitHubHandler
 from embedded.real_git import git
 
@@ -47,7 +47,7 @@ class FakeGitHub:
 
     def __init__(self, app_id: str = "123456", latency: float = 0.0, tls: ssl.SSLContext | None = None) -> None:
         self.app_id, self.latency = app_id, latency
-        self.app = FakeApp(app_id, "backup", dict(READ))
+        self.app = FakeApp(app_id, "backup", READ | ISSUES)
         self.apps = {app_id: self.app}
         self.key = self.app.key
         # People; every other owner is an organisation.

@@ -66,7 +66,10 @@ class _Execution:
     def run(self) -> "ExecutionResult":
         from graphql import ExecutionResult, GraphQLError, graphql_sync, parse, validate
 
-        document = parse(self._query)
+        try:
+            document = parse(self._query)
+        except GraphQLError as error:
+            return ExecutionResult(None, [error])
         if problems := validate(schema(), document):
             return ExecutionResult(None, problems)
         cost, nodes = _cost(document.definitions[0], len(self._variables.get("ids") or ()) or 1)

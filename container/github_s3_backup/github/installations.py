@@ -114,7 +114,12 @@ class Installations:
         return self._granted.get(installation_id, frozenset())
 
     def _readable(self, answer: dict[str, Any]) -> frozenset[str]:
-        return self.app.optional & frozenset(answer.get("permissions") or ())
+        """Return which optional permissions an installation has, and log which it has not."""
+        granted = self.app.optional & frozenset(answer.get("permissions") or ())
+        if missing := self.app.optional - granted:
+            owner = printable(str((answer.get("account") or {}).get("login") or "?"))
+            self.api.log.warning("App has not all permissions", owner=owner, missing=sorted(missing))
+        return granted
 
     def _mint(self, installation_id: int) -> Token:
         url = f"{self.api.url}/app/installations/{installation_id}/access_tokens"

@@ -19,7 +19,7 @@ from github_s3_backup.s3.errors import AbsentError
 
 # More would hold more manifests in memory, and two CPUs are no faster with them.
 READERS = 4
-KINDS = ("git", "wikis", "LFS", "releases")
+KINDS = ("git", "wikis", "LFS", "releases", "issues")
 
 Outcome = Literal["good", "with failures", "stopped", "unreadable"]
 Signature = Literal["good", "wrong", "missing", "by another key", "not checked", "none"]
@@ -29,6 +29,16 @@ class Sized(msgspec.Struct, frozen=True):
     """A part of a repository: its wiki, LFS objects, or releases."""
 
     size_bytes: int = 0
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """The issues of a repository, which are in a list."""
+
+    list: Sized | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return self.list.size_bytes if self.list else 0
 
 
 class Unread(msgspec.Struct, frozen=True):
@@ -48,6 +58,7 @@ class Repository(msgspec.Struct, frozen=True):
     wiki: Sized | None = None
     lfs: Sized | None = None
     releases: Sized | None = None
+    issues: Listed | None = None
     not_read: tuple[Unread, ...] = ()
 
 
@@ -202,7 +213,7 @@ def _signature(catalogue: Catalogue, document: Document, body: bytes, keys: Sequ
 def _sizes(entries: Sequence[Repository]) -> dict[str, int]:
     sizes = Counter(dict.fromkeys(KINDS, 0))
     for entry in entries:
-        parts = (entry, entry.wiki, entry.lfs, entry.releases)
+        parts = (entry, entry.wiki, entry.lfs, entry.releases, entry.issues)
         sizes.update({kind: part.size_bytes for kind, part in zip(KINDS, parts, strict=True) if part})
     return dict(sizes)
 
@@ -213,4 +224,5 @@ def _kinds(entries: Sequence[Repository]) -> tuple[str, ...]:
     found["wikis"] = any(entry.wiki for entry in entries)
     found["LFS"] = any(entry.lfs for entry in entries)
     found["releases"] = any(entry.releases for entry in entries)
+    found["issues"] = any(entry.issues for entry in entries)
     return tuple(kind for kind in KINDS if found[kind])

@@ -104,7 +104,9 @@ def _repositories(parser: argparse.ArgumentParser, everything: bool = True) -> N
     parser.set_defaults(git_only=False, exclude=[], first=[])
     if everything:
         parser.add_argument("--all", action="store_true", help="every repository in the backup")
-        parser.add_argument("--git-only", action="store_true", help="leave out wikis, Git LFS objects and releases")
+        parser.add_argument(
+            "--git-only", action="store_true", help="leave out wikis, Git LFS objects, releases and issues"
+        )
         for option, use in (("--exclude", "leave out"), ("--first", "begin with")):
             words = f"{use} what matches; may be repeated"
             parser.add_argument(option, action="append", default=[], metavar="PATTERN", help=words)
@@ -179,7 +181,7 @@ def _add_fetch(commands: Commands) -> None:
         commands,
         [_common()],
         "fetch repositories into a folder",
-        "Fetch repositories from the bucket into a folder, with their wikis, Git LFS objects and releases.\n"
+        "Fetch repositories from the bucket into a folder, with their wikis, Git LFS objects, releases and issues.\n"
         "To continue, or to retry what failed, run the same command again: it keeps what is there.",
         "fetch acme/api --into restored --as clones",
         "fetch --all --into restored --as mirrors",

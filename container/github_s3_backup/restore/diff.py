@@ -10,6 +10,7 @@ from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import Refs
 from github_s3_backup.records.manifest import Entry, Failure, Manifest, Vanished
 from github_s3_backup.repository_filter import matches, matches_any
+from github_s3_backup.restore.issue_changes import issue_changes
 from github_s3_backup.restore.selection.latest import manifest_of
 from github_s3_backup.restore.selection.records import Selected, Unavailable
 from github_s3_backup.restore.selection.repositories import did_you_mean
@@ -29,9 +30,13 @@ Kind = Literal[
     "default branch renamed",
     "default branch moved",
     "default branch rewritten",
+    "issues deleted",
+    "issues changed",
 ]
 # A bundle below this share of its earlier size lost more than better packing explains.
 SHRUNK = 0.9
+# Names of what was deleted.
+SHOWN = 10
 # GitHub adds and removes the refs of pull requests by itself.
 COUNTED = (b"refs/heads/", b"refs/tags/", b"refs/notes/")
 
@@ -59,6 +64,7 @@ def run(session: Session) -> int:
         before, after = pairs[repository.entry.id]
         with capacity.reserve(restore_reservation(0 if options.quick else after.restore_bytes)):
             differences = list(compare_repository(before, after, session.reader, git, session.scratch))
+            differences += compare_issues(before, after, session.reader, session.scratch)
         on_bytes(after.restore_bytes)
         return differences
 
@@ -111,10 +117,21 @@ def compare_lists(old: Manifest, new: Manifest) -> Iterator[Difference]:
 
 
 def changed_pairs(old: Manifest, new: Manifest) -> list[tuple[Entry, Entry]]:
-    """Return the repositories of both manifests whose refs or default branch differ."""
+    """Return the repositories of both manifests whose refs, default branch or issues differ."""
     before = _by_id(old)
     pairs = ((before[entry.id], entry) for entry in _by_id(new).values() if entry.id in before)
-    return [(a, b) for a, b in pairs if a.refs_sha256 != b.refs_sha256 or a.default_branch != b.default_branch]
+    return [(a, b) for a, b in pairs if _has_other_refs(a, b) or _has_other_issues(a, b)]
+
+
+def _has_other_refs(old: Entry, new: Entry) -> bool:
+    return old.refs_sha256 != new.refs_sha256 or old.default_branch != new.default_branch
+
+
+def _has_other_issues(old: Entry, new: Entry) -> bool:
+    if old.issues is None or new.issues is None:
+        return False
+    before, after = old.issues.list, new.issues.list
+    return (before and before.sha256) != (after and after.sha256)
 
 
 def compare_repository(
@@ -132,13 +149,27 @@ def compare_repository(
         yield Difference(name, "default branch renamed", f"from {old.default_branch} to {new.default_branch}")
     deleted = sorted(ref for ref in _refs(old, reader).keys() - _refs(new, reader).keys() if ref.startswith(COUNTED))
     if deleted:
-        shown = ", ".join(ref.decode(errors="replace") for ref in deleted[:10])
-        yield Difference(name, "refs deleted", f"{len(deleted)}: {shown}{', ...' if len(deleted) > 10 else ''}")
+        yield Difference(name, "refs deleted", _counted([ref.decode(errors="replace") for ref in deleted]))
     if old.sha and new.sha and old.sha != new.sha:
         if git is None:
             yield Difference(name, "default branch moved", f"from {old.sha} to {new.sha}")
         elif not _contains(old.sha, new, reader, git, scratch):
             yield Difference(name, "default branch rewritten", f"{old.sha} is not in the history of {new.sha}")
+
+
+def compare_issues(old: Entry, new: Entry, reader: BucketReader, scratch: Path) -> Iterator[Difference]:
+    """Yield what happened to issues. Raises DownloadError and ListError."""
+    if not _has_other_issues(old, new):
+        return
+    changes = issue_changes(old, new, reader, scratch)
+    if changes.deleted:
+        yield Difference(new.full_name, "issues deleted", _counted([f"#{number}" for number in changes.deleted]))
+    if words := str(changes):
+        yield Difference(new.full_name, "issues changed", words)
+
+
+def _counted(names: list[str]) -> str:
+    return f"{len(names)}: {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
 
 
 def _by_id(manifest: Manifest) -> dict[int, Entry]:

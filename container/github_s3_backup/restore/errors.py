@@ -45,7 +45,7 @@ EXPECTED_ERRORS = (DownloadError, ListError, RestoreError, GitError, GitHubError
 
 
 class Parts:
-    """The parts of one repository: git data, LFS objects, releases, wiki. One that fails does not stop the others."""
+    """The parts of one repository: git data, LFS objects, and so on. One that fails does not stop the others."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []

@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 
+from github_s3_backup.records.content import ISSUE_KINDS
 from github_s3_backup.records.manifest import Entry, Manifest
 from github_s3_backup.restore.selection.latest import LATEST, manifest_of
-from github_s3_backup.restore.selection.records import Selected, Unavailable
+from github_s3_backup.restore.selection.records import Selected, Unavailable, sizes
 from github_s3_backup.restore.session import Session, finish
 from github_s3_backup.restore.terminal import show
 from github_s3_backup.runtime.units import format_bytes
@@ -94,23 +95,20 @@ def _row(repository: Selected) -> dict[str, Any]:
         "wiki": msgspec.to_builtins(entry.wiki),
         "lfs": msgspec.to_builtins(entry.lfs),
         "releases": msgspec.to_builtins(entry.releases),
+        "issues": msgspec.to_builtins(entry.issues),
         "not_read": msgspec.to_builtins(entry.not_read),
         "lacks": repository.lacks,
     }
 
 
 def _size(entry: Entry) -> int:
-    """Return the bytes that a restore downloads: bundles, the wiki's too, LFS objects, and files of releases."""
-    parts = (
-        entry.wiki and entry.wiki.restore_bytes,
-        *(part and part.size_bytes for part in (entry.lfs, entry.releases)),
-    )
-    return entry.restore_bytes + sum(part or 0 for part in parts)
+    """Return the bytes that a restore downloads: bundles, LFS objects, files of releases, and issues."""
+    return sum(sizes(entry).values())
 
 
 def _compact(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows for a table: a cell for each kind of content, a column only where a repository has it."""
-    columns = {"wiki": _wiki, "lfs": _counted("objects"), "releases": _counted("count")}
+    columns = {"wiki": _wiki, "lfs": _counted("objects"), "releases": _counted("count"), "issues": _issues}
     shown = [name for name, cell in columns.items() if any(cell(row[name]) != "-" for row in rows)]
     plain = [name for name in (rows[0] if rows else {}) if name not in (*columns, "not_read", "lacks")]
     return [{name: row[name] for name in plain} | {name: columns[name](row[name]) for name in shown} for row in rows]
@@ -119,6 +117,13 @@ def _compact(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _wiki(wiki: dict[str, Any] | None) -> str:
     bundles = [wiki, wiki["base"]] if wiki and wiki["s3_key"] else []
     return format_bytes(sum(bundle["size_bytes"] for bundle in bundles if bundle)) if bundles else "-"
+
+
+def _issues(summary: dict[str, Any] | None) -> str:
+    if not summary or not summary["list"]:
+        return "-"
+    stored = sum((summary[kind] or {"stored": 0})["stored"] for kind in ISSUE_KINDS)
+    return f"{stored}, {format_bytes(summary['list']['size_bytes'])}"
 
 
 def _counted(count: str) -> Callable[[dict[str, Any] | None], str]:

@@ -151,6 +151,7 @@ def _without_expired(record: Vanished, archive: Archive) -> Vanished | None:
         "wiki": wiki,
         "lfs": (record.lfs and record.lfs.list,),
         "releases": (record.releases and record.releases.list,),
+        "issues": (record.issues and record.issues.list,),
     }
     expired = {
         name: None
@@ -164,7 +165,7 @@ def _as_held(record: Vanished, archive: Archive) -> Vanished:
     """Return the record, without what it names where that has expired in S3."""
     nothing = {"s3_key": None, "version_id": None, "size_bytes": 0, "sha256": None}
     nothing |= {"s3_checksum_sha256": None, "base": None}
-    parts = {"wiki": None, "lfs": None, "releases": None}
+    parts = {"wiki": None, "lfs": None, "releases": None, "issues": None}
     return _without_expired(record, archive) or msgspec.structs.replace(record, confirmed=True, **nothing, **parts)
 
 

@@ -45,6 +45,10 @@ class Destination:
         """Return the folder of the repository's releases. No repository's name has an @."""
         return self.folder / entry.owner / f"{entry.name}@releases"
 
+    def issues(self, entry: Entry) -> Path:
+        """Return the folder of the repository's issues, as pages."""
+        return self.folder / entry.owner / f"{entry.name}@issues"
+
     def partial(self, entry: Entry, suffix: str) -> Path:
         """Return the path of something unfinished: the same each time, and nothing that a manifest could choose."""
         name = hashlib.sha256(entry.full_name.lower().encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Fetch a repository from the backups into a folder, with its LFS objects, its releases and its wiki."""
+"""Fetch a repository from the backups into a folder, with its LFS objects, releases, issues and wiki."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from github_s3_backup.restore.errors import EXPECTED_ERRORS, Parts, is_disk_full
 from github_s3_backup.restore.fetch.content import Staging, check_out_lfs_files, fetch_releases, stage_lfs_objects
 from github_s3_backup.restore.fetch.destination import Destination, lfs_objects_in
 from github_s3_backup.restore.fetch.git import Complete, GitFetcher
+from github_s3_backup.restore.fetch.issues import fetch_issues
 from github_s3_backup.restore.selection.older import BROKEN, OlderBundles, OlderBundlesError, missing_at
 from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.restore.workers import Pool, Reading
@@ -44,6 +45,9 @@ class Fetcher:
             events.append(self._fetch_with_lfs(entry, parts, on_bytes))
         with parts.part("releases"):
             if fetch_releases(entry, self._destination, Reading(self._reader, self._pool, on_bytes)):
+                events.append("fetched")
+        with parts.part("issues"):
+            if fetch_issues(entry, self._destination, Reading(self._reader, self._pool, on_bytes)):
                 events.append("fetched")
         with parts.part("wiki"):
             if entry.wiki and entry.wiki.status != "gone":

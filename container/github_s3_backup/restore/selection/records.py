@@ -45,6 +45,8 @@ def sizes(entry: Entry) -> dict[Kind | Literal["git"], int]:
         found["lfs"] = entry.lfs.size_bytes
     if entry.releases:
         found["releases"] = entry.releases.size_bytes
+    if entry.issues and entry.issues.list:
+        found["issues"] = entry.issues.list.size_bytes
     return found
 
 
@@ -138,5 +140,6 @@ def _last_backup(record: Vanished) -> Selected:
         wiki=record.wiki,
         lfs=record.lfs,
         releases=record.releases,
+        issues=record.issues,
     )
     return Selected(entry, date, "vanished")

@@ -149,7 +149,7 @@ def _matching(selected: Iterable[Selected], patterns: list[str]) -> Iterator[Sel
 
 def _without_content(repository: Selected) -> Selected:
     """Return the repository's git data alone, which is there even where it was stored only in part."""
-    entry = msgspec.structs.replace(repository.entry, wiki=None, lfs=None, releases=None, not_read=())
+    entry = msgspec.structs.replace(repository.entry, wiki=None, lfs=None, releases=None, issues=None, not_read=())
     return dataclasses.replace(repository, entry=entry, lacks=None)
 
 

@@ -21,15 +21,17 @@ class Proven:
     wikis: int = 0
     lfs_objects: int = 0
     release_files: int = 0
+    issues: int = 0
     size_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, size: int, *, wikis: int = 0, lfs_objects: int = 0, release_files: int = 0) -> None:
+    def add(self, size: int, *, wikis: int = 0, lfs_objects: int = 0, release_files: int = 0, issues: int = 0) -> None:
         """Count something more, from any thread."""
         with self._lock:
             self.wikis += wikis
             self.lfs_objects += lfs_objects
             self.release_files += release_files
+            self.issues += issues
             self.size_bytes += size
 
 

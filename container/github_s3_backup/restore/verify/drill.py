@@ -23,7 +23,7 @@ from github_s3_backup.s3.objects import Objects
 
 REPORT_VERSION = 1
 # What was proven besides the repositories' own git data.
-CONTENT = ("wikis", "lfs_objects", "release_files", "content_bytes")
+CONTENT = ("wikis", "lfs_objects", "release_files", "issues", "content_bytes")
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 

@@ -16,11 +16,12 @@ from github_s3_backup.restore.selection.older import BROKEN, OlderBundles, missi
 from github_s3_backup.restore.selection.records import Selected
 from github_s3_backup.restore.unbundle import MirrorSource, check_objects, replacements
 from github_s3_backup.restore.verify.content import Proven, verify_lfs_objects, verify_releases
+from github_s3_backup.restore.verify.issues import verify_issues
 from github_s3_backup.restore.workers import Pool, Reading
 from github_s3_backup.runtime.capacity import Capacity, restore_reservation
 from github_s3_backup.s3.download import DownloadError, OnBytes
 
-VerifyStage = Literal["download", "checksum", "clone", "refs", "fsck", "lfs", "releases", "wiki"]
+VerifyStage = Literal["download", "checksum", "clone", "refs", "fsck", "lfs", "releases", "issues", "wiki"]
 
 
 class VerifyError(RestoreError):
@@ -35,8 +36,8 @@ class VerifyError(RestoreError):
 class Verified:
     """The result for one repository. `seconds`: from the first byte to the last.
 
-    `size_bytes` is that of the bundles; `content_bytes` are those of the wiki, the LFS objects and the releases' files
-    that were proven.
+    `size_bytes` is that of the bundles; `content_bytes` are those of the wiki, the LFS objects, the releases' files and
+    the list of issues that were proven.
     """
 
     full_name: str
@@ -49,6 +50,7 @@ class Verified:
     wikis: int
     lfs_objects: int
     release_files: int
+    issues: int
     content_bytes: int
     status: Literal["verified", "failed"]
     stage: VerifyStage | None
@@ -67,7 +69,7 @@ class Verifier:
         self._pool, self._scratch = pool, scratch
 
     def verify(self, selected: Selected, on_bytes: OnBytes) -> Verified:
-        """Verify one repository with its LFS objects, releases and wiki, each though others fail."""
+        """Verify one repository with its LFS objects, releases, issues and wiki, each though others fail."""
         verification = _Verification(selected)
         entry, pointers, proven = selected.entry, None, verification.proven
         reading = Reading(self._source.reader, self._pool, on_bytes)
@@ -78,6 +80,8 @@ class Verifier:
                 verify_lfs_objects(entry, pointers, reading, proven)
             with verification.part(), _stage("releases"):
                 verify_releases(entry, reading, proven)
+            with verification.part(), _stage("issues"):
+                verify_issues(entry, reading, proven, self._scratch)
         if entry.wiki and entry.wiki.status != "gone":
             with verification.part(), _stage("wiki"), self._reserve(entry.wiki), verification.timed():
                 self._restore(entry.wiki, on_bytes, verification.remarks)
@@ -165,6 +169,7 @@ class _Verification:
             wikis=self.proven.wikis,
             lfs_objects=self.proven.lfs_objects,
             release_files=self.proven.release_files,
+            issues=self.proven.issues,
             content_bytes=self.proven.size_bytes,
             status="failed" if errors else "verified",
             stage=errors[0].stage if errors else None,
