@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from embedded.github import FakeApp, FakeGitHub, FakeRepository
+from embedded.github_model import ISSUES, READ
 from embedded.organisation import Stream
 from embedded.real_git import ENVIRONMENT, git
 from test_embedded_github import app_jwt as backup_jwt
@@ -345,7 +346,7 @@ def test_each_app_has_its_own_key_and_installations(target: FakeGitHub) -> None:
     assert ask(target, "GET", "/users/octocat/installation", jwt).json()["target_type"] == "User"
     assert ask(target, "GET", "/orgs/octocat/installation", jwt).status_code == 404
     backup = ask(target, "GET", "/orgs/acme/installation", backup_jwt(target)).json()
-    assert backup["permissions"] == {"contents": "read", "metadata": "read"}
+    assert backup["permissions"] == READ | ISSUES
     assert backup["id"] != found["id"]
     assert ask(target, "POST", f"/app/installations/{backup['id']}/access_tokens", jwt).status_code == 404
     assert ask(target, "GET", "/app/installations", backup_jwt(target, iss=app.id)).status_code == 401

@@ -10,7 +10,8 @@ import pytest
 from embedded.github import Fault
 from embedded.github_issues import FakeIssues
 from embedded.github_model import ISSUES, READ
-from world import WRITTEN_BY_PEOPLE, Run, World
+from embedded.stack import WRITTEN_BY_PEOPLE
+from world import Run, World
 
 GRAPHQL = "POST /api/graphql"
 NASTY = """<script>alert(1)</script> <img src=x onerror=alert(1)> ![shot](https://example.com/a.png)

@@ -15,10 +15,11 @@ from embedded.ecs import EcsTask
 from embedded.github import Fault
 from embedded.organisation import AWKWARD
 from embedded.ports import wait_until
+from embedded.stack import WRITTEN_BY_PEOPLE
 from killed_at_random import Killer, add_many, at_random
 from orchestrated import Orchestrated, apply_for, orchestrate
 from terraform.module import Module
-from world import WRITTEN_BY_PEOPLE, World
+from world import World
 
 # What differs between two runs into two buckets.
 OF_THE_RUN = {

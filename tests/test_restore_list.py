@@ -106,7 +106,7 @@ def test_the_repositories_of_a_day_are_listed(whole: Vault) -> None:
             "refs": entry["ref_count"],
             "default_branch": entry["default_branch"],
             "backed_up_at": entry["backed_up_at"],
-            **{name: entry[name] for name in ("wiki", "lfs", "releases", "not_read")},
+            **{name: entry[name] for name in ("wiki", "lfs", "releases", "issues", "not_read")},
             "lacks": None,
         }
 

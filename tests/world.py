@@ -23,7 +23,7 @@ from embedded.github import FakeGitHub, FakeRepository
 from embedded.organisation import RECIPES, Recipe, make_repository
 from embedded.programs import Process, start_program
 from embedded.real_git import bundled_refs, restore, restore_changes, served_refs
-from embedded.stack import BACKUP, PROJECT, RESTORE, Stack
+from embedded.stack import BACKUP, PROJECT, RESTORE, WRITTEN_BY_PEOPLE, Stack
 from github_s3_backup.records.issue_list import LINE_KINDS
 
 
@@ -33,8 +33,6 @@ def validator(name: str) -> jsonschema.Draft202012Validator:
 
 
 VALIDATOR, LFS_LIST, RELEASE_LIST, ISSUE = map(validator, ("manifest", "lfs-list", "release-list", "issue"))
-# What most tests leave out: it has tests of its own.
-WRITTEN_BY_PEOPLE = ("BACKUP_ISSUES", "BACKUP_PULL_REQUESTS", "BACKUP_DISCUSSIONS")
 SUMMARIES = {
     "run finished",
     "run stopped",

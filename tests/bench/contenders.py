@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.organisation import Organisation
 from embedded.organisation import OWNER
 from embedded.real_git import ENVIRONMENT
-from embedded.stack import BACKUP, Stack
+from embedded.stack import BACKUP, WRITTEN_BY_PEOPLE, Stack
 
 PRODUCT = BACKUP
 LOOP = (sys.executable, str(Path(__file__).with_name("sequential_loop.py")))
@@ -23,13 +23,13 @@ s3 =
 def environment(
     stack: Stack, organisation: Organisation, bucket: str, scratch: Path, differential: bool = False
 ) -> dict[str, str]:
-    """Return what the product and the loop are given. The alternatives store each change in full."""
+    """Return what the product and the loop are given. The alternatives store each change in full, and no issues."""
     key = scratch.with_suffix(".pem")
     key.write_text(organisation.github.pem())
     config = scratch.with_suffix(".aws")
     config.write_text(AWS_CONFIG)
     given = {"GITHUB_APP_KEY_FILE": str(key), "AWS_CONFIG_FILE": str(config), "FULL_BACKUP_DAYS": FULL_BACKUP_DAYS}
-    given["DIFFERENTIAL"] = str(differential).lower()
+    given |= {"DIFFERENTIAL": str(differential).lower()} | dict.fromkeys(WRITTEN_BY_PEOPLE, "false")
     return stack.environment(organisation.github, bucket, scratch) | given
 
 

@@ -11,6 +11,8 @@ from embedded.aws import EmbeddedAws, serve_aws
 from embedded.github import FakeGitHub
 from embedded.s3 import REGION, WRITER, EmbeddedS3, serve_s3
 
+# What most tests and the benchmark leave out.
+WRITTEN_BY_PEOPLE = ("BACKUP_ISSUES", "BACKUP_PULL_REQUESTS", "BACKUP_DISCUSSIONS")
 PROJECT = Path(__file__).parents[2]
 BACKUP = (sys.executable, str(PROJECT / "container" / "backup.py"))
 RESTORE = (sys.executable, str(PROJECT / "container" / "restore.py"))
