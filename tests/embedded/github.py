@@ -22,12 +22,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
 import jwt
 from cryptography.hazmat.primitives import serialization
 
-from embedded import github_json, github_release_api, github_write
+from embedded import github_json, github_release_api, github_settings, github_write
 from embedded.github_answer import Answer, Request, blocked, refusal
 from embedded.github_files import FileServer
 from embedded.github_http import Exchange, Fault, down, new_server
@@ -54,6 +54,8 @@ class FakeGitHub:
         self.people: set[str] = set()
         # Enterprises, which own no repositories.
         self.enterprises: set[str] = set()
+        # What the REST API tells of an organisation's settings, by its name and the path below it (github_settings.py).
+        self.owners: dict[str, dict[str, Any]] = {}
         # The largest pack that is taken, in bytes.
         self.push_limit = PUSH_LIMIT
         # Bytes of the largest file in a push, the words that refuse every push, and the sizes of all blocks pushed.
@@ -289,6 +291,7 @@ class FakeGitHub:
         asked = Request(method, path, query, headers, body or {})
         return (
             github_release_api.answer(self, token, asked)
+            or github_settings.answer(self, token, asked)
             or github_write.answer(self, token, method, path, body or {})
             or refusal(path, 404, "Not Found")
         )
@@ -371,7 +374,9 @@ class FakeGitHub:
         page = items[(number - 1) * size : number * size]
         links = {}
         if number * size < len(items):
-            url = f"{self.api_url}{path}?per_page={query.get('per_page', ['30'])[0]}&page="
+            kept = {name: values[0] for name, values in query.items() if name not in ("page", "per_page")}
+            asked = urlencode({"per_page": query.get("per_page", ["30"])[0], **kept})
+            url = f"{self.api_url}{path}?{asked}&page="
             links["Link"] = f'<{url}{number + 1}>; rel="next", <{url}{-(-len(items) // size)}>; rel="last"'
         if self.next_page:
             links["Link"] = f'<{self.next_page}>; rel="next"'

@@ -52,6 +52,8 @@ class FakeRepository:
     # In the order in which GitHub lists them.
     releases: list[FakeRelease] = field(default_factory=list)
     issues: FakeIssues = field(default_factory=FakeIssues)
+    # What the REST API tells of its settings, by path below the repository (github_settings.py).
+    parts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def full_name(self) -> str:

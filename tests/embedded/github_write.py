@@ -138,14 +138,6 @@ def _set_actions(
     return Answer(template, 204, None)
 
 
-def _get_actions(fake: "FakeGitHub", token: "Token", template: str, _: dict[str, Any], owner: str, name: str) -> Answer:
-    repository = fake.find(owner, name)
-    if refused := _refuse_change(fake, token, template, repository):
-        return refused
-    assert repository
-    return Answer(template, 200, {"enabled": repository.actions_enabled, "allowed_actions": "all"})
-
-
 def _set_topics(
     fake: "FakeGitHub", token: "Token", template: str, body: dict[str, Any], owner: str, name: str
 ) -> Answer:
@@ -221,7 +213,6 @@ ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
     ("POST", "/user/repos", _create_for_user),
     ("GET", REPOSITORY, _get),
     ("PATCH", REPOSITORY, _change),
-    ("GET", "/repos/{owner}/{repo}/actions/permissions", _get_actions),
     ("PUT", "/repos/{owner}/{repo}/actions/permissions", _set_actions),
     ("PUT", "/repos/{owner}/{repo}/topics", _set_topics),
     ("GET", "/user", _get_user),
