@@ -27,7 +27,7 @@ from urllib.parse import unquote, urlencode
 import jwt
 from cryptography.hazmat.primitives import serialization
 
-from embedded import github_json, github_release_api, github_settings, github_write
+from embedded import github_issue_api, github_json, github_release_api, github_settings, github_write
 from embedded.github_answer import Answer, Request, blocked, refusal
 from embedded.github_files import FileServer
 from embedded.github_http import Exchange, Fault, down, new_server
@@ -87,6 +87,8 @@ class FakeGitHub:
         self.points, self.points_used = 5_000, Counter[int | None]()
         # The largest query that is answered in time, by the nodes that it may return.
         self.most_nodes = 500_000
+        # Refuses too much new content at once where a test switches it on; its clock may be the test's.
+        self.content_limits = github_issue_api.ContentLimits()
         # Called when the last page of a listing has been asked for, before it is sent.
         self.after_listing: Callable[[], None] = lambda: None
         # The most repositories on a page, and what is called with a page's number before it is sent.
@@ -292,6 +294,7 @@ class FakeGitHub:
         return (
             github_release_api.answer(self, token, asked)
             or github_settings.answer(self, token, asked)
+            or github_issue_api.answer(self, token, asked)
             or github_write.answer(self, token, method, path, body or {})
             or refusal(path, 404, "Not Found")
         )
