@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import requests
 
 from embedded.github import FakeGitHub
 from test_embedded_github import ask
@@ -53,7 +54,10 @@ def test_an_issue_is_made_with_label_milestone_and_comments(target: FakeGitHub, 
 def test_too_much_content_is_refused_for_a_while(target: FakeGitHub, credential: str) -> None:
     now = [0.0]
     target.content_limits.now, target.content_limits.is_on = lambda: now[0], True
-    made = lambda: ask(target, "POST", f"{PATH}/issues", credential, json={"title": "One more"})  # noqa: E731
+
+    def made() -> requests.Response:
+        return ask(target, "POST", f"{PATH}/issues", credential, json={"title": "One more"})
+
     assert {made().status_code for _ in range(80)} == {201}
     refused = made()
     assert (refused.status_code, refused.headers["Retry-After"]) == (403, "61")

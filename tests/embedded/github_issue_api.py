@@ -190,7 +190,7 @@ def _new_issue(place: _Place, asked: Request) -> Answer:
     if refused := _too_long(place, body):
         return refused
     labels = [{"name": name} for name in body.get("labels", [])]
-    about = {"labels": labels, "milestone": {"number": body["milestone"]} if milestone else None}
+    about: dict[str, Any] = {"labels": labels, "milestone": {"number": body["milestone"]} if milestone else None}
     item = place.issues.open(body["title"], author=place.token.login, body=body.get("body", ""), **about)
     return Answer(place.template, 201, place.issue(item) | {"closed_by": None})
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from embedded.github_answer import Answer, Request, blocked, refusal
+from embedded.github_write import not_accessible
 
 if TYPE_CHECKING:
     from embedded.github import FakeGitHub
@@ -95,7 +96,7 @@ def answer(fake: "FakeGitHub", token: "Token", asked: Request) -> Answer | None:
                     return parts
                 level = "write" if needed == WRITERS_ONLY else "read"
                 if not any(token.may(permission, level) for permission in needed):
-                    return refusal(prefix + below, 403, "Resource not accessible by integration")
+                    return not_accessible(prefix + below, token)
                 return _said(fake, asked, (prefix, below), path, parts)
     return None
 

@@ -115,7 +115,10 @@ class Installations:
 
     def _readable(self, answer: dict[str, Any]) -> frozenset[str]:
         """Return which optional permissions an installation has, and log which it has not."""
-        granted = self.app.optional & frozenset(answer.get("permissions") or ())
+        enough = (self.app.level, "write", "admin")
+        granted = self.app.optional & {
+            name for name, said in (answer.get("permissions") or {}).items() if said in enough
+        }
         if missing := self.app.optional - granted:
             owner = printable(str((answer.get("account") or {}).get("login") or "?"))
             self.api.log.warning("App has not all permissions", owner=owner, missing=sorted(missing))
@@ -126,7 +129,7 @@ class Installations:
         optional: frozenset[str] = frozenset()
         with contextlib.suppress(GitHubError):  # without them, the token is as good for all else
             optional = self._optional(installation_id)
-        wanted = {**dict.fromkeys(sorted(optional), "read"), **self.app.permissions}
+        wanted = {**dict.fromkeys(sorted(optional), self.app.level), **self.app.permissions}
         answer = self._send("POST", url, json={"permissions": wanted}).json()
         with as_documented(url):
             expires_at = datetime.fromisoformat(answer["expires_at"])

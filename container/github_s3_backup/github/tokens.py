@@ -41,9 +41,9 @@ class TokenError(GitHubError):
 class App:
     """A GitHub App: who it is, and where its GitHub is. URLs without a slash at the end.
 
-    `permissions`: what a token needs. `optional`: what it may read besides, where the installation has that permission.
-    `installation_id`: the one that is configured, None for all. `variables`: the prefix of the environment variables
-    that configure it.
+    `permissions`: what a token needs. `optional`: what it may do besides, up to `level`, where the installation has
+    that permission. `installation_id`: the one that is configured, None for all. `variables`: the prefix of the
+    environment variables that configure it.
     """
 
     id: str
@@ -52,6 +52,7 @@ class App:
     server_url: str
     permissions: Mapping[str, str] = field(default_factory=lambda: READ_ONLY)
     optional: frozenset[str] = frozenset()
+    level: str = "read"
     variables: str = "GITHUB_APP"
     installation_id: int | None = None
 

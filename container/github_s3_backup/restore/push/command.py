@@ -14,6 +14,7 @@ from github_s3_backup.github.transport.rest import Api
 from github_s3_backup.github.transport.uploads import LfsUploader
 from github_s3_backup.restore.push.fetched import FetchedReader
 from github_s3_backup.restore.push.git import GitPusher
+from github_s3_backup.restore.push.issues.pusher import IssuePusher
 from github_s3_backup.restore.push.lfs import LfsPusher
 from github_s3_backup.restore.push.look_ahead import look_ahead
 from github_s3_backup.restore.push.releases import ReleasePusher
@@ -121,6 +122,7 @@ def _pusher(session: Session, source: MirrorSource, target: Target, http: reques
         lfs=LfsPusher(source.reader, session.pool, LfsUploader(http, stop, log)),
         releases=ReleasePusher(source.reader, log),
         wiki=WikiPusher(refs, log),
+        issues=IssuePusher(source.reader, log),
         scratch=session.scratch,
     )
 

@@ -47,4 +47,5 @@ def look_ahead(
 def _writes(entry: Entry) -> int:
     """Return how many requests restore a repository that is not there yet, as GitHub counts what changes something."""
     releases = entry.releases.count + entry.releases.files if entry.releases else 0
-    return WRITES_EACH + releases + bool(entry.settings and entry.settings.topics)
+    issues = entry.issues.stored if entry.issues else 0
+    return WRITES_EACH + releases + issues + bool(entry.settings and entry.settings.topics)

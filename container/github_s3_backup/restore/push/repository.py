@@ -10,6 +10,7 @@ from github_s3_backup.repository import WIKI_SUFFIX
 from github_s3_backup.restore.push.actions import Action, Plan, in_part
 from github_s3_backup.restore.push.comparison import Push
 from github_s3_backup.restore.push.git import GitPusher
+from github_s3_backup.restore.push.issues.pusher import IssuePusher
 from github_s3_backup.restore.push.lfs import LfsPusher
 from github_s3_backup.restore.push.releases import ReleasePusher
 from github_s3_backup.restore.push.targets.base import Target
@@ -26,6 +27,7 @@ class Pusher:
     lfs: LfsPusher
     releases: ReleasePusher
     wiki: WikiPusher
+    issues: IssuePusher
     scratch: Path
 
     @contextmanager
@@ -44,6 +46,7 @@ class Pusher:
             else:
                 push = self.git.compare(entry, target, Path(name))
                 actions, notes = self._parts(push), [*self.git.notes(push), *self.releases.notes(push)]
+                notes += self.issues.notes(push)
                 notes += self.git.look_inside(push) if look_inside else []
                 after = target.after(push.remote, push.is_first, push.default_branch in push.wanted)
                 before = target.before(push.is_first) if actions or not target.existing else []
@@ -58,4 +61,6 @@ class Pusher:
         actions += in_part("releases", "releases", lambda: self.releases.actions(push))
         if (wiki := entry.wiki) and wiki.status != "gone":
             actions += in_part("wiki", "wiki", lambda: self.wiki.actions(wiki, target, push.folder))
+        # The last ones: they may take hours, and name the commits that are there by then.
+        actions += in_part("issues", "issues", lambda: self.issues.actions(push))
         return actions

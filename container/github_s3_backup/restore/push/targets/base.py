@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
+from github_s3_backup.github.issue_writer import IssueWriter
 from github_s3_backup.github.lfs import LfsAnswer, Operation
 from github_s3_backup.github.release_writer import ReleaseWriter
 from github_s3_backup.records.manifest import Entry
@@ -20,15 +21,16 @@ Visibility = Literal["private", "internal", "public"]
 
 @dataclass(frozen=True)
 class Existing:
-    """A repository that the target already has. `visibility`: None where the server does not tell."""
+    """A repository that the target already has. `visibility`, `id`: None where the server does not tell."""
 
     archived: bool
     default_branch: str | None
     visibility: Visibility | None = None
+    id: int | None = None
 
 
 class TargetRepository(Protocol):
-    """One repository of the target. `existing`: None if there is none yet. `releases`: None where there are none."""
+    """One repository of the target. `existing`: None if there is none yet. `releases`, `issues`: None without any."""
 
     @property
     def url(self) -> str: ...
@@ -36,6 +38,8 @@ class TargetRepository(Protocol):
     def existing(self) -> Existing | None: ...
     @property
     def releases(self) -> ReleaseWriter | None: ...
+    @property
+    def issues(self) -> IssueWriter | None: ...
     @property
     def object_formats(self) -> tuple[str, ...]: ...
 

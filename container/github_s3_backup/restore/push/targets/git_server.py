@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.github import lfs
+from github_s3_backup.github.issue_writer import IssueWriter
 from github_s3_backup.github.lfs import Operation
 from github_s3_backup.github.release_writer import ReleaseWriter
 from github_s3_backup.github.transport.rest import Api, GitHubError
@@ -63,6 +64,7 @@ class ServerRepository:
     existing: Existing | None
     object_formats: tuple[str, ...] = ("sha1", "sha256")
     releases: ReleaseWriter | None = None
+    issues: IssueWriter | None = None
 
     def with_token(self, request: Callable[[str | None], T]) -> T:
         return request(self.server.token)

@@ -13,6 +13,7 @@ import requests
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.github import lfs
+from github_s3_backup.github.issue_writer import IssueWriter
 from github_s3_backup.github.lfs import Operation
 from github_s3_backup.github.release_writer import ReleaseWriter
 from github_s3_backup.github.transport.rest import Api, GitHubError, as_documented
@@ -117,6 +118,10 @@ class GitHubRepository:
     def releases(self) -> ReleaseWriter | None:
         return ReleaseWriter(self.target.api, self._path, self.with_token, self.target.stop, self.target.log)
 
+    @property
+    def issues(self) -> IssueWriter | None:
+        return IssueWriter(self.target.api, self._path, self.with_token, self.target.stop, self.target.log)
+
     def with_token(self, request: Callable[[str], T]) -> T:
         return self.target.credentials.with_token(self.owner, request)
 
@@ -138,7 +143,8 @@ class GitHubRepository:
             if str(answer["full_name"]).lower() != f"{self.owner}/{self.name}".lower():
                 words = f"{self.owner}/{self.name} is now called {answer['full_name']}"
                 raise GitHubError(f"{words}: push elsewhere with --to")
-            return Existing(bool(answer["archived"]), str(answer["default_branch"]), _visibility(answer))
+            about = str(answer["default_branch"]), _visibility(answer), int(answer["id"])
+            return Existing(bool(answer["archived"]), *about)
 
     def check(self) -> None:
         self._check_readers(self.find())

@@ -1,0 +1,1 @@
+"""Issues, pull requests and discussions, written to GitHub as issues."""
