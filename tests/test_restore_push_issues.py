@@ -167,3 +167,18 @@ def test_a_token_that_may_not_write_issues_says_so(stored: World, target: FakeGi
     assert run.code == 1
     assert "Issues: write" in run.failures["acme/api"]
     assert restored(target, "api").default_branch == "main"
+
+
+def test_issues_come_after_the_git_data_of_all_repositories(stored: World, target: FakeGitHub) -> None:
+    archived = stored.add("archived")
+    archived.issues.open("Why it was archived")
+    assert stored.run().code == 0
+    target.exchanges.clear()
+    run = stored.restore("push", "acme", "--to", NEW_OWNER)
+    assert run.code == 0, run.stderr
+    asked = [f"{request.method} {request.path}" for request in target.requests(r"^(POST|PATCH) ")]
+    pushed = max(place for place, request in enumerate(asked) if request.endswith("git-receive-pack"))
+    assert min(place for place, request in enumerate(asked) if request.endswith("/issues")) > pushed
+    there = restored(target, "archived")
+    assert there.archived
+    assert [item["title"] for item in issues_of(there).values()] == ["Why it was archived"]

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import requests
 from structlog.typing import FilteringBoundLogger
@@ -16,7 +16,7 @@ from github_s3_backup.restore.push.fetched import FetchedReader
 from github_s3_backup.restore.push.git import GitPusher
 from github_s3_backup.restore.push.issues.pusher import IssuePusher
 from github_s3_backup.restore.push.lfs import LfsPusher
-from github_s3_backup.restore.push.look_ahead import look_ahead
+from github_s3_backup.restore.push.look_ahead import least_time, look_ahead
 from github_s3_backup.restore.push.releases import ReleasePusher
 from github_s3_backup.restore.push.repository import Pusher
 from github_s3_backup.restore.push.targets.base import Target
@@ -35,7 +35,7 @@ from github_s3_backup.restore.selection.records import Selected, Unavailable
 from github_s3_backup.restore.session import FILES_PER_WORKER, Session, finish
 from github_s3_backup.restore.terminal import no_limit
 from github_s3_backup.restore.unbundle import MirrorSource
-from github_s3_backup.restore.workers import open_room
+from github_s3_backup.restore.workers import Work, open_room
 from github_s3_backup.runtime.units import format_bytes
 from github_s3_backup.s3.download import BucketReader, OnBytes
 
@@ -51,9 +51,8 @@ def run(session: Session) -> int:
     reader = FetchedReader(options.from_folder, session.reader) if options.from_folder else session.reader
     pusher = _pusher(session, MirrorSource(reader, git), target, http)
     selection = session.select()
-    least: Callable[[float], float] = no_limit
     if isinstance(target, GitHubTarget):
-        least = look_ahead(session, target, selection.selected, access.has_limits)
+        look_ahead(session, target, selection.selected, access.has_limits)
     clashes = _clashes(session, target, selection.selected)
     clashing = {clash.full_name for clash in clashes}
     selected = [repository for repository in selection.selected if repository.entry.full_name not in clashing]
@@ -70,7 +69,8 @@ def run(session: Session) -> int:
         session.log.info(event, **repository.facts())
         return event
 
-    done, failures = session.workers.each(selected, push, "pushing", no_limit if options.dry_run else least)
+    is_slow = isinstance(target, GitHubTarget) and access.has_limits and not options.dry_run
+    done, failures = _in_turn(session, selected, push, least_time if is_slow else lambda _: no_limit)
     if options.dry_run and done:
         print("\n".join(sorted(done)))
     if access.token and not options.dry_run:
@@ -79,6 +79,22 @@ def run(session: Session) -> int:
         session.log.info("longest wait for GitHub", seconds=round(pace.longest))
     _say_what_was_taken(reader, session.log)
     return finish(session, [*selection.unavailable, *clashes, *failures], len(done))
+
+
+def _in_turn(
+    session: Session, selected: Sequence[Selected], push: Work[str], least: Callable[..., Callable[[float], float]]
+) -> tuple[list[str], list[Unavailable]]:
+    """Push everything but issues, and then those: they may take hours. Raises Interrupted."""
+    if session.options.dry_run:
+        return session.workers.each(selected, push, "pushing", least(selected))
+    first = [repository.before_issues() for repository in selected]
+    done, failures = session.workers.each(first, push, "pushing", least(first))
+    failed = {failure.full_name for failure in failures}
+    later = [r for r in selected if r not in first and r.entry.full_name not in failed]
+    if later:
+        _, more = session.workers.each(later, push, "pushing issues", least(later))
+        return done[len(more) :], [*failures, *more]
+    return done, failures
 
 
 def _target(session: Session, access: WriteAccess, http: requests.Session, git: Git, pace: Pace | None) -> Target:

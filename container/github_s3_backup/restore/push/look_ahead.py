@@ -16,16 +16,11 @@ from github_s3_backup.runtime.units import format_bytes
 WRITES_EACH = 3
 
 
-def look_ahead(
-    session: Session, target: GitHubTarget, selected: Sequence[Selected], has_limits: bool
-) -> Callable[[float], float]:
-    """Log how much there is to do, and what there is; return the seconds that a share of it takes at least.
-
-    Raises GitHubError where nothing can be pushed at all.
-    """
+def look_ahead(session: Session, target: GitHubTarget, selected: Sequence[Selected], has_limits: bool) -> None:
+    """Log how much there is to do, and what there is. Raises GitHubError where nothing can be pushed at all."""
     target.check_owners({session.options.to or repository.entry.owner for repository in selected})
     writes = sum(_writes(repository.entry) for repository in selected)
-    least = (lambda share: writing_time(round(share * writes))) if has_limits else no_limit
+    least = least_time(selected) if has_limits else no_limit
     largest = max((repository.size_bytes for repository in selected), default=0)
     needed, free = restore_reservation(largest).disk, shutil.disk_usage(session.scratch).free
     session.log.info(
@@ -41,7 +36,12 @@ def look_ahead(
     if needed > free:
         words = f"the largest repository needs {format_bytes(needed)} and {format_bytes(free)} are free: set TMPDIR"
         session.log.warning("disk too small", error=words)
-    return least
+
+
+def least_time(selected: Sequence[Selected]) -> Callable[[float], float]:
+    """Return the seconds that a share of it takes at least, by GitHub's limits."""
+    writes = sum(_writes(repository.entry) for repository in selected)
+    return lambda share: writing_time(round(share * writes))
 
 
 def _writes(entry: Entry) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
+
 from github_s3_backup.records.content import Kind
 from github_s3_backup.records.manifest import Entry, Failure, Manifest, Vanished
 from github_s3_backup.repository_filter import matches_any
@@ -30,6 +32,12 @@ class Selected:
     def size_bytes(self) -> int:
         """The size of everything that is stored of it."""
         return sum(sizes(self.entry).values())
+
+    def before_issues(self) -> "Selected":
+        """Return what is pushed before issues: a repository that has some is archived after them."""
+        if self.entry.issues is None or self.entry.issues.list is None:
+            return self
+        return dataclasses.replace(self, entry=msgspec.structs.replace(self.entry, issues=None, archived=False))
 
     def facts(self) -> dict[str, Any]:
         """Return what the log says about it."""

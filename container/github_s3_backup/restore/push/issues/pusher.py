@@ -14,7 +14,7 @@ from github_s3_backup.restore.push.comparison import Push
 from github_s3_backup.restore.push.issues.item import Item, Label, read_items
 from github_s3_backup.restore.push.issues.numbers import Numbers, plan_numbers
 from github_s3_backup.restore.push.issues.texts import Text, missing, placeholder, texts
-from github_s3_backup.s3.download import BucketReader
+from github_s3_backup.s3.download import BucketReader, OnBytes
 
 # Issues between two lines in the log.
 OFTEN = 100
@@ -23,8 +23,12 @@ NOT_PLANNED = ("NOT_PLANNED", "DUPLICATE", "OUTDATED")
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be written. `comments`, `others`: how many comments, and how many are to be closed or locked."""
+    """What is to be written of the list at `path`.
 
+    `comments`, `others`: how many comments, and how many issues are to be closed or locked.
+    """
+
+    path: Path
     numbers: Numbers
     comments: int
     others: int
@@ -68,7 +72,8 @@ class IssuePusher:
         says = tuple(plan.says())
         if says and push.target.existing and push.target.existing.archived:
             raise PushError(f"{push.target.url} is archived and lacks issues: unarchive it first")
-        return [Action(says, lambda _: self._push(push, path, plan, writer), part="issues")] if says else []
+        size = entry.issues.list.size_bytes
+        return [Action(says, lambda on_bytes: self._push(push, plan, writer, on_bytes), size, "issues")] if says else []
 
     def notes(self, push: Push) -> list[str]:
         """Return what is left out, in words."""
@@ -80,12 +85,13 @@ class IssuePusher:
             return ["restore no discussions: the repository is the one that was backed up"]
         return ["restore pull requests and discussions as issues, without reactions, assignees and events"]
 
-    def _push(self, push: Push, path: Path, plan: _Plan, writer: IssueWriter) -> None:
+    def _push(self, push: Push, plan: _Plan, writer: IssueWriter, on_bytes: OnBytes) -> None:
         """Write everything. Raises PushError, ListError and GitHubError; another push goes on from there."""
         push.target.check()
+        path = plan.path
         milestones = _add_labels_and_milestones(_wanted(push, path, plan.numbers), writer)
         gaps = sorted(plan.numbers.gaps)
-        numbers = plan.numbers
+        numbers, item_size = plan.numbers, path.stat().st_size // len(plan.numbers.new)
         for done, item in enumerate(_wanted(push, path, numbers), start=1):
             while gaps and gaps[0] < item.number:
                 _fill(push.entry, gaps.pop(0), writer)
@@ -93,6 +99,7 @@ class IssuePusher:
             number = _write(push.entry, item, numbers, writer, milestone)
             if number != numbers.new[item.number]:
                 numbers = numbers.moved(item.number, number)
+            on_bytes(item_size)
             if done % OFTEN == 0:
                 self.log.info("issues restored", full_name=push.entry.full_name, done=done, of=len(numbers.new))
 
@@ -121,7 +128,7 @@ def _plan(push: Push, path: Path, existing: list[ExistingIssue]) -> _Plan:
         wanted = len(texts(item, push.entry.id, numbers.renamed)) - 1
         comments += max(0, wanted - there.comments) if there else wanted
         others += bool(_lacks_state(item, there))
-    return _Plan(numbers, comments, others)
+    return _Plan(path, numbers, comments, others)
 
 
 def _lacks_state(item: Item, there: ExistingIssue | None) -> bool:
