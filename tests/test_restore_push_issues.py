@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from embedded.github import FakeGitHub, FakeRepository, Fault
+from embedded.real_git import git
 from embedded.stack import WRITTEN_BY_PEOPLE
 from test_restore_push import NEW_OWNER, restored, target
 from world import World
@@ -167,6 +168,25 @@ def test_a_token_that_may_not_write_issues_says_so(stored: World, target: FakeGi
     assert run.code == 1
     assert "Issues: write" in run.failures["acme/api"]
     assert restored(target, "api").default_branch == "main"
+
+
+def test_open_pull_requests_come_back_where_their_branches_are_there(stored: World, target: FakeGitHub) -> None:
+    source = target.find("acme", "api")
+    assert source
+    branch = "feature/login"
+    head = git(f"--git-dir={source.path}", "rev-parse", branch).decode().strip()
+    label = [{"name": "change", "color": "00ff00"}]
+    about: dict[str, Any] = {"headRefName": branch, "headRefOid": head, "labels": label}
+    source.issues.open("Log in", "pull_requests", isDraft=True, **about)
+    source.issues.open("Its branch moved on", "pull_requests", headRefName=branch)
+    assert stored.run().code == 0
+    run = push(stored)
+    assert run.code == 0, run.stderr
+    there = issues_of(restored(target, "api"))
+    kinds = {item["title"]: item["__typename"] for item in there.values()}
+    assert (kinds["Log in"], kinds["Its branch moved on"], kinds["Mend it"]) == ("PullRequest", "Issue", "Issue")
+    assert (there[5]["headRefName"], there[5]["isDraft"], there[5]["labels"]) == (branch, True, [{"name": "change"}])
+    assert push(stored).named("already there")
 
 
 def test_issues_come_after_the_git_data_of_all_repositories(stored: World, target: FakeGitHub) -> None:

@@ -13,7 +13,8 @@ from urllib.parse import unquote
 
 from embedded import github_json
 from embedded.github_answer import Answer, Request, invalid, refusal
-from embedded.github_write import not_accessible, not_modelled
+from embedded.github_settings import EXAMPLES
+from embedded.github_write import branches, not_accessible, not_modelled
 
 if TYPE_CHECKING:
     from embedded.github import FakeGitHub
@@ -69,7 +70,8 @@ def _refusal(
 ) -> Answer | None:
     if repository is None or not fake.reaches(token, repository.owner):
         return refusal(template, 404, "Not Found")
-    if not token.may("issues", "read" if method == "GET" else "write"):
+    needed = "pull_requests" if template.endswith("/pulls") else "issues"
+    if not token.may(needed, "read" if method == "GET" else "write"):
         return not_accessible(template, token)
     if method != "GET" and not repository.writable:
         return refusal(template, 501, "This repository is shared by tests, which only read it.")
@@ -205,6 +207,20 @@ def _too_long(place: _Place, body: dict[str, Any]) -> Answer | None:
     return None
 
 
+def _new_pull(place: _Place, asked: Request) -> Answer:
+    """Create a pull request; what GitHub says of it is its own example, but for what was asked for."""
+    body = asked.body
+    if refused := _too_long(place, body):
+        return refused
+    for field in ("head", "base"):
+        if body[field] not in branches(place.repository):
+            return invalid(place.template, "Validation Failed", field, "invalid", None, "PullRequest")
+    about = {"headRefName": body["head"], "baseRefName": body["base"], "isDraft": body.get("draft", False)}
+    item = place.issues.open(body["title"], "pull_requests", place.token.login, body=body.get("body", ""), **about)
+    said = {name: value for name, value in place.issue(item).items() if name in EXAMPLES[place.template]}
+    return Answer(place.template, 201, EXAMPLES[place.template] | said | {"draft": about["isDraft"]})
+
+
 def _with_issue(handle: Callable[..., Answer]) -> Callable[..., Answer]:
     """Look the issue up first."""
 
@@ -223,11 +239,15 @@ def _issue(place: _Place, _: Request, item: dict[str, Any]) -> Answer:
 
 def _change_issue(place: _Place, asked: Request, item: dict[str, Any]) -> Answer:
     body = asked.body
-    if unknown := body.keys() - {"title", "body", "state", "state_reason"}:
+    if unknown := body.keys() - {"title", "body", "state", "state_reason", "labels", "milestone"}:
         return not_modelled(place.template, unknown)
     if refused := _too_long(place, body):
         return refused
     place.issues.edit(item, **{name: body[name] for name in LONGEST if name in body})
+    if "labels" in body:
+        place.issues.edit(item, labels=[{"name": name} for name in body["labels"]])
+    if "milestone" in body:
+        place.issues.edit(item, milestone={"number": body["milestone"]})
     if body.get("state") == "closed":
         place.issues.close(item, REASONS[body.get("state_reason") or "completed"])
     elif body.get("state") == "open":
@@ -290,6 +310,7 @@ ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
     ("GET", "/issues/{issue_number}/comments", _with_issue(_comments)),
     ("POST", "/issues/{issue_number}/comments", _with_issue(_new_comment)),
     ("PUT", "/issues/{issue_number}/lock", _with_issue(_lock)),
+    ("POST", "/pulls", _new_pull),
     ("POST", "/labels", _new_label),
     ("POST", "/milestones", _new_milestone),
 )

@@ -16,7 +16,10 @@ from embedded.github_releases import FakeRelease
 READ = {"contents": "read", "metadata": "read"}
 # What an App may read in order to back up what people wrote.
 ISSUES = {"issues": "read", "pull_requests": "read", "discussions": "read"}
-RESTORE = {"contents": "write", "administration": "write", "workflows": "write", "metadata": "read", "issues": "write"}
+RESTORE = {
+    **{"contents": "write", "administration": "write", "workflows": "write", "metadata": "read"},
+    **{"issues": "write", "pull_requests": "write"},
+}
 LEVELS = ("none", "read", "write", "admin")
 
 

@@ -65,8 +65,8 @@ def fill(parts: dict[str, Any], of_owner: bool = False) -> None:
 
     Paths are those that are asked for: parts["rulesets/42"], parts["branches/master/protection"], parts["labels"].
     """
-    prefix = OWNER if of_owner else REPOSITORY
-    examples = {path.removeprefix(prefix): it for path, it in EXAMPLES.items() if path.startswith(prefix)}
+    prefix, known = (OWNER, OF_OWNER) if of_owner else (REPOSITORY, PERMISSIONS)
+    examples = {below: EXAMPLES[prefix + below] for below in known if prefix + below in EXAMPLES}
     for below, example in copy.deepcopy(examples).items():
         listing, _, rest = below.partition("/{")
         for name in _names(examples[listing]) if rest else ():

@@ -28,6 +28,7 @@ SETTINGS = (
         )
     ),
 )
+PULLS = "/repos/{owner}/{repo}/pulls"
 PATHS = {
     "/app/installations": ("get",),
     "/app/installations/{installation_id}": ("get",),
@@ -44,6 +45,7 @@ PATHS = {
     **dict.fromkeys(SETTINGS, ("get",)),
     **{f"/repos/{{owner}}/{{repo}}/{part}": ("get", "post") for part in ("labels", "milestones", "issues")},
     "/repos/{owner}/{repo}/issues/{issue_number}": ("get", "patch"),
+    PULLS: ("post",),
     "/repos/{owner}/{repo}/issues/{issue_number}/comments": ("get", "post"),
     "/repos/{owner}/{repo}/issues/{issue_number}/lock": ("put",),
     "/user": ("get",),
@@ -92,10 +94,11 @@ def cut(description: dict[str, Any]) -> dict[str, Any]:
 
 
 def examples(description: dict[str, Any]) -> dict[str, Any]:
-    """Return the description's first example of each setting."""
+    """Return the description's first example of each setting, and of a pull request."""
     found = {}
-    for path in SETTINGS:
-        content = description["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
+    for path in (*SETTINGS, PULLS):
+        method, status = ("post", "201") if path == PULLS else ("get", "200")
+        content = description["paths"][path][method]["responses"][status]["content"]["application/json"]
         example = next(iter(content["examples"].values()))
         name = example["$ref"].rpartition("/")[2] if "$ref" in example else None
         found[path] = _mended((description["components"]["examples"][name] if name else example)["value"])

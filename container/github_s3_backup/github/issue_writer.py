@@ -5,7 +5,7 @@ https://docs.github.com/en/rest/issues
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 import requests
@@ -47,6 +47,15 @@ class NewIssue:
     milestone: int | None = None
 
 
+@dataclass(frozen=True)
+class Branches:
+    """What a pull request is about."""
+
+    head: str
+    base: str
+    draft: bool = False
+
+
 class IssueWriter:
     """Writes the issues of one repository. Every method raises GitHubError.
 
@@ -83,15 +92,24 @@ class IssueWriter:
 
         The last line of its text tells it from all others.
         """
-        wanted = {"title": issue.title, "body": issue.body, "labels": list(issue.labels)}
-        about = {"milestone": issue.milestone} if issue.milestone else {}
+        return self._create("issues", issue, {"title": issue.title, "body": issue.body, **_about(issue)})
+
+    def create_pull(self, issue: NewIssue, branches: Branches) -> ExistingIssue:
+        """Create a pull request, once."""
+        wanted = {"title": issue.title, "body": issue.body, **asdict(branches)}
+        made = self._create("pulls", issue, wanted)
+        if about := _about(issue):
+            self._send("PATCH", f"{self._url}/issues/{made.number}", json=about)
+        return made
+
+    def _create(self, path: str, issue: NewIssue, wanted: dict[str, Any]) -> ExistingIssue:
         newest = f"{self._url}/issues?state=all&sort=created&direction=desc&per_page=10"
 
         def find() -> ExistingIssue | None:
             made = [_read(answer) for answer in self._send("GET", newest).json()]
             return next((found for found in made if _mark(found.body) == _mark(issue.body)), None)
 
-        return self._once(find, lambda: _read(self._post("issues", {**wanted, **about})))
+        return self._once(find, lambda: _read(self._post(path, wanted)))
 
     def comment(self, number: int, body: str) -> None:
         """Comment on an issue, once. The last line tells the text from all others."""
@@ -159,6 +177,11 @@ class IssueWriter:
                 raise GitHubError(f"{error} (does the token have Issues: write?)", 403) from None
             raise
         return answer
+
+
+def _about(issue: NewIssue) -> dict[str, Any]:
+    labels = {"labels": list(issue.labels)} if issue.labels else {}
+    return {**labels, **({"milestone": issue.milestone} if issue.milestone else {})}
 
 
 def _mark(body: str) -> str:

@@ -27,7 +27,8 @@ Results go to stdout, logs to stderr. `github-s3-backup restore COMMAND --help` 
 PUSH_ENVIRONMENT = """
 environment:
   RESTORE_TOKEN        a token that can write to the target, or instead of it a GitHub App for restores:
-  RESTORE_APP_ID       its ID. It needs the permissions Administration, Contents, Workflows and Issues: write
+  RESTORE_APP_ID       its ID. It needs the permissions Administration, Contents, Workflows, and for
+                       issues also Issues and Pull requests: write
   RESTORE_APP_KEY_FILE or RESTORE_APP_KEY_SECRET_ARN
                        its private key: a PEM file, or a Secrets Manager secret
   RESTORE_WRITE_LIMITS github: one change a second and 500 an hour, as GitHub asks (the default). none: for a GitHub

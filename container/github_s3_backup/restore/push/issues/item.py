@@ -81,6 +81,8 @@ class Item(_Record, frozen=True):
     base_ref_name: str = ""
     base_ref_oid: str = ""
     merge_commit: Commit | None = None
+    is_draft: bool = False
+    is_cross_repository: bool = False
 
     @property
     def is_closed(self) -> bool:

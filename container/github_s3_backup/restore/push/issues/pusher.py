@@ -6,7 +6,16 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.github.issue_writer import LONGEST_LABEL, LONGEST_TITLE, ExistingIssue, IssueWriter, NewIssue
+from github_s3_backup.git.refs import Refs
+from github_s3_backup.github.issue_writer import (
+    LONGEST_LABEL,
+    LONGEST_TITLE,
+    Branches,
+    ExistingIssue,
+    IssueWriter,
+    NewIssue,
+)
+from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.push.actions import Action
@@ -83,20 +92,20 @@ class IssuePusher:
             return ["restore no issues: the target is not GitHub"]
         if _is_original(push):
             return ["restore no discussions: the repository is the one that was backed up"]
-        return ["restore pull requests and discussions as issues, without reactions, assignees and events"]
+        return ["restore closed pull requests and discussions as issues, without reactions, assignees and events"]
 
     def _push(self, push: Push, plan: _Plan, writer: IssueWriter, on_bytes: OnBytes) -> None:
         """Write everything. Raises PushError, ListError and GitHubError; another push goes on from there."""
         push.target.check()
         path = plan.path
         milestones = _add_labels_and_milestones(_wanted(push, path, plan.numbers), writer)
+        target = _Target(push.entry, writer, milestones, push.remote.refs(), self.log)
         gaps = sorted(plan.numbers.gaps)
         numbers, item_size = plan.numbers, path.stat().st_size // len(plan.numbers.new)
         for done, item in enumerate(_wanted(push, path, numbers), start=1):
             while gaps and gaps[0] < item.number:
                 _fill(push.entry, gaps.pop(0), writer)
-            milestone = milestones.get(item.milestone.title) if item.milestone else None
-            number = _write(push.entry, item, numbers, writer, milestone)
+            number = _write(target, item, numbers)
             if number != numbers.new[item.number]:
                 numbers = numbers.moved(item.number, number)
             on_bytes(item_size)
@@ -170,14 +179,44 @@ def _check_number(made: ExistingIssue, number: int) -> None:
         )
 
 
-def _write(entry: Entry, item: Item, numbers: Numbers, writer: IssueWriter, milestone: int | None) -> int:
+@dataclass(frozen=True)
+class _Target:
+    """Where issues are written. `milestones`: their numbers, by title; `refs`: those that are there."""
+
+    entry: Entry
+    writer: IssueWriter
+    milestones: dict[str, int]
+    refs: Refs
+    log: FilteringBoundLogger
+
+    def create(self, item: Item, text: Text) -> ExistingIssue:
+        """Create an issue, or the pull request that it was where that was open and its branches are there."""
+        labels = [_shortened(label).name for label in item.labels]
+        milestone = self.milestones.get(item.milestone.title) if item.milestone else None
+        issue = NewIssue(item.title[:LONGEST_TITLE] or "(no title)", text.marked, labels, milestone)
+        if self._has_branches(item):
+            try:
+                branches = Branches(item.head_ref_name, item.base_ref_name, item.is_draft)
+                return self.writer.create_pull(issue, branches)
+            except GitHubError as error:
+                if not error.refused:
+                    raise
+                self.log.warning("a pull request becomes an issue", number=item.number, error=str(error))
+        return self.writer.create(issue)
+
+    def _has_branches(self, item: Item) -> bool:
+        head, base = (f"refs/heads/{name}".encode() for name in (item.head_ref_name, item.base_ref_name))
+        is_open = item.kind == "pull_request" and not item.is_closed and not item.is_cross_repository
+        return is_open and self.refs.get(head) == item.head_ref_oid.encode() and base in self.refs
+
+
+def _write(target: _Target, item: Item, numbers: Numbers) -> int:
     """Write what the target lacks of one issue, and return its number there."""
-    first, *rest = texts(item, entry.id, numbers.renamed)
-    labels = [_shortened(label).name for label in item.labels]
+    writer = target.writer
+    first, *rest = texts(item, target.entry.id, numbers.renamed)
     there = numbers.there.get(item.number)
     if there is None:
-        issue = NewIssue(item.title[:LONGEST_TITLE] or "(no title)", first.marked, labels, milestone)
-        there = writer.create(issue)
+        there = target.create(item, first)
         if numbers.keep:
             _check_number(there, numbers.new[item.number])
     for text in _unwritten(rest, there, writer):

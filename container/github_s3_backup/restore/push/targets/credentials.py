@@ -121,7 +121,7 @@ def open_credentials(
         key = key_from_secret(aws.client("secretsmanager"), access.key_secret_arn)
     else:
         key = key_from_file(Path(str(access.key_file)))
-    about = (access.api_url, access.server_url, READ_AND_WRITE, frozenset({"issues"}), "write")
+    about = (access.api_url, access.server_url, READ_AND_WRITE, frozenset({"issues", "pull_requests"}), "write")
     app = App(str(access.app_id), key, *about, variables="RESTORE_APP")
     session = new_session(os.environ.get("SSL_CERT_FILE"), CONNECTIONS)
     return RestoreApp(Installations(app, Api(app.api_url, session, stop, log), redactor))
