@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import content
 from embedded.github import FakeGitHub, FakeRepository, Fault
 from embedded.real_git import git
 from embedded.stack import WRITTEN_BY_PEOPLE
@@ -192,13 +193,18 @@ def test_open_pull_requests_come_back_where_their_branches_are_there(stored: Wor
 def test_issues_come_after_the_git_data_of_all_repositories(stored: World, target: FakeGitHub) -> None:
     archived = stored.add("archived")
     archived.issues.open("Why it was archived")
+    archived.wiki = content.make_wiki(stored.folder / "git", "archived", {"Home.md": b"welcome"})
     assert stored.run().code == 0
     target.exchanges.clear()
     run = stored.restore("push", "acme", "--to", NEW_OWNER)
-    assert run.code == 0, run.stderr
+    assert list(run.failures) == ["acme/archived"], run.stderr
+    assert "first page" in run.failures["acme/archived"]
     asked = [f"{request.method} {request.path}" for request in target.requests(r"^(POST|PATCH) ")]
     pushed = max(place for place, request in enumerate(asked) if request.endswith("git-receive-pack"))
     assert min(place for place, request in enumerate(asked) if request.endswith("/issues")) > pushed
     there = restored(target, "archived")
-    assert there.archived
     assert [item["title"] for item in issues_of(there).values()] == ["Why it was archived"]
+    assert not there.archived
+    there.wiki = content.make_wiki(stored.folder / "git", "by-hand", {"Home.md": b"first"})
+    assert stored.restore("push", "acme", "--to", NEW_OWNER).code == 0
+    assert there.archived

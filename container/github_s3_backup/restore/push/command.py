@@ -57,12 +57,16 @@ def run(session: Session) -> int:
     clashing = {clash.full_name for clash in clashes}
     selected = [repository for repository in selection.selected if repository.entry.full_name not in clashing]
 
+    noted = set[tuple[str, str]]()
+
     def push(repository: Selected, on_bytes: OnBytes) -> str:
         with pusher.plan(repository, options.to or repository.entry.owner, options.dry_run) as plan:
             if options.dry_run:
                 return "\n".join(plan.lines())
             for note in plan.notes:
-                session.log.warning("left out", note=note)
+                if (about := (repository.entry.full_name, note)) not in noted:
+                    session.log.warning("left out", note=note)
+                    noted.add(about)
             on_bytes(max(0, repository.size_bytes - plan.size))
             plan.perform(on_bytes)
         event = "pushed" if plan.actions else "already there"
@@ -90,11 +94,14 @@ def _in_turn(
     first = [repository.before_issues() for repository in selected]
     done, failures = session.workers.each(first, push, "pushing", least(first))
     failed = {failure.full_name for failure in failures}
-    later = [r for r in selected if r not in first and r.entry.full_name not in failed]
-    if later:
-        _, more = session.workers.each(later, push, "pushing issues", least(later))
-        return done[len(more) :], [*failures, *more]
-    return done, failures
+    later = [each.with_issues_alone(each.entry.full_name in failed) for each in selected if each.has_issues]
+    if not later:
+        return done, failures
+    _, more = session.workers.each(later, push, "pushing issues", least(later))
+    errors = {failure.full_name: failure.error for failure in more}
+    for name, error in ((failure.full_name, failure.error) for failure in failures):
+        errors[name] = error if errors.get(name, error) == error else f"{error}; {errors[name]}"
+    return done[len(errors) - len(failures) :], [Unavailable(*failure) for failure in errors.items()]
 
 
 def _target(session: Session, access: WriteAccess, http: requests.Session, git: Git, pace: Pace | None) -> Target:

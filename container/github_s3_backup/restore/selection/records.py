@@ -33,11 +33,20 @@ class Selected:
         """The size of everything that is stored of it."""
         return sum(sizes(self.entry).values())
 
+    @property
+    def has_issues(self) -> bool:
+        return self.entry.issues is not None and self.entry.issues.list is not None
+
     def before_issues(self) -> "Selected":
         """Return what is pushed before issues: a repository that has some is archived after them."""
-        if self.entry.issues is None or self.entry.issues.list is None:
-            return self
-        return dataclasses.replace(self, entry=msgspec.structs.replace(self.entry, issues=None, archived=False))
+        archived = self.entry.archived and not self.has_issues
+        return dataclasses.replace(self, entry=msgspec.structs.replace(self.entry, issues=None, archived=archived))
+
+    def with_issues_alone(self, has_failed: bool) -> "Selected":
+        """Return the git data, which is looked at first, and the issues. What has failed is not archived."""
+        archived = self.entry.archived and not has_failed
+        entry = msgspec.structs.replace(self.entry, wiki=None, lfs=None, releases=None, archived=archived)
+        return dataclasses.replace(self, entry=entry)
 
     def facts(self) -> dict[str, Any]:
         """Return what the log says about it."""
