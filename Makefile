@@ -12,7 +12,7 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## A real backup and a real restore on this machine (REPOS=folder: of the git repositories in it)
-	@PYTHONPATH=container:tests $(BIN)/python tests/demo.py $(if $(REPOS),--repositories '$(REPOS)')
+	@PYTHONPATH=container:tests $(BIN)/python tests/tools/demo.py $(if $(REPOS),--repositories '$(REPOS)')
 
 test: TERRAFORM_TESTS = defaults
 test: lint terraform ## Lint, types, terraform, and the tests, without what is exhaustive
@@ -33,14 +33,14 @@ coverage: $(READY) ## Show what the tests with COVERAGE=1 have covered
 	@echo "Coverage of the package, branches included: $$($(BIN)/coverage report --format=total) % (details: $(BIN)/coverage report)"
 
 terraform: $(READY) ## Format, validate and `terraform test`, against the real provider where a registry is in reach
-	@PYTHONPATH=container:tests $(BIN)/python tests/terraform_test.py $(TERRAFORM_TESTS)
+	@PYTHONPATH=container:tests $(BIN)/python tests/tools/terraform_test.py $(TERRAFORM_TESTS)
 
 lint: $(READY) ## Style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	@PYTHONPATH=container $(BIN)/lint-imports --no-cache
-	$(BIN)/shellcheck container/github_s3_backup/git/askpass.sh container/*.sh tests/*.sh .ci/run
+	$(BIN)/shellcheck container/github_s3_backup/git/askpass.sh container/*.sh tests/tools/*.sh .ci/run
 	$(BIN)/hadolint container/Dockerfile
 	$(BIN)/zizmor --offline --quiet --pedantic .github
 	@if command -v actionlint > /dev/null; then actionlint; else echo "actionlint: not installed, so it does not check the workflows here"; fi
@@ -51,8 +51,8 @@ fmt: $(READY) ## Format the code
 	if command -v terraform > /dev/null; then terraform fmt -recursive; fi
 
 docs: $(READY) ## Write the tables and the diagram, and build the site into build/site
-	PYTHONPATH=container:docs:tests $(BIN)/python tests/tables.py
-	PYTHONPATH=container:tests $(BIN)/python tests/diagram.py
+	PYTHONPATH=container:docs:tests $(BIN)/python tests/tools/tables.py
+	PYTHONPATH=container:tests $(BIN)/python tests/tools/diagram.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The site is in build/site: open build/site/index.html"
 
@@ -64,19 +64,19 @@ test-image: $(READY) ## Build the image and run it as Fargate would, without a r
 
 test-orchestration: $(READY) ## Run a large backup in many tasks, kill tasks at random, restore every bundle (REPOSITORIES, SHARDS, SEED)
 	@$(if $(REPOSITORIES),REPOSITORIES='$(REPOSITORIES)') $(if $(SHARDS),SHARDS='$(SHARDS)') $(if $(SEED),SEED='$(SEED)') \
-		$(BIN)/pytest -n 0 -s --timeout 14400 tests/orchestration_at_scale.py
+		$(BIN)/pytest -n 0 -s --timeout 14400 tests/tools/orchestration_at_scale.py
 
 test-oldest-git: $(READY) ## Run the histories of bundles of changes with git 2.30, which apt fetches from Debian's archive
-	@tests/oldest_git.sh
+	@tests/tools/oldest_git.sh
 
 base-digest: ## Pin the image's base by the digest that its registry has today
 	@container/base_digest.sh --write
 
 release: ## Prepare the commits and the tag of a release (VERSION=1.2.3, then with DIGEST=sha256:... too); pushes nothing
-	@$(PYTHON) tests/release.py '$(VERSION)' $(if $(DIGEST),--digest '$(DIGEST)')
+	@$(PYTHON) tests/tools/release.py '$(VERSION)' $(if $(DIGEST),--digest '$(DIGEST)')
 
 test-live: $(READY) ## Deploy into a real AWS account, back up a real organization, restore, destroy (names what it needs)
-	@PYTHONPATH=container:tests $(BIN)/python tests/live.py
+	@PYTHONPATH=container:tests $(BIN)/python tests/tools/live.py
 
 bench: $(READY) ## Measure a run beside others and beside its lower bounds (SIZES, ROUNDS, FULL, WRITE: see CONTRIBUTING.md)
 	@PYTHONPATH=container:tests $(BIN)/python -m bench $(if $(filter-out undefined,$(origin SIZES)),--sizes '$(SIZES)') $(if $(FULL),--full) \

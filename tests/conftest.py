@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-import github_contract
 from embedded.github import FakeGitHub
 from embedded.programs import end_forks
 from embedded.s3_proxy import S3Proxy
 from embedded.stack import Stack, serve_stack
+from support import github_contract
+from support.vault import Organisation, Vault, back_up
+from support.world import Repositories, World
 from terraform.module import REGION, TERRAFORM, Applied, Module, copy_module
 from terraform.standin.mirror import serve
 from terraform.varied import VARIED
-from vault import Organisation, Vault, back_up
-from world import Repositories, World
 
 # How long an example takes says how busy the machine is.
 ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

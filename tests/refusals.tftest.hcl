@@ -1,4 +1,4 @@
-# Wrong input is refused at plan. What the messages say is compared in tests/test_terraform_inputs.py.
+# Wrong input is refused at plan. What the messages say is compared in tests/test_terraform/test_inputs.py.
 
 mock_provider "aws" {
   source = "./tests/mocks"

@@ -20,8 +20,8 @@ from github_s3_backup.version import TOOL_VERSION
 from image.base import provide_base
 from image.cgroup import Meter
 from image.engine import Container, Engine, find_engine, find_options
+from support.world import Restored, Run, World, events_of
 from terraform.module import ACCOUNT, Applied, Module
-from world import Restored, Run, World, events_of
 
 IMAGE = "localhost/github-backup:test"
 MEMORY = 2048
