@@ -25,7 +25,7 @@ from bench.session import Session
 from embedded.github import FakeGitHub
 from github_s3_backup.backup.plan.records import Report
 from github_s3_backup.backup.plan.store import PlanStore
-from github_s3_backup.records.manifest import Entry, RefSummary, new_entry
+from github_s3_backup.records.entry import Entry, RefSummary, new_entry
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
 from github_s3_backup.s3.keys import plan_folder

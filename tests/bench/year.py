@@ -17,8 +17,8 @@ from calculator.options import parsed
 from calculator.sizes import EXAMPLES
 from github_s3_backup.backup.plan.last_backup import is_due
 from github_s3_backup.configuration import DEFAULT_FULL_BACKUP_DAYS
+from github_s3_backup.records.entry import Entry, RefSummary, new_entry
 from github_s3_backup.records.json_fields import utc
-from github_s3_backup.records.manifest import Entry, RefSummary, new_entry
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
 

@@ -22,14 +22,15 @@ from github_s3_backup.backup.plan.vanished import vanished
 from github_s3_backup.backup.repository.content import ContentBackup
 from github_s3_backup.backup.repository.errors import EXPECTED_ERRORS
 from github_s3_backup.backup.repository.git_data import GitData
-from github_s3_backup.backup.repository.turns import Turns
 from github_s3_backup.backup.repository.unchanged import current_refs, unchanged_data
 from github_s3_backup.backup.services import Content, RunContext, Services
+from github_s3_backup.backup.turns import Turns
 from github_s3_backup.git.refs import summarize
 from github_s3_backup.records.content import StoredContent
+from github_s3_backup.records.entry import Entry, Failure, Vanished, new_entry
 from github_s3_backup.records.json_fields import utc
 from github_s3_backup.records.lfs_list import parse_lfs_list
-from github_s3_backup.records.manifest import Entry, Failure, Manifest, Vanished, new_entry, new_manifest
+from github_s3_backup.records.manifest import Manifest, new_manifest
 from github_s3_backup.records.release_list import parse_release_list
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository

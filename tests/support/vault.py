@@ -21,7 +21,8 @@ from embedded.real_git import git, served_refs
 from embedded.s3 import REGION, WRITER
 from embedded.stack import RESTORE, Stack, measured
 from github_s3_backup.git.process import Git
-from github_s3_backup.records.manifest import Entry, parse_manifest
+from github_s3_backup.records.entry import Entry
+from github_s3_backup.records.manifest import parse_manifest
 from github_s3_backup.runtime.logs import new_logger
 from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.runtime.stop import Stop

@@ -14,16 +14,8 @@ from embedded.github import FakeRepository, Fault, down
 from embedded.ports import wait_until
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.backup.plan.vanished import vanished
-from github_s3_backup.records.manifest import (
-    Entry,
-    Failure,
-    Manifest,
-    ManifestError,
-    RefSummary,
-    new_entry,
-    new_manifest,
-    parse_manifest,
-)
+from github_s3_backup.records.entry import Entry, Failure, RefSummary, new_entry
+from github_s3_backup.records.manifest import Manifest, ManifestError, new_manifest, parse_manifest
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
 from support import content

@@ -10,7 +10,7 @@ import requests
 from embedded.github import FakeGitHub, Fault
 from embedded.organisation import RECIPES
 from github_s3_backup.backup.repository.clone import Cloner
-from github_s3_backup.git.mirror import clone_mirror
+from github_s3_backup.git.mirror import Limits, clone_mirror
 from github_s3_backup.git.process import GitError
 from github_s3_backup.github.transport.http import new_session
 from github_s3_backup.github.transport.rest import Api, GitHubError
@@ -100,7 +100,7 @@ def dripping(github: FakeGitHub, repositories: Repositories) -> str:
 def test_a_clone_below_the_minimum_speed_is_given_up(tmp_path: Path, github: FakeGitHub, dripping: str) -> None:
     started = time.monotonic()
     with pytest.raises(GitError, match="Operation too slow") as caught:
-        clone_mirror(git_client(tmp_path, github), dripping, tmp_path / "mirror.git", "token", slow_seconds=2)
+        clone_mirror(git_client(tmp_path, github), dripping, tmp_path / "mirror.git", "token", Limits(slow_seconds=2))
     assert caught.value.too_slow
     assert not caught.value.permanent, "the server may be counting: it is asked once more, with more patience"
     assert 2 <= time.monotonic() - started < 15
@@ -112,7 +112,7 @@ def test_a_clone_beyond_its_deadline_is_killed_with_its_children(
 ) -> None:
     before = descendants()
     with pytest.raises(GitError, match="git clone was killed after 1 s, the deadline for this repository") as caught:
-        clone_mirror(git_client(tmp_path, github), dripping, tmp_path / "mirror.git", "token", lambda: 1)
+        clone_mirror(git_client(tmp_path, github), dripping, tmp_path / "mirror.git", "token", Limits(lambda: 1))
     assert caught.value.permanent
     assert {process for process in descendants() - before if "git-remote" in process.name()} == set()
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from github_s3_backup.backup.plan.last_backup import LastBackup, last_backup_of
 from github_s3_backup.backup.plan.records import Shard
 from github_s3_backup.backup.plan.split import BYTES_PER_REPOSITORY, MIN_WORKERS, Limits, expected_size, split
-from github_s3_backup.records.manifest import new_entry
+from github_s3_backup.records.entry import new_entry
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.capacity import MAX_VOLUME_GIB, clone_reservation, volume_gib

@@ -7,7 +7,7 @@ import pytest
 from structlog.contextvars import bound_contextvars, get_contextvars
 
 from embedded.ports import wait_until
-from github_s3_backup.backup.repository.turns import CHECKS_PER_WORKER, Turns, checks_at_once
+from github_s3_backup.backup.turns import CHECKS_PER_WORKER, Turns, checks_at_once
 from github_s3_backup.runtime.logs import SINCE
 from github_s3_backup.runtime.stop import Stop, Stopped
 from github_s3_backup.runtime.threads import in_background

@@ -11,9 +11,10 @@ import pytest
 from bench.year import a_year
 from calculator import durations, one_task, options, prices, sizes
 from embedded.stack import PROJECT
-from github_s3_backup.backup.repository.turns import CHECKS_PER_WORKER
+from github_s3_backup.backup.turns import CHECKS_PER_WORKER
 from github_s3_backup.configuration import WORKERS_PER_CPU
-from github_s3_backup.records.manifest import RefSummary, new_entry, new_manifest
+from github_s3_backup.records.entry import RefSummary, new_entry
+from github_s3_backup.records.manifest import new_manifest
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository, Settings
 from github_s3_backup.runtime import metrics

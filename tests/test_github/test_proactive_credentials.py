@@ -8,7 +8,7 @@ import pytest
 from embedded.github import FakeGitHub, Fault
 from embedded.organisation import RECIPES
 from embedded.real_git import git
-from github_s3_backup.git.mirror import clone_mirror
+from github_s3_backup.git.mirror import Limits, clone_mirror
 from github_s3_backup.git.process import GitError
 from support.clients import git_client
 from support.world import Repositories
@@ -47,5 +47,5 @@ def test_a_token_that_is_rejected_at_once_is_an_error_and_no_hang(tmp_path: Path
     headers = {"WWW-Authenticate": 'Basic realm="GitHub"'}
     github.faults = [Fault("GET .*info/refs", status=401, headers=headers, times=9)]
     with pytest.raises(GitError) as caught:
-        clone_mirror(git_client(tmp_path, github), url, tmp_path / "mirror.git", TOKEN, lambda: 20)
+        clone_mirror(git_client(tmp_path, github), url, tmp_path / "mirror.git", TOKEN, Limits(lambda: 20))
     assert caught.value.unauthorized

@@ -8,14 +8,8 @@ import jsonschema
 import pytest
 
 from github_s3_backup.backup.plan.vanished import vanished
-from github_s3_backup.records.manifest import (
-    Failure,
-    ManifestError,
-    RefSummary,
-    new_entry,
-    new_manifest,
-    parse_manifest,
-)
+from github_s3_backup.records.entry import Failure, RefSummary, new_entry
+from github_s3_backup.records.manifest import ManifestError, new_manifest, parse_manifest
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
 from support.world import VALIDATOR

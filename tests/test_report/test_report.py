@@ -14,14 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from embedded.programs import start_program
 from embedded.stack import BACKUP
-from github_s3_backup.records.manifest import (
-    Failure,
-    Manifest,
-    PreviousRun,
-    Vanished,
-    new_entry,
-    new_manifest,
-)
+from github_s3_backup.records.entry import Failure, Vanished, new_entry
+from github_s3_backup.records.manifest import Manifest, PreviousRun, new_manifest
 from github_s3_backup.records.signing import FileSigner
 from support.vault import Vault
 from support.world import Restored, events_of

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from github_s3_backup.records.manifest import RefSummary, new_entry
+from github_s3_backup.records.entry import RefSummary, new_entry
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
 from github_s3_backup.restore.selection.records import Selected

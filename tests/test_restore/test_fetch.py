@@ -16,7 +16,7 @@ from embedded.real_git import bundled_refs, git, served_refs
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.git.bundle import MAX_HEADER
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.restore.errors import FetchError, UnbundleError
 from github_s3_backup.restore.fetch.destination import PARTIAL_FOLDER, Destination, Form
 from github_s3_backup.restore.fetch.git import GitFetcher

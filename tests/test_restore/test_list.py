@@ -14,7 +14,7 @@ from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
 from github_s3_backup.records.manifest import parse_manifest
 from github_s3_backup.repository_filter import matches
-from github_s3_backup.restore.diff import compare_lists
+from github_s3_backup.restore.diff.command import compare_lists
 from github_s3_backup.restore.selection.latest import LATEST
 from github_s3_backup.restore.selection.records import Selection
 from github_s3_backup.restore.selection.repositories import Asked, select

@@ -12,7 +12,7 @@ from github_s3_backup.backup.plan.last_backup import LastBackup
 from github_s3_backup.backup.plan.records import Shard
 from github_s3_backup.backup.plan.store import PlanStore
 from github_s3_backup.backup.repository.transfers import AT_ONCE, Transfers
-from github_s3_backup.backup.repository.turns import Turns, checks_at_once
+from github_s3_backup.backup.turns import Turns, checks_at_once
 from github_s3_backup.configuration import Command, Configuration
 from github_s3_backup.git.process import Git
 from github_s3_backup.github.app_key import key_from_file, key_from_secret

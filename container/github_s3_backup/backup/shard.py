@@ -11,7 +11,7 @@ from github_s3_backup.backup.repository.backup import Outcome
 from github_s3_backup.backup.repository.identity import Identities
 from github_s3_backup.backup.services import Services
 from github_s3_backup.backup.workers import back_up_all
-from github_s3_backup.records.manifest import Entry, Failure
+from github_s3_backup.records.entry import Entry, Failure
 from github_s3_backup.repository import Repository
 
 # How often a repository that was renamed while it was stored is stored again.

@@ -22,8 +22,8 @@ from github_s3_backup.backup.services import (
 from github_s3_backup.backup.shard import back_up_shard, report_of_lost_shard
 from github_s3_backup.configuration import Configuration, Orchestration
 from github_s3_backup.exit_codes import OK, SOME_FAILED, STOPPED
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.records.json_fields import utc
-from github_s3_backup.records.manifest import Entry
 from github_s3_backup.runtime.capacity import volume_gib
 from github_s3_backup.runtime.stop import Stopped
 from github_s3_backup.runtime.threads import map_at_once, within_grace

@@ -8,7 +8,7 @@ from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.backup.repository.backup import Outcome, back_up, interrupted
 from github_s3_backup.backup.services import Services
-from github_s3_backup.records.manifest import Failure
+from github_s3_backup.records.entry import Failure
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.stop import Stopped
 from github_s3_backup.runtime.threads import in_background

@@ -23,17 +23,26 @@ class Mirror:
     head: str | None = None
 
 
-def clone_mirror(
-    git: Git, url: str, path: Path, token: str, deadline: Deadline | None = None, slow_seconds: int = SLOW_SECONDS
-) -> Mirror:
+@dataclass(frozen=True)
+class Limits:
+    """When a clone is given up: at a deadline, and where the transfer is slow for so many seconds."""
+
+    deadline: Deadline | None = None
+    slow_seconds: int = SLOW_SECONDS
+
+
+USUAL = Limits()
+
+
+def clone_mirror(git: Git, url: str, path: Path, token: str, limits: Limits = USUAL) -> Mirror:
     """Clone every ref of `url` into the new bare repository `path`.
 
-    An empty repository gives a mirror without refs. `slow_seconds`: how long the transfer may be slow. Raises GitError.
+    An empty repository gives a mirror without refs. Raises GitError.
     """
     shutil.rmtree(path, ignore_errors=True)  # what an earlier attempt may have left
-    slow = ("-c", f"http.lowSpeedTime={slow_seconds}")
+    slow = ("-c", f"http.lowSpeedTime={limits.slow_seconds}")
     trace = path.with_suffix(".trace")
-    git.run_remote(*slow, *CLONE, "--", url, str(path), token=token, trace=trace, deadline=deadline)
+    git.run_remote(*slow, *CLONE, "--", url, str(path), token=token, trace=trace, deadline=limits.deadline)
     git_dir = f"--git-dir={path}"
     refs, head = local_refs(git, path), None
     with contextlib.suppress(GitError):  # it ends with 128 where HEAD does not resolve, or is no branch

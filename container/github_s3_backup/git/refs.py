@@ -2,7 +2,7 @@
 
 import hashlib
 
-from github_s3_backup.records.manifest import RefSummary
+from github_s3_backup.records.entry import RefSummary
 from github_s3_backup.runtime.redaction import printable
 
 # A ref's full name (or HEAD) and the object id it points at, both as git prints them.

@@ -4,7 +4,8 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from github_s3_backup.records.manifest import Failure, Manifest
+from github_s3_backup.records.entry import Failure
+from github_s3_backup.records.manifest import Manifest
 from github_s3_backup.restore.selection.records import Unavailable
 from github_s3_backup.restore.session import Session, finish, service_name
 from github_s3_backup.restore.terminal import age, show

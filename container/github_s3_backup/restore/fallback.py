@@ -7,7 +7,7 @@ from typing import TypeVar
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.bundle import Header
-from github_s3_backup.records.manifest import Base, Entry
+from github_s3_backup.records.entry import Base, Entry
 from github_s3_backup.s3.catalogue import Catalogue
 from github_s3_backup.s3.download import Body, BucketReader, DownloadError, OnBytes, Stored
 from github_s3_backup.s3.errors import S3Error

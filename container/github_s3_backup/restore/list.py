@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from github_s3_backup.records.content import ISSUE_KINDS
-from github_s3_backup.records.manifest import Entry, Manifest
+from github_s3_backup.records.entry import Entry
+from github_s3_backup.records.manifest import Manifest
 from github_s3_backup.restore.selection.latest import LATEST, manifest_of
 from github_s3_backup.restore.selection.records import Selected, Unavailable, sizes
 from github_s3_backup.restore.session import Session, finish

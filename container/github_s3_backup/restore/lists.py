@@ -10,8 +10,8 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from github_s3_backup.records.content import ListError
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.records.lfs_list import LfsList, parse_lfs_list
-from github_s3_backup.records.manifest import Entry
 from github_s3_backup.records.release_list import ReleaseFile, ReleaseList, parse_release_list
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.s3.download import BucketReader

@@ -19,8 +19,9 @@ from github_s3_backup.github.app_key import AppKeyError
 from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.program import EXIT_DEADLINE, aws_session, prepare_process, scratch_folder, trust_private_ca
 from github_s3_backup.records.signing import SigningError
-from github_s3_backup.restore import check, diff
+from github_s3_backup.restore import check
 from github_s3_backup.restore import list as list_
+from github_s3_backup.restore.diff import command as diff
 from github_s3_backup.restore.fetch import command as fetch
 from github_s3_backup.restore.options import parse
 from github_s3_backup.restore.push import command as push

@@ -9,7 +9,7 @@ from github_s3_backup.git.bundle import Bundle, BundleError, read_header
 from github_s3_backup.git.mirror import local_refs
 from github_s3_backup.git.process import BLOCK_SIZE, Git, GitError
 from github_s3_backup.git.refs import Refs, refs_sha256
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.restore.errors import UnbundleError
 from github_s3_backup.s3.download import BucketReader, OnBytes

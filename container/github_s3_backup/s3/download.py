@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.git.bundle import MAX_HEADER, SIGNATURES, BundleError, Header, read_header
 from github_s3_backup.git.process import BLOCK_SIZE
 from github_s3_backup.git.refs import refs_sha256
-from github_s3_backup.records.manifest import Base, Entry
+from github_s3_backup.records.entry import Base, Entry
 from github_s3_backup.runtime.retry import RetryableError, retrying
 from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.runtime.units import format_bytes

@@ -19,7 +19,7 @@ from github_s3_backup.backup.repository.unchanged import may_be_named
 from github_s3_backup.backup.services import Services
 from github_s3_backup.github.issues.reader import Seen
 from github_s3_backup.records.content import ISSUE_KINDS, IssueKind, IssuesSummary, NotRead
-from github_s3_backup.records.manifest import Entry, Failure
+from github_s3_backup.records.entry import Entry, Failure
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.stop import Stopped
 from github_s3_backup.runtime.threads import map_at_once, within_grace

@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable
 from datetime import date
 
 from github_s3_backup.records.content import Kind
+from github_s3_backup.records.entry import Entry, Failure
 from github_s3_backup.records.json_fields import parse_moment
-from github_s3_backup.records.manifest import Entry, Failure, Manifest
+from github_s3_backup.records.manifest import Manifest
 
 
 class LastBackup:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from github_s3_backup.backup.plan.last_backup import LastBackup
 from github_s3_backup.github.client import GitHub, Listing
 from github_s3_backup.github.transport.rest import GitHubError
-from github_s3_backup.records.manifest import Entry, Failure, Vanished
+from github_s3_backup.records.entry import Entry, Failure, Vanished
 from github_s3_backup.repository import Repository
 from github_s3_backup.repository_filter import RepositoryFilter
 

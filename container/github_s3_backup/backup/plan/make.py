@@ -22,7 +22,8 @@ from github_s3_backup.backup.plan.vanished import Unlisted, describe, is_anomaly
 from github_s3_backup.backup.problems import Problems
 from github_s3_backup.backup.services import Bucket, RunContext, Servers, new_git, open_bucket, reach_github
 from github_s3_backup.configuration import Configuration
-from github_s3_backup.records.manifest import Entry, Failure, Manifest, Vanished
+from github_s3_backup.records.entry import Entry, Failure, Vanished
+from github_s3_backup.records.manifest import Manifest
 from github_s3_backup.records.signing import PublicKey, SigningError
 from github_s3_backup.runtime.threads import in_background
 from github_s3_backup.s3.archive import Archive

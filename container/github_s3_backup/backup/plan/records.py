@@ -5,7 +5,8 @@ from typing import Literal
 import msgspec
 
 from github_s3_backup.backup.plan.vanished import Unlisted
-from github_s3_backup.records.manifest import Entry, Failure, PreviousRun, Vanished
+from github_s3_backup.records.entry import Entry, Failure, Vanished
+from github_s3_backup.records.manifest import PreviousRun
 from github_s3_backup.repository import Repository
 
 

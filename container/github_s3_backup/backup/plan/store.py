@@ -6,7 +6,7 @@ from typing import TypeVar
 import msgspec
 
 from github_s3_backup.backup.plan.records import Plan, Report, Shard
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.runtime.threads import map_at_once
 from github_s3_backup.s3.errors import AbsentError, DamagedError
 from github_s3_backup.s3.objects import Objects

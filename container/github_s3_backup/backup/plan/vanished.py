@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.backup.plan.listing import owner_of
 from github_s3_backup.github.client import GitHub, RepositoryGoneError
 from github_s3_backup.github.transport.rest import GitHubError
-from github_s3_backup.records.manifest import Entry, Failure, Vanished
+from github_s3_backup.records.entry import Entry, Failure, Vanished
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
 from github_s3_backup.repository_filter import RepositoryFilter

@@ -14,7 +14,7 @@ from github_s3_backup.backup.repository.unchanged import current_refs
 from github_s3_backup.backup.services import Services
 from github_s3_backup.git.process import GitError
 from github_s3_backup.github.client import RepositoryGoneError
-from github_s3_backup.records.manifest import Entry, Failure, Stage, new_entry
+from github_s3_backup.records.entry import Entry, Failure, Stage, new_entry
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.logs import SINCE
 from github_s3_backup.runtime.stop import Stopped

@@ -19,8 +19,8 @@ from github_s3_backup.git.served_refs import ServedRefs
 from github_s3_backup.git.wire import ChangesNotPossibleError
 from github_s3_backup.github.transport.packs import Limits
 from github_s3_backup.records.content import ListError
+from github_s3_backup.records.entry import Base, Entry, new_entry
 from github_s3_backup.records.lfs_list import parse_lfs_list
-from github_s3_backup.records.manifest import Base, Entry, new_entry
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.capacity import Reservation, clone_reservation

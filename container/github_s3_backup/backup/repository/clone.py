@@ -7,7 +7,7 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.git.mirror import Mirror, clone_mirror
+from github_s3_backup.git.mirror import Limits, Mirror, clone_mirror
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.served_refs import ServedRefsError
 from github_s3_backup.github.client import GitHub
@@ -70,7 +70,8 @@ class Cloner:
             self.github.access(repository.installation_id).limiter,
         )
         with limiter.request("GET", url):
-            mirror = clone_mirror(self.git, url, path, token, lambda: self.patience.seconds(_size(path)), silence)
+            limits = Limits(lambda: self.patience.seconds(_size(path)), silence)
+            mirror = clone_mirror(self.git, url, path, token, limits)
         if not mirror.refs and (reason := self._why_not_empty(repository, token)):
             raise GitError(f"git clone found no refs, but the server did not confirm that there are none: {reason}")
         return mirror

@@ -18,7 +18,7 @@ from github_s3_backup.git.mirror import Mirror
 from github_s3_backup.git.object_list import ObjectListError, list_of_mirror
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import default_branch, summarize
-from github_s3_backup.records.manifest import new_entry
+from github_s3_backup.records.entry import new_entry
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.capacity import DiskFullError, Reservation, clone_reservation

@@ -17,7 +17,7 @@ from github_s3_backup.backup.services import Services
 from github_s3_backup.github.tokens import TokenError
 from github_s3_backup.github.transport.rest import GitHubError
 from github_s3_backup.records.content import Kind, NotRead
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.repository import Repository
 
 BackUpPart = Callable[[GitData, Entry | None, Services], Any]

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from structlog.contextvars import bind_contextvars, get_contextvars
 
 from github_s3_backup.git.bundle import BundleError, ShallowCloneError
-from github_s3_backup.records.manifest import Stage
+from github_s3_backup.records.entry import Stage
 from github_s3_backup.runtime.capacity import DiskFullError
 from github_s3_backup.runtime.retry import RetryableError
 from github_s3_backup.s3.content_store import WrongContentError

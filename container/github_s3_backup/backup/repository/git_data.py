@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from github_s3_backup.git.lfs_pointers import Pointers
 from github_s3_backup.git.refs import Refs
 from github_s3_backup.git.served_refs import ServedRefs
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.repository import Repository
 
 

@@ -15,7 +15,7 @@ from github_s3_backup.backup.services import Services
 from github_s3_backup.github.client import RepositoryGoneError
 from github_s3_backup.github.names import BATCH_SIZE
 from github_s3_backup.github.transport.rest import GitHubError
-from github_s3_backup.records.manifest import Entry, Failure, new_entry
+from github_s3_backup.records.entry import Entry, Failure, new_entry
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.stop import Stopped
 from github_s3_backup.runtime.threads import map_at_once, within_grace

@@ -5,9 +5,9 @@ from github_s3_backup.backup.repository.git_data import GitData
 from github_s3_backup.backup.repository.lfs_objects import AbsentError, LfsObjects
 from github_s3_backup.backup.services import Services
 from github_s3_backup.records.content import LfsSummary, ListError, StoredContent
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.records.json_fields import utc
 from github_s3_backup.records.lfs_list import LfsList, MissingObject, parse_lfs_list
-from github_s3_backup.records.manifest import Entry
 from github_s3_backup.s3.errors import S3Error
 from github_s3_backup.s3.keys import LFS_LIST
 

@@ -15,8 +15,8 @@ from github_s3_backup.backup.services import Services
 from github_s3_backup.github.releases import Releases
 from github_s3_backup.github.transport.links import LinkError
 from github_s3_backup.records.content import ListError, ReleasesSummary, StoredContent
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.records.json_fields import utc
-from github_s3_backup.records.manifest import Entry
 from github_s3_backup.records.release_list import Release, ReleaseFile, ReleaseList, parse_release_list
 from github_s3_backup.repository import Repository
 from github_s3_backup.runtime.capacity import Reservation

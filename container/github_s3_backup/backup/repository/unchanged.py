@@ -8,7 +8,7 @@ from github_s3_backup.git.refs import Refs, default_branch, refs_sha256, summari
 from github_s3_backup.git.served_refs import ServedRefs, ServedRefsError
 from github_s3_backup.github.client import RenamedError
 from github_s3_backup.github.transport.rest import GitHubError
-from github_s3_backup.records.manifest import Entry, new_entry
+from github_s3_backup.records.entry import Entry, new_entry
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import Repository
 from github_s3_backup.s3.content_store import MAX_LIST_DAYS

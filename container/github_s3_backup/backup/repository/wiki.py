@@ -12,7 +12,7 @@ from github_s3_backup.git.served_refs import ServedRefs
 from github_s3_backup.github.client import RepositoryGoneError
 from github_s3_backup.github.tokens import TokenError
 from github_s3_backup.github.transport.rest import GitHubError
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.repository import WIKI_SUFFIX, Repository
 from github_s3_backup.runtime.threads import in_background
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from github_s3_backup.git.mirror import local_refs
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import Refs
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 
 HEADS, ORIGIN = b"refs/heads/", b"refs/remotes/origin/"
 # Replacements change what git shows of a commit. A clone keeps them where git does not obey them.

@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.records.content import StoredContent
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.restore.errors import FetchError
 from github_s3_backup.restore.fetch.destination import Destination
 from github_s3_backup.restore.lists import LIST, read_lfs_list, read_release_list, release_paths

@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.git.mirror import local_refs
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import Refs
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.restore.errors import FetchError, UnbundleError
 from github_s3_backup.restore.fetch.clone import clone_refs, make_clone
 from github_s3_backup.restore.fetch.destination import Destination, Form, move_finished

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.restore.errors import FetchError
 from github_s3_backup.restore.fetch.destination import Destination, move_finished
 from github_s3_backup.restore.pages.write import write_pages

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.restore.errors import EXPECTED_ERRORS, Parts, is_disk_full
 from github_s3_backup.restore.fetch.content import Staging, check_out_lfs_files, fetch_releases, stage_lfs_objects
 from github_s3_backup.restore.fetch.destination import Destination, lfs_objects_in

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from github_s3_backup.git.refs import Refs
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.push.remote import MILESTONES, REPLACED, Remote
 from github_s3_backup.restore.push.targets.base import TargetRepository

@@ -12,7 +12,7 @@ from typing import TypeVar
 from github_s3_backup.git.bundle import BundleError, Header, read_header
 from github_s3_backup.git.process import BLOCK_SIZE
 from github_s3_backup.git.refs import refs_sha256
-from github_s3_backup.records.manifest import Base, Entry
+from github_s3_backup.records.entry import Base, Entry
 from github_s3_backup.s3.download import Body, BucketReader, DownloadError, OnBytes, Stored, sha256_of, verified
 
 Answer = TypeVar("Answer")

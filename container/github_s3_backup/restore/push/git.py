@@ -9,7 +9,7 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.refs import Refs
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.restore.errors import PushError, is_disk_full
 from github_s3_backup.restore.push.actions import Action
 from github_s3_backup.restore.push.comparison import HEADS, Push, check_conflicts, milestones, shorten

@@ -8,7 +8,7 @@ from itertools import islice
 from github_s3_backup.github.lfs import BATCH_SIZE, LfsAnswer, Operation
 from github_s3_backup.github.transport.uploads import LfsUploader
 from github_s3_backup.records.content import StoredContent
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.lists import read_lfs_list
 from github_s3_backup.restore.push.actions import Action

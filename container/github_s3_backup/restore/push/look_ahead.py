@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Sequence
 
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.restore.push.targets.github import GitHubTarget
 from github_s3_backup.restore.push.targets.pace import writing_time
 from github_s3_backup.restore.selection.records import Selected

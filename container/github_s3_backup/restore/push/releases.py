@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from github_s3_backup.git.refs import Refs
 from github_s3_backup.github.release_writer import ExistingFile, ExistingRelease, ReleaseWriter, check_file
 from github_s3_backup.github.transport.rest import GitHubError
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.records.release_list import Release, ReleaseFile
 from github_s3_backup.restore.errors import EXPECTED_ERRORS, PushError
 from github_s3_backup.restore.lists import read_release_list

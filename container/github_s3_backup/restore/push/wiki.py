@@ -9,7 +9,7 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.process import GitError
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.repository import WIKI_SUFFIX
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.push.actions import Action

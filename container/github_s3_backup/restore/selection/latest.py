@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import msgspec
 from structlog.typing import FilteringBoundLogger
 
-from github_s3_backup.records.manifest import Entry, Failure, Manifest
+from github_s3_backup.records.entry import Entry, Failure
+from github_s3_backup.records.manifest import Manifest
 from github_s3_backup.repository import WIKI_SUFFIX, is_safe_name
 from github_s3_backup.restore.selection.records import (
     Selected,

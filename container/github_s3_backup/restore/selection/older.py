@@ -11,7 +11,8 @@ from structlog.typing import FilteringBoundLogger
 
 from github_s3_backup.git.process import GitError
 from github_s3_backup.git.refs import summarize
-from github_s3_backup.records.manifest import Base, Entry, Manifest
+from github_s3_backup.records.entry import Base, Entry
+from github_s3_backup.records.manifest import Manifest
 from github_s3_backup.records.stored_object import StoredObject
 from github_s3_backup.repository import WIKI_SUFFIX
 from github_s3_backup.restore.errors import RestoreError, UnbundleError, is_disk_full

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import msgspec
 
 from github_s3_backup.records.content import Kind
-from github_s3_backup.records.manifest import Entry, Failure, Manifest, Vanished
+from github_s3_backup.records.entry import Entry, Failure, Vanished
+from github_s3_backup.records.manifest import Manifest
 from github_s3_backup.repository_filter import matches_any
 from github_s3_backup.s3.catalogue import DATE
 

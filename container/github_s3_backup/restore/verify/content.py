@@ -5,7 +5,7 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 
 from github_s3_backup.records.content import StoredContent
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.restore.errors import ContentError
 from github_s3_backup.restore.lists import read_lfs_list, read_release_list, release_paths
 from github_s3_backup.restore.workers import Reading

@@ -4,8 +4,8 @@ import tempfile
 from pathlib import Path
 
 from github_s3_backup.records.content import ISSUE_KINDS
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.records.issue_list import LINE_KINDS, parse_line, read_lines
-from github_s3_backup.records.manifest import Entry
 from github_s3_backup.restore.errors import ContentError
 from github_s3_backup.restore.verify.content import Proven
 from github_s3_backup.restore.workers import Reading

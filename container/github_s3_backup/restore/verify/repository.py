@@ -10,7 +10,7 @@ from typing import Literal
 
 from github_s3_backup.git.lfs_pointers import find_pointers
 from github_s3_backup.git.mirror import local_refs
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.restore.errors import EXPECTED_ERRORS, RestoreError, UnbundleError, is_disk_full
 from github_s3_backup.restore.selection.older import BROKEN, OlderBundles, missing_at
 from github_s3_backup.restore.selection.records import Selected

@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeVar
 from github_s3_backup.github.issue_writer import IssueWriter
 from github_s3_backup.github.lfs import LfsAnswer, Operation
 from github_s3_backup.github.release_writer import ReleaseWriter
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.push.actions import Action
 from github_s3_backup.restore.push.remote import Remote

@@ -13,7 +13,7 @@ from github_s3_backup.github.issue_writer import IssueWriter
 from github_s3_backup.github.lfs import Operation
 from github_s3_backup.github.release_writer import ReleaseWriter
 from github_s3_backup.github.transport.rest import Api, GitHubError
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.repository import WIKI_SUFFIX
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.push.actions import Action

@@ -17,7 +17,7 @@ from github_s3_backup.github.issue_writer import IssueWriter
 from github_s3_backup.github.lfs import Operation
 from github_s3_backup.github.release_writer import ReleaseWriter
 from github_s3_backup.github.transport.rest import Api, GitHubError, as_documented
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.repository import WIKI_SUFFIX, Settings
 from github_s3_backup.repository_filter import matches_any
 from github_s3_backup.restore.by_hand import ByHand

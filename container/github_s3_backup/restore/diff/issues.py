@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from github_s3_backup.records.content import ListError
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.records.issue_list import read_lines
-from github_s3_backup.records.manifest import Entry
 from github_s3_backup.s3.download import BucketReader
 
 

@@ -8,9 +8,10 @@ from typing import Literal
 
 from github_s3_backup.git.process import Git, GitError
 from github_s3_backup.git.refs import Refs
-from github_s3_backup.records.manifest import Entry, Failure, Manifest, Vanished
+from github_s3_backup.records.entry import Entry, Failure, Vanished
+from github_s3_backup.records.manifest import Manifest
 from github_s3_backup.repository_filter import matches, matches_any
-from github_s3_backup.restore.issue_changes import issue_changes
+from github_s3_backup.restore.diff.issues import issue_changes
 from github_s3_backup.restore.selection.latest import manifest_of
 from github_s3_backup.restore.selection.records import Selected, Unavailable
 from github_s3_backup.restore.selection.repositories import did_you_mean
