@@ -7,12 +7,12 @@ loses a ref ends the benchmark.
 import time
 from pathlib import Path
 
-from bench.beside_git import beside_git
 from bench.bounds import bounds, list_remotes
 from bench.changes import changes
 from bench.compare import compare
 from bench.frugal_s3 import serve_frugal_s3
 from bench.growth import grow, rehearse
+from bench.lfs_content import lfs_content
 from bench.organisation import organisation
 from bench.plan import Plan
 from bench.recorded import serve_recorded
@@ -46,7 +46,7 @@ def measure(plan: Plan, place: Path, repositories: Path, aws: EmbeddedAws) -> Re
         growth = list(grow(session, many, plan, say))
         in_shards = shards(session, many, plan, say)
         changed = changes(session, repositories, plan, say)
-        content = beside_git(session, plan)
+        content = lfs_content(session, plan)
         say("LFS objects measured")
         counted = (session.restorer.bundles, session.restorer.refs)
         return Results(

@@ -24,7 +24,7 @@ def report(results: Results) -> str:
         "lower bounds": lower_bounds(results),
         "growth": growth(results),
         "a change, stored in full and as changes": changes(results),
-        "beside git": content(results),
+        "lfs content": content(results),
         "bars": held(results),
     }
     about = ", ".join(f"{name} {value}" for name, value in results.machine.items())
@@ -103,7 +103,7 @@ def changes(results: Results) -> Rows:
 
 def content(results: Results) -> Rows:
     """Return what LFS objects cost."""
-    found = results.beside_git
+    found = results.lfs_content
     amount = f"{found.objects:,} LFS objects, {format_bytes(found.size)}"
 
     def compared(ratio: float | None) -> str:

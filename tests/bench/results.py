@@ -11,11 +11,11 @@ from statistics import median
 
 import psutil
 
-from bench.beside_git import BesideGit
 from bench.bounds import BUNDLE_LABEL, Bounds, Listed
 from bench.changes import Changes
 from bench.compare import CHANGED, FULL, LOOP, Comparison
 from bench.growth import Row
+from bench.lfs_content import LfsContent
 from bench.plan import MB, Plan
 from bench.shards import Shards
 from github_s3_backup.configuration import DEFAULT_INSTALLATION_REQUESTS
@@ -60,7 +60,7 @@ class Results:
     growth: list[Row]
     shards: Shards
     changes: Changes
-    beside_git: BesideGit
+    lfs_content: LfsContent
     bundles_restored: int
     refs_compared: int
 
@@ -81,7 +81,7 @@ class Results:
         """Return all figures, and the bars."""
         runs = {who: [asdict(usage) for usage in usages] for who, usages in self.comparison.runs.items()}
         about = {"date": self.date, "machine": self.machine, "plan": asdict(self.plan)}
-        parts = {"bounds": asdict(self.bounds), "listed": asdict(self.listed), "beside_git": asdict(self.beside_git)}
+        parts = {"bounds": asdict(self.bounds), "listed": asdict(self.listed), "lfs_content": asdict(self.lfs_content)}
         growth = {"growth": [asdict(row) for row in self.growth], "shards": asdict(self.shards)}
         growth |= {"changes": asdict(self.changes)}
         checked = {"bundles_restored": self.bundles_restored, "refs_compared": self.refs_compared}
@@ -136,7 +136,7 @@ def _changes(results: Results) -> list[Bar]:
 
 
 def _content(results: Results) -> list[Bar]:
-    found, peak = results.beside_git, max(run.peak for day in results.shards.compared for run in day.in_shards)
+    found, peak = results.lfs_content, max(run.peak for day in results.shards.compared for run in day.in_shards)
     unchanged = "requests to GitHub on a day on which a repository with LFS objects did not change"
     at_once = "requests to GitHub at once, all shards of an installation together"
     memory, most = found.large_memory / MB, LARGE_OBJECT_MEMORY / MB

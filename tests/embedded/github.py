@@ -6,8 +6,9 @@ answers in GitHub's form and words. Faults are put in by tests, as GitHub would 
 It can be written to, as a restore does (github_write.py; git_http.py for pushes): repositories that were
 created through the API, or added with `writable=True` and a path of the test's own.
 
-What it knows is in github_model.py; wikis are beside git (github_access.py), Git LFS in github_lfs_api.py, releases in
-github_release_api.py, and the port from which LFS objects and releases' files come in github_files.py.
+What it knows is in github_model.py; wikis are served like repositories (github_access.py), Git LFS in
+github_lfs_api.py, releases in github_release_api.py, what people wrote in github_issues.py and github_graphql.py, and
+the port from which LFS objects and releases' files come in github_files.py.
 """
 
 import contextlib
@@ -83,6 +84,8 @@ class FakeGitHub:
         self.stable_etags = True
         # Files of releases are uploaded to the second port, as on github.com; False: below the API's URL, as on GHES.
         self.uploads_elsewhere = False
+        # The scopes of classic tokens, as `GET /user` tells them.
+        self.scopes: str | None = None
         # Points of GraphQL that an installation has in an hour, and what each has used.
         self.points, self.points_used = 5_000, Counter[int | None]()
         # The largest query that is answered in time, by the nodes that it may return.

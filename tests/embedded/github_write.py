@@ -198,7 +198,8 @@ def _full(fake: "FakeGitHub", token: "Token", repository: "FakeRepository") -> d
 def _get_user(fake: "FakeGitHub", token: "Token", template: str, _: dict[str, Any]) -> Answer:
     if token.installation is not None:
         return not_accessible(template, token)
-    return Answer(template, 200, github_json.public_account(fake.api_url, 1000, token.login, "User"))
+    headers = {"x-oauth-scopes": fake.scopes} if fake.scopes else {}
+    return Answer(template, 200, github_json.public_account(fake.api_url, 1000, token.login, "User"), headers)
 
 
 def _get_account(fake: "FakeGitHub", _: "Token", template: str, __: dict[str, Any], login: str) -> Answer:

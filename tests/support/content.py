@@ -1,4 +1,4 @@
-"""Repositories with content beside git, for the embedded GitHub: LFS pointers in the history, a wiki, releases."""
+"""Repositories with more than git data, for the embedded GitHub: LFS pointers in the history, a wiki, releases."""
 
 import os
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Content beside git in a vault: a repository with LFS files, releases and a wiki, as a backup stores them."""
+"""Content in a vault: a repository with LFS files, releases and a wiki, as a backup stores them."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ def pointer(content: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Content:
-    """A repository with everything beside git, in a vault's bucket. `entry`: what the manifest says of it."""
+    """A repository with all kinds of content, in a vault's bucket. `entry`: what the manifest says of it."""
 
     vault: Vault
     source: Path

@@ -97,11 +97,11 @@ def test_everything_is_measured_printed_and_written(stack: Stack, tmp_path: Path
     for change in results.changes.compared:
         assert max(change.ratio("stored"), change.ratio("received")) < 0.5
     assert len(results.changes.restored_changes) == 1
-    beside_git = results.beside_git
-    assert beside_git.first_day_requests >= 20  # one for each object
-    assert beside_git.unchanged_requests <= UNCHANGED_REQUESTS
-    assert beside_git.unchanged_objects == 2
-    assert beside_git.large_memory > 10 * MB
+    lfs_content = results.lfs_content
+    assert lfs_content.first_day_requests >= 20  # one for each object
+    assert lfs_content.unchanged_requests <= UNCHANGED_REQUESTS
+    assert lfs_content.unchanged_objects == 2
+    assert lfs_content.large_memory > 10 * MB
     first, changed = results.shards.compared
     assert [run.shards for run in (first.single, *first.in_shards)] == [0, 1, 3]
     assert first.in_shards[1].requests > first.single.requests > changed.single.requests

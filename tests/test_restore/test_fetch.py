@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -216,8 +217,9 @@ def test_a_connection_that_always_breaks_fails_its_repository_alone(vault: Vault
 def test_a_stopped_fetch_goes_on_where_it_was(vault: Vault, vault_proxy: S3Proxy, number: signal.Signals) -> None:
     vault.store(FIRST, HEAVY, API)
     vault_proxy.faults = [S3Fault(r"GET .*/heavy\.bundle", "slow", times=1)]
-    command = ("fetch", "--all", "--into", str(vault.folder / "out"), "--as", "mirrors")
-    process = vault.start(*command)
+    report = vault.folder / "report.json"
+    options = ("--into", str(vault.folder / "out"), "--as", "mirrors", "--report", str(report))
+    process = vault.start("fetch", HEAVY, API, "no/such", *options)
     part = vault.folder / "out" / PARTIAL_FOLDER
 
     def begun() -> None:
@@ -230,7 +232,11 @@ def test_a_stopped_fetch_goes_on_where_it_was(vault: Vault, vault_proxy: S3Proxy
     assert "run the same command to continue" in stopped.events[-1]["event"]
     assert stopped.named("fetch stopped")[0]["exit_code"] == 143
     assert list(part.glob("*.part"))
-    again = vault.restore(*command)
+    told = json.loads(report.read_text())
+    assert HEAVY in told["repositories_left"]
+    assert {*told["repositories_left"], *told["repositories_done"]} == {HEAVY, API}
+    assert [failure["full_name"] for failure in told["failures"]] == ["no/such"]
+    again = vault.restore("fetch", "--all", *options)
     assert again.code == 0, again.stderr
     ranges = [request for request in vault_proxy.requests if "heavy.bundle" in request]
     assert len(ranges) == 2

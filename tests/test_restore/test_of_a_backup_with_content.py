@@ -1,4 +1,4 @@
-"""From a GitHub with everything beside git, through a backup run, to a folder and a report: equal to the original."""
+"""Wikis, LFS objects and releases, through a backup run, to a folder and a report: equal to the original."""
 
 import json
 from pathlib import Path

@@ -526,6 +526,29 @@ def test_a_token_that_may_not_write_is_said_in_github_s_words(world: World, targ
     assert "there is no owner no-such-owner to push to" in json.dumps(nowhere.problems)
 
 
+def test_what_stands_in_the_way_of_a_push_is_said_before_it(world: World, target: FakeGitHub) -> None:
+    world.add("api")
+    world.add("api", owner="second", name="tool")
+    world.run()
+    target.repositories.clear()
+    target.installations.clear()
+    run = world.restore("push", "--all", RESTORE_TOKEN=target.personal_token("octocat", ["acme"]))
+    assert run.code == 1
+    (line,) = run.named("target can't be used")
+    assert (line["owner"], "there is no owner second" in line["error"]) == ("second", True)
+    assert run.failures.keys() == {"second/tool"}
+    assert restored(target, "api", "acme").owner == "acme"
+    (ahead,) = run.named("about to push")
+    assert ahead["git"].endswith("kB")
+    assert {line["token_of"] for line in run.named("target found")} == {"octocat"}
+
+    stranger = world.restore("push", "--all", "--to", "octocat", RESTORE_TOKEN=target.personal_token("hubot", ["x"]))
+    assert "octocat is a person, and only a token of octocat can create repositories there" in stranger.problems[0]
+    target.scopes = "repo, gist"
+    scoped = world.restore("push", "--all", "--to", NEW_OWNER, "--dry-run")
+    assert "the token has the scopes repo, gist: it needs workflow too" in scoped.problems[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from embedded.organisation import Stream
+from embedded.ports import wait_until
 from embedded.real_git import git
 from embedded.s3 import READER
 from embedded.s3_proxy import S3Fault, S3Proxy
@@ -20,7 +22,7 @@ from github_s3_backup.restore.workers import Pool
 from github_s3_backup.runtime.capacity import machine_capacity
 from support.vault import FIRST, SECOND, Vault, entries_of
 
-API = "acme/api"
+API, HEAVY = "acme/api", "acme/heavy"
 
 
 def verify(vault: Vault, entry: dict[str, Any]) -> Verified:
@@ -191,3 +193,21 @@ def test_a_denied_object_is_a_failed_download(vault: Vault, vault_proxy: S3Proxy
         API: "download",
         "acme/fork": None,
     }
+
+
+def test_a_stopped_verification_reports_what_it_has_proven(vault: Vault, vault_proxy: S3Proxy) -> None:
+    vault.store(FIRST, HEAVY, API)
+    vault_proxy.faults = [S3Fault(r"GET .*/heavy\.bundle", "slow", times=1)]
+    report = vault.folder / "report.json"
+    process = vault.start("verify", "--all", "--publish", "--report", str(report))
+
+    def begun() -> None:
+        assert any("heavy.bundle" in request for request in vault_proxy.requests)
+
+    wait_until(begun, "the download that is stopped")
+    process.send_signal(signal.SIGTERM)
+    assert vault.end(process).code == 143
+    told = json.loads(report.read_text())
+    assert HEAVY in told["left"]
+    assert {line["full_name"] for line in told["repositories"]} == {HEAVY, API} - {*told["left"]}
+    assert "RestoreVerified" not in vault.organisation.stack.aws.metrics(vault.service)

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from github_s3_backup.git.process import GitError
-from github_s3_backup.restore.selection.records import Selected, Unavailable
+from github_s3_backup.restore.selection.records import Selected
 from github_s3_backup.restore.terminal import LOG_EVERY, Amount, new_progress, seconds_left
-from github_s3_backup.restore.workers import Interrupted, Work, Workers
+from github_s3_backup.restore.workers import Ended, Work, Workers
 from github_s3_backup.runtime.stop import Stopped
 from github_s3_backup.s3.download import OnBytes
 from support.vault import Vault
@@ -18,7 +18,7 @@ from test_restore.test_drill import selected
 REPOSITORIES = [selected(number) for number in range(6)]
 
 
-def run(vault: Vault, work: Work[str], concurrency: int = 3) -> tuple[list[str], list[Unavailable]]:
+def run(vault: Vault, work: Work[str], concurrency: int = 3) -> Ended[str]:
     return Workers(concurrency, vault.stop, vault.log).each(REPOSITORIES, work, "working")
 
 
@@ -28,7 +28,8 @@ def test_a_bug_in_one_repository_is_its_failure_alone(vault: Vault) -> None:
             return str(1 // 0)
         return repository.entry.name
 
-    results, failures = run(vault, work)
+    ended = run(vault, work)
+    results, failures = ended.results, ended.failures
     assert sorted(results) == ["r0", "r1", "r2", "r4", "r5"]
     assert [(failure.full_name, failure.error) for failure in failures] == [
         ("acme/r3", "a bug, see the log: ZeroDivisionError: integer division or modulo by zero")
@@ -59,7 +60,8 @@ def test_what_found_the_disk_full_is_tried_again_alone_the_smallest_first(vault:
             raise error
         return name
 
-    results, failures = run(vault, work, concurrency=len(REPOSITORIES))
+    ended = run(vault, work, concurrency=len(REPOSITORIES))
+    results, failures = ended.results, ended.failures
     assert again == ["r0", "r1", "r2", "r3", "r4", "r5"]
     assert results == again[:-1]
     assert [failure.full_name for failure in failures] == ["acme/r5"]
@@ -72,8 +74,8 @@ def test_a_command_that_is_stopped_starts_no_other_repository(vault: Vault) -> N
         started.append(repository.entry.name)
         raise Stopped
 
-    with pytest.raises(Interrupted):
-        run(vault, work, concurrency=1)
+    ended = run(vault, work, concurrency=1)
+    assert len(ended.left) == len(REPOSITORIES)
     assert len(started) <= len(REPOSITORIES)
 
 
@@ -85,10 +87,9 @@ def test_a_command_that_is_stopped_tells_what_was_done_and_what_had_failed(vault
             raise Stopped
         return repository.entry.name
 
-    with pytest.raises(Interrupted) as stopped:
-        run(vault, work)
-    assert stopped.value.done == 4
-    assert [failure.full_name for failure in stopped.value.failures] == ["acme/r1"]
+    ended = run(vault, work)
+    assert (len(ended.done), ended.left) == (4, ["acme/r2"])
+    assert [failure.full_name for failure in ended.failures] == ["acme/r1"]
 
 
 def test_the_time_that_is_left_follows_what_is_behind(vault: Vault) -> None:

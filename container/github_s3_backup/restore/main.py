@@ -25,10 +25,9 @@ from github_s3_backup.restore.diff import command as diff
 from github_s3_backup.restore.fetch import command as fetch
 from github_s3_backup.restore.options import parse
 from github_s3_backup.restore.push import command as push
-from github_s3_backup.restore.session import SOME_FAILED, STOPPED, Session, finish, open_session, service_name
+from github_s3_backup.restore.session import SOME_FAILED, STOPPED, Session, open_session, service_name
 from github_s3_backup.restore.terminal import BesideBar
 from github_s3_backup.restore.verify import command as verify
-from github_s3_backup.restore.workers import Interrupted
 from github_s3_backup.runtime import metrics
 from github_s3_backup.runtime.environment import ConfigurationError
 from github_s3_backup.runtime.logs import new_logger
@@ -60,11 +59,10 @@ def main(arguments: Sequence[str]) -> int:
             stop.listen(EXIT_DEADLINE, lambda: _exit_now(scratch))
             trust_private_ca(scratch)
             session = open_session(options, scratch, redactor, stop, log)
-            try:
-                return COMMANDS[options.command](session)
-            except Interrupted as error:
-                finish(session, error.failures, error.done, stopped=True)
-                raise
+            code = COMMANDS[options.command](session)
+            if code == STOPPED:
+                raise Stopped
+            return code
     except START_ERRORS as error:
         for problem in getattr(error, "problems", [str(error)]):
             log.error("problem", error=problem)

@@ -22,7 +22,7 @@ from github_s3_backup.restore.fallback import FallbackReader, readable_catalogue
 from github_s3_backup.restore.selection.latest import LATEST
 from github_s3_backup.restore.selection.records import Selection, Unavailable
 from github_s3_backup.restore.selection.repositories import Asked, select
-from github_s3_backup.restore.workers import Pool, Workers
+from github_s3_backup.restore.workers import Ended, Pool, Workers
 from github_s3_backup.runtime.environment import ConfigurationError
 from github_s3_backup.runtime.redaction import Redactor
 from github_s3_backup.runtime.stop import Stop
@@ -125,18 +125,23 @@ def write_result(path: Path, session: Session, failures: Sequence[Unavailable], 
     unfinished.replace(path)
 
 
-def finish(session: Session, failures: Sequence[Unavailable], done: int, stopped: bool = False) -> int:
-    """Log every failure, what is left to do by hand, and the summary; write the report; return the exit code."""
+def finish(session: Session, failures: Sequence[Unavailable], done: int, ended: Ended[Any] | None = None) -> int:
+    """Log every failure, what is left to do by hand, and the summary; write the report; return the exit code.
+
+    `ended`: how the repositories ended. One that is left was stopped.
+    """
     command = session.options.command
     for failure in failures:
         session.log.error("failed", full_name=failure.full_name, error=failure.error)
     for task, places in session.by_hand.tasks().items():
         session.log.warning("left to do by hand", task=task, places=len(places), first=places[0])
+    stopped = bool(ended and ended.left)
     code = STOPPED if stopped else SOME_FAILED if failures else OK
     seconds = round((datetime.now(UTC) - session.started_at).total_seconds(), 3)
     summary = {"exit_code": code, "done": done, "failed": len(failures), "duration": seconds}
     if report := getattr(session.options, "result", None):
-        write_result(report, session, failures, summary)
+        names = {"repositories_done": ended.done, "repositories_left": ended.left} if ended else {}
+        write_result(report, session, failures, summary | names)
     if stopped:
         session.log.error(f"{command} stopped", **summary)
     elif failures:

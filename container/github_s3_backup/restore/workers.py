@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from structlog.contextvars import bound_contextvars
 from structlog.typing import FilteringBoundLogger
@@ -28,7 +28,6 @@ Work = Callable[[Selected, OnBytes], Result]
 
 @dataclass(frozen=True)
 class _Failed:
-    selected: Selected
     error: str
     disk_full: bool = False
 
@@ -38,12 +37,17 @@ class _Stopped:
     """The end of a repository that was not finished, or not begun."""
 
 
-class Interrupted(Stopped):
-    """The command was told to stop. `done`: repositories that were finished; `failures`: what had failed until then."""
+@dataclass(frozen=True)
+class Ended(Generic[Result]):
+    """How several repositories ended: the results of those that are done, the failures, and what a stop left.
 
-    def __init__(self, done: int, failures: list[Unavailable]) -> None:
-        super().__init__()
-        self.done, self.failures = done, failures
+    `done` and `left` are names.
+    """
+
+    results: list[Result]
+    failures: list[Unavailable]
+    done: list[str]
+    left: list[str]
 
 
 @dataclass(frozen=True)
@@ -56,34 +60,40 @@ class Workers:
 
     def each(
         self, selected: Sequence[Selected], work: Work[Result], title: str, least: Callable[[float], float] = no_limit
-    ) -> tuple[list[Result], list[Unavailable]]:
-        """Do the work for each repository; return the results and the failures. Raises Interrupted.
+    ) -> Ended[Result]:
+        """Do the work for each repository, and return how each ended.
 
         The largest start first: at the end small ones keep every worker busy. Those that ran out of disk are tried
         again one by one when the others are done, the smallest first. `least`: as in Amount.
         """
-        ends: list[Result | _Failed | _Stopped] = []
+        ends: list[tuple[Selected, Result | _Failed | _Stopped]] = []
         amount = Amount(len(selected), sum(repository.size_bytes for repository in selected), least)
         with new_progress(title, amount, self.log) as progress:
 
-            def attempt(repository: Selected) -> Result | _Failed | _Stopped:
+            def attempt(repository: Selected) -> tuple[Selected, Result | _Failed | _Stopped]:
                 end = _attempt(repository, work, progress.on_bytes, self)
                 progress.finished()
-                return end
+                return repository, end
 
             with ThreadPoolExecutor(self.at_once) as pool:
                 largest_first = sorted(selected, key=lambda each: (not each.is_first, -each.size_bytes))
                 ends += pool.map(attempt, largest_first)
-            out_of_disk = [end for end in ends if isinstance(end, _Failed) and end.disk_full]
-            for failure in sorted(out_of_disk, key=lambda failure: failure.selected.size_bytes):
-                self.log.warning("disk full, retrying alone", full_name=failure.selected.entry.full_name)
-                ends.remove(failure)
-                ends.append(attempt(failure.selected))
-        results = [end for end in ends if not isinstance(end, (_Failed, _Stopped))]
-        failures = [Unavailable(end.selected.entry.full_name, end.error) for end in ends if isinstance(end, _Failed)]
-        if any(isinstance(end, _Stopped) for end in ends):
-            raise Interrupted(len(results), failures)
-        return results, failures
+            out_of_disk = [each for each in ends if isinstance(each[1], _Failed) and each[1].disk_full]
+            for failed in sorted(out_of_disk, key=lambda each: each[0].size_bytes):
+                self.log.warning("disk full, retrying alone", full_name=failed[0].entry.full_name)
+                ends.remove(failed)
+                ends.append(attempt(failed[0]))
+        return _ended(ends)
+
+
+def _ended(ends: Sequence[tuple[Selected, Result | _Failed | _Stopped]]) -> Ended[Result]:
+    named = [(repository.entry.full_name, end) for repository, end in ends]
+    return Ended(
+        results=[end for _, end in named if not isinstance(end, (_Failed, _Stopped))],
+        failures=[Unavailable(name, end.error) for name, end in named if isinstance(end, _Failed)],
+        done=sorted(name for name, end in named if not isinstance(end, (_Failed, _Stopped))),
+        left=sorted(name for name, end in named if isinstance(end, _Stopped)),
+    )
 
 
 def _attempt(
@@ -98,10 +108,10 @@ def _attempt(
             return _Stopped()
         except EXPECTED_ERRORS as error:
             workers.log.warning("failed, the others go on", error=str(error))
-            return _Failed(repository, str(error), is_disk_full(error))
+            return _Failed(str(error), is_disk_full(error))
         except Exception as error:
             workers.log.exception("bug, please report it")
-            return _Failed(repository, f"a bug, see the log: {type(error).__name__}: {error}")
+            return _Failed(f"a bug, see the log: {type(error).__name__}: {error}")
 
 
 # -- LFS objects and release files ----------------------------------------------------------------

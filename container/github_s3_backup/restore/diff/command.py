@@ -69,15 +69,15 @@ def run(session: Session) -> int:
         on_bytes(after.restore_bytes)
         return differences
 
-    compared, failures = session.workers.each(changed, compare, "comparing")
+    ended = session.workers.each(changed, compare, "comparing")
     differences = [item for item in compare_lists(old, new) if matches_any(item.full_name, session.patterns)]
-    differences += [item for items in compared for item in items]
+    differences += [item for items in ended.results for item in items]
     differences.sort(key=lambda item: (item.full_name, item.kind))
     show([asdict(item) for item in differences], options.json, session.started_at)
     unknown = _unknown(session, old, new)
-    if not (differences or failures or unknown or options.json):
+    if not (differences or ended.failures or ended.left or unknown or options.json):
         print(f"no repository appeared, vanished, failed, shrank or was rewritten from {old.date} to {new.date}")
-    return finish(session, [*unknown, *failures], len(differences))
+    return finish(session, [*unknown, *ended.failures], len(differences), ended)
 
 
 def _parts(manifest: Manifest) -> tuple[Sequence[Entry | Failure | Vanished], ...]:

@@ -9,7 +9,7 @@ from github_s3_backup.configuration import DEFAULT_SERVER_URL
 from github_s3_backup.restore.fetch.destination import Destination, alone_in, remove_partial_folder
 from github_s3_backup.restore.fetch.repository import Fetcher
 from github_s3_backup.restore.selection.older import OlderBackups, OlderBundles
-from github_s3_backup.restore.selection.records import Selected
+from github_s3_backup.restore.selection.records import Selected, sizes_in_words
 from github_s3_backup.restore.session import Session, finish
 from github_s3_backup.restore.unbundle import MirrorSource
 from github_s3_backup.runtime.units import format_bytes
@@ -39,15 +39,15 @@ def _fetch(session: Session, folder: Path) -> int:
         event = fetcher.fetch(repository.entry, on_bytes)
         session.log.info(event, **repository.facts())
 
-    fetched, failures = session.workers.each(selection.selected, fetch, "fetching")
+    ended = session.workers.each(selection.selected, fetch, "fetching")
     remove_partial_folder(folder)
-    return finish(session, [*selection.unavailable, *failures], len(fetched))
+    return finish(session, [*selection.unavailable, *ended.failures], len(ended.done), ended)
 
 
 def _look_ahead(session: Session, selected: Sequence[Selected], folder: Path) -> None:
     """Log how much there is to fetch, and whether the disk has room for it."""
     size, free = sum(repository.size_bytes for repository in selected), shutil.disk_usage(folder).free
-    about = {"size_bytes": size, "disk_free": format_bytes(free)}
+    about = {"size_bytes": size, **sizes_in_words(selected), "disk_free": format_bytes(free)}
     session.log.info("about to fetch", repositories=len(selected), **about)
     if size > free:
         words = f"the repositories have {format_bytes(size)}, and {format_bytes(free)} are free in {folder}"

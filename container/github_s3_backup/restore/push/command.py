@@ -4,6 +4,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import requests
 from structlog.typing import FilteringBoundLogger
@@ -35,7 +36,7 @@ from github_s3_backup.restore.selection.records import Selected, Unavailable
 from github_s3_backup.restore.session import FILES_PER_WORKER, Session, finish
 from github_s3_backup.restore.terminal import no_limit
 from github_s3_backup.restore.unbundle import MirrorSource
-from github_s3_backup.restore.workers import Work, open_room
+from github_s3_backup.restore.workers import Ended, Work, open_room
 from github_s3_backup.runtime.units import format_bytes
 from github_s3_backup.s3.download import BucketReader, OnBytes
 
@@ -74,34 +75,40 @@ def run(session: Session) -> int:
         return event
 
     is_slow = isinstance(target, GitHubTarget) and access.has_limits and not options.dry_run
-    done, failures = _in_turn(session, selected, push, least_time if is_slow else lambda _: no_limit)
-    if options.dry_run and done:
-        print("\n".join(sorted(done)))
+    ended = _in_turn(session, selected, push, least_time if is_slow else lambda _: no_limit)
+    if options.dry_run and ended.results:
+        print("\n".join(sorted(ended.results)))
     if access.token and not options.dry_run:
         session.by_hand.note("revoke the token", "RESTORE_TOKEN")
     if pace and pace.longest >= LONG_WAIT:
         session.log.info("longest wait for GitHub", seconds=round(pace.longest))
     _say_what_was_taken(reader, session.log)
-    return finish(session, [*selection.unavailable, *clashes, *failures], len(done))
+    return finish(session, [*selection.unavailable, *clashes, *ended.failures], len(ended.done), ended)
 
 
 def _in_turn(
     session: Session, selected: Sequence[Selected], push: Work[str], least: Callable[..., Callable[[float], float]]
-) -> tuple[list[str], list[Unavailable]]:
-    """Push everything but issues, and then those: they may take hours. Raises Interrupted."""
+) -> Ended[str]:
+    """Push everything but issues, and then those: they may take hours."""
     if session.options.dry_run:
         return session.workers.each(selected, push, "pushing", least(selected))
     first = [repository.before_issues() for repository in selected]
-    done, failures = session.workers.each(first, push, "pushing", least(first))
-    failed = {failure.full_name for failure in failures}
+    ended = session.workers.each(first, push, "pushing", least(first))
+    failed = {failure.full_name for failure in ended.failures}
     later = [each.with_issues_alone(each.entry.full_name in failed) for each in selected if each.has_issues]
-    if not later:
-        return done, failures
-    _, more = session.workers.each(later, push, "pushing issues", least(later))
-    errors = {failure.full_name: failure.error for failure in more}
-    for name, error in ((failure.full_name, failure.error) for failure in failures):
+    if ended.left:
+        left = {*ended.left, *(each.entry.full_name for each in later)}
+        return replace(ended, done=[name for name in ended.done if name not in left], left=sorted(left))
+    return _together(ended, session.workers.each(later, push, "pushing issues", least(later))) if later else ended
+
+
+def _together(git: Ended[str], issues: Ended[str]) -> Ended[str]:
+    """Return how repositories ended of which the issues were pushed after the rest."""
+    errors = {failure.full_name: failure.error for failure in issues.failures}
+    for name, error in ((failure.full_name, failure.error) for failure in git.failures):
         errors[name] = error if errors.get(name, error) == error else f"{error}; {errors[name]}"
-    return done[len(errors) - len(failures) :], [Unavailable(*failure) for failure in errors.items()]
+    done = [name for name in git.done if name not in errors and name not in issues.left]
+    return Ended(git.results, [Unavailable(*failure) for failure in errors.items()], done, issues.left)
 
 
 def _target(session: Session, access: WriteAccess, http: requests.Session, git: Git, pace: Pace | None) -> Target:

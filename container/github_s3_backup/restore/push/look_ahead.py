@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from github_s3_backup.records.entry import Entry
 from github_s3_backup.restore.push.targets.github import GitHubTarget
 from github_s3_backup.restore.push.targets.pace import writing_time
-from github_s3_backup.restore.selection.records import Selected
+from github_s3_backup.restore.selection.records import Selected, sizes_in_words
 from github_s3_backup.restore.session import Session
 from github_s3_backup.restore.terminal import no_limit
 from github_s3_backup.runtime.capacity import restore_reservation
@@ -27,6 +27,7 @@ def look_ahead(session: Session, target: GitHubTarget, selected: Sequence[Select
         "about to push",
         repositories=len(selected),
         size_bytes=sum(repository.size_bytes for repository in selected),
+        **sizes_in_words(selected),
         largest=format_bytes(largest),
         disk_needed=format_bytes(needed),
         disk_free=format_bytes(free),

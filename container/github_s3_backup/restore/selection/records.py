@@ -2,7 +2,8 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from github_s3_backup.records.content import Kind
 from github_s3_backup.records.entry import Entry, Failure, Vanished
 from github_s3_backup.records.manifest import Manifest
 from github_s3_backup.repository_filter import matches_any
+from github_s3_backup.runtime.units import format_bytes
 from github_s3_backup.s3.catalogue import DATE
 
 
@@ -66,6 +68,14 @@ def sizes(entry: Entry) -> dict[Kind | Literal["git"], int]:
     if entry.issues and entry.issues.list:
         found["issues"] = entry.issues.list.size_bytes
     return found
+
+
+def sizes_in_words(selected: Sequence[Selected]) -> dict[str, str]:
+    """Return how many bytes each part of the repositories has, as a person reads it."""
+    total: Counter[str] = Counter()
+    for repository in selected:
+        total.update(sizes(repository.entry))
+    return {part: format_bytes(size) for part, size in total.items() if size}
 
 
 @dataclass(frozen=True)

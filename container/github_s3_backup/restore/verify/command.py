@@ -1,6 +1,7 @@
 """`verify`: prove that the selected repositories, or a drill's sample of them, can be restored."""
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from github_s3_backup.restore.verify import drill
 from github_s3_backup.restore.verify.chain import chain
 from github_s3_backup.restore.verify.page import write_page
 from github_s3_backup.restore.verify.repository import Verified, Verifier
+from github_s3_backup.restore.workers import Ended
 from github_s3_backup.runtime import metrics
-from github_s3_backup.runtime.capacity import machine_capacity
+from github_s3_backup.runtime.capacity import machine_capacity, restore_reservation
+from github_s3_backup.runtime.units import format_bytes
 from github_s3_backup.s3.download import OnBytes
 from github_s3_backup.s3.objects import Objects
 
@@ -31,16 +34,17 @@ def run(session: Session) -> int:
     reports = _reports(session)
     history = _read_history(session, reports)
     selection = session.select(REPLICATED_AFTER if options.within_days else timedelta(0))
-    results, unavailable = _verify_all(session, selection, _sample(session, selection, history))
+    ended = _verify_all(session, selection, _sample(session, selection, history))
     stale = check_age(newest_complete(session), session) if options.max_age_hours else []
-    outcome = drill.Outcome(results, [*stale, *selection.unavailable, *unavailable])
+    outcome = drill.Outcome(ended.results, [*stale, *selection.unavailable, *ended.failures])
     report = drill.new_report(options.bucket, selection, outcome, session.started_at, history)
     report |= {"signing_key": selection.manifest.signing_key, "signature_checked": bool(options.trusted_key)}
+    report |= {"left": ended.left}
     report |= {"chain": chain(session) if options.trusted_key else None}
     failures = [*drill.failures(report), *_write_report(session, report, reports)]
     if options.within_days and reports:
         write_page(session, reports)
-    if options.publish:
+    if options.publish and not ended.left:
         values = {
             metrics.RESTORE_VERIFIED: report["verified"],
             metrics.RESTORE_FAILED: len(failures),
@@ -48,7 +52,7 @@ def run(session: Session) -> int:
             metrics.OLDEST_PROOF: report["oldest_proof_seconds"],
         }
         metrics.publish(session.aws, service_name(), values, session.log)
-    return finish(session, failures, report["verified"])
+    return finish(session, failures, report["verified"], ended)
 
 
 def _sample(session: Session, selection: Selection, history: drill.History) -> list[Selected]:
@@ -62,14 +66,20 @@ def _sample(session: Session, selection: Selection, history: drill.History) -> l
     return drill.sample(current, history, session.started_at, within, every)
 
 
-def _verify_all(
-    session: Session, selection: Selection, sample: list[Selected]
-) -> tuple[list[Verified], list[Unavailable]]:
+def _verify_all(session: Session, selection: Selection, sample: list[Selected]) -> Ended[Verified]:
     capacity = machine_capacity(session.scratch, session.stop)
     source = MirrorSource(session.reader, session.git())
     older = OlderBundles(OlderBackups(session.catalogue, session.log), session.reader)
     verifier = Verifier(source, older, capacity, session.pool, session.scratch)
-    session.log.info("verifying", repositories=len(sample), of=len(selection.selected), date=selection.manifest.date)
+    needed = restore_reservation(max((each.entry.restore_bytes for each in sample), default=0)).disk
+    session.log.info(
+        "verifying",
+        repositories=len(sample),
+        of=len(selection.selected),
+        date=selection.manifest.date,
+        disk_needed=format_bytes(needed),
+        disk_free=format_bytes(shutil.disk_usage(session.scratch).free),
+    )
 
     def verify(repository: Selected, on_bytes: OnBytes) -> Verified:
         result = verifier.verify(repository, on_bytes)

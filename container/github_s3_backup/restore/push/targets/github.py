@@ -37,6 +37,8 @@ from github_s3_backup.runtime.stop import Stop
 from github_s3_backup.s3.download import OnBytes
 
 T = TypeVar("T")
+# What a classic token needs: without workflow, GitHub refuses a push that brings .github/workflows.
+CLASSIC_SCOPES = ("repo", "workflow")
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,15 @@ class GitHubTarget:
         return f"{self.server_url}/{owner}/{name}.git"
 
     def check_owners(self, owners: Iterable[str]) -> None:
-        """Raise GitHubError if none of the owners can be pushed to.
+        """Log which owners can't be pushed to, and why; raise GitHubError if there is no other.
 
         The token is wrong, the owners don't exist, or it may not make repositories there.
         """
-        problems = [problem for owner in sorted(owners) if (problem := self._problem(owner))]
+        problems = {owner: problem for owner in sorted(set(owners)) if (problem := self._problem(owner))}
         if problems and len(problems) == len(set(owners)):
-            raise problems[0]
+            raise next(iter(problems.values()))
+        for owner, problem in problems.items():
+            self.log.error("target can't be used", owner=owner, error=str(problem))
 
     def _problem(self, owner: str) -> GitHubError | None:
         try:
@@ -71,13 +75,31 @@ class GitHubTarget:
             return GitHubError(missing, 404) if error.status == 404 else error
         kind = str(answer.json().get("type"))
         about = {"requests_left": left} if (left := answer.headers.get("x-ratelimit-remaining")) else {}
-        self.log.info("target found", owner=owner, kind=kind, **about)
-        return self._creation_problem(owner) if kind == "Organization" else None
+        holder = self._holder(owner)
+        self.log.info("target found", owner=owner, kind=kind, **about, **holder)
+        if lacking := _missing_scopes(holder):
+            words = f"the token has the scopes {holder['scopes']}: it needs {' and '.join(lacking)} too"
+            return GitHubError(words, 403)
+        if kind == "Organization":
+            return self._creation_problem(owner, f"/orgs/{owner}/repos")
+        if holder.get("token_of", "").lower() != owner.lower():
+            words = f"{owner} is a person, and only a token of {owner} can create repositories there"
+            return GitHubError(words, 403)
+        return self._creation_problem(owner, "/user/repos")
 
-    def _creation_problem(self, owner: str) -> GitHubError | None:
+    def _holder(self, owner: str) -> dict[str, str]:
+        """Return whose token it is, and its scopes where it has some; nothing of an App's token."""
+        try:
+            answer = self.send(owner, "GET", "/user")
+        except GitHubError:  # an App has no user
+            return {}
+        scopes = answer.headers.get("x-oauth-scopes")
+        return {"token_of": str(answer.json().get("login"))} | ({"scopes": scopes} if scopes else {})
+
+    def _creation_problem(self, owner: str, path: str) -> GitHubError | None:
         """Return why the token may not make repositories. It is asked to make one without a name, which makes none."""
         try:
-            self.send(owner, "POST", f"/orgs/{owner}/repos", json={})
+            self.send(owner, "POST", path, json={})
         except GitHubError as error:
             if error.status in (403, 404):
                 wanted = "Administration, Contents, and Workflows: write"
@@ -129,7 +151,9 @@ class GitHubRepository:
         return self.with_token(lambda token: lfs.ask(self.target.api, self.url, token, operation, objects))
 
     def how_to_make_wiki(self) -> str:
-        return f"create the first page at {self.url.removesuffix('.git')}/wiki"
+        page = f"{self.url.removesuffix('.git')}/wiki"
+        self.target.by_hand.note("create the wiki's first page, then push again", page)
+        return f"create the first page at {page}"
 
     def find(self) -> Existing | None:
         """Return what is there, None if nothing is."""
@@ -281,6 +305,14 @@ class GitHubRepository:
     def _send(self, method: str, path: str, **options: Any) -> Any:
         answer = self.target.send(self.owner, method, path, **options)
         return answer.json() if answer.content else {}
+
+
+def _missing_scopes(holder: Mapping[str, str]) -> list[str]:
+    """Return the scopes that a classic token lacks. A fine-grained one has permissions, which GitHub does not tell."""
+    if "scopes" not in holder:
+        return []
+    given = {scope.strip() for scope in holder["scopes"].split(",")}
+    return [scope for scope in CLASSIC_SCOPES if scope not in given]
 
 
 def _visibility(answer: Any) -> Visibility:

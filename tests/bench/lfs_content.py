@@ -21,7 +21,7 @@ from embedded.stack import RESTORE
 
 
 @dataclass(frozen=True)
-class BesideGit:
+class LfsContent:
     """Seconds, bytes and requests. `client` and `ratio` are None where git-lfs is not installed.
 
     `ratio` and `restore_ratio`: of the seconds to those of `git lfs fetch --all`, medians of the rounds' ratios.
@@ -41,7 +41,7 @@ class BesideGit:
     large_memory: int
 
 
-def beside_git(session: Session, plan: Plan) -> BesideGit:
+def lfs_content(session: Session, plan: Plan) -> LfsContent:
     """Measure one repository with many objects, and one with a large one."""
     session.recorded.set(recording=True)
     with FakeGitHub() as github:
@@ -51,7 +51,7 @@ def beside_git(session: Session, plan: Plan) -> BesideGit:
         large = _repository(session, github, "large", [], plan.lfs_large)
         memory = session.product(large, bucket)[0].memory
     clients = [item.client for item in rounds if item.client is not None]
-    return BesideGit(
+    return LfsContent(
         objects=plan.lfs_objects,
         size=plan.lfs_objects * plan.lfs_size,
         backup=median(item.backup.wall for item in rounds),
