@@ -571,7 +571,7 @@ def test_a_person_at_a_terminal_sees_a_bar_and_whole_lines(vault: Vault, vault_p
     assert re.search(r"fetching \d/2(, \d+ min left)?: +\d+%\|", output)
     lines = [line.rpartition("\r")[2] for line in output.replace("\r\n", "\n").splitlines()]
     said = [re.sub(r"\x1b\[\d*[mA-Z]", "", line)[9:] for line in lines if re.match(r"(\x1b\[\d+m)?\d\d:", line)]
-    assert said[0].startswith("about to fetch: 2 repositories, 5.0 MB, disk_free=")
+    assert said[0].startswith("about to fetch: 2 repositories, 5.0 MB, git=5.0 MB, disk_free=")
     assert said[1].startswith("fetched acme/api: ")
     assert said[2].startswith("fetched acme/heavy: 5.0 MB, 1 refs")
     assert said[3] == "failed acme/huge: error=not in this backup: clone: too big"

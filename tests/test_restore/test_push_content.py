@@ -447,7 +447,12 @@ def test_what_the_listing_says_of_a_repository_comes_back_with_it(source: Source
     pushed = source.push(GAME, "--report", str(report))
     by_hand = json.loads(report.read_text())["by_hand"]
     page = f"{source.github.server_url}/{NEW_OWNER}/game/settings/actions"
-    assert by_hand == {"switch Actions on": [page], "revoke the token": ["RESTORE_TOKEN"]}
+    wiki = page.replace("settings/actions", "wiki")
+    assert by_hand == {
+        "switch Actions on": [page],
+        "revoke the token": ["RESTORE_TOKEN"],
+        "create the wiki's first page, then push again": [wiki],
+    }
     told = {line["task"]: line["first"] for line in pushed.named("left to do by hand")}
     assert told == {task: places[0] for task, places in by_hand.items()}
     (planned,) = pushed.named("about to push")

@@ -28,7 +28,6 @@ def look_ahead(session: Session, target: GitHubTarget, selected: Sequence[Select
         repositories=len(selected),
         size_bytes=sum(repository.size_bytes for repository in selected),
         **sizes_in_words(selected),
-        largest=format_bytes(largest),
         disk_needed=format_bytes(needed),
         disk_free=format_bytes(free),
         writes=writes,
