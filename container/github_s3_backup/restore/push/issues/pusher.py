@@ -16,7 +16,7 @@ from github_s3_backup.github.issue_writer import (
     NewIssue,
 )
 from github_s3_backup.github.transport.rest import GitHubError
-from github_s3_backup.records.manifest import Entry
+from github_s3_backup.records.entry import Entry
 from github_s3_backup.restore.errors import PushError
 from github_s3_backup.restore.push.actions import Action
 from github_s3_backup.restore.push.comparison import Push

@@ -6,8 +6,8 @@ import pytest
 
 from embedded import github_settings
 from embedded.github import FakeGitHub, FakeRepository
-from test_embedded_github import app_jwt, ask
-from world import World
+from support.world import World
+from test_embedded.test_github import app_jwt, ask
 
 ALL = {
     permission: "write" if permission == "organization_administration" else "read"

@@ -6,9 +6,9 @@ import pytest
 import requests
 
 from embedded.github import FakeGitHub
-from test_embedded_github import ask
-from test_restore_push import NEW_OWNER, target
-from world import World
+from support.world import World
+from test_embedded.test_github import ask
+from test_restore.test_push import NEW_OWNER, target
 
 __all__ = ["target"]
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-import content
 from embedded.github import FakeGitHub, FakeRepository, Fault
 from embedded.real_git import git
 from embedded.stack import WRITTEN_BY_PEOPLE
-from test_restore_push import NEW_OWNER, restored, target
-from world import World
+from support import content
+from support.world import World
+from test_restore.test_push import NEW_OWNER, restored, target
 
 __all__ = ["target"]
 
