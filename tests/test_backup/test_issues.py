@@ -276,3 +276,12 @@ def test_issues_are_read_without_github(asked: World, tmp_path: Path) -> None:
     broken = asked.restore("verify", "--all", "--bucket", asked.bucket)
     assert broken.code == 1
     assert "issues" in broken.failures["acme/api"]
+
+
+def test_a_permission_that_is_taken_away_a_moment_ago_costs_no_repository(asked: World) -> None:
+    asked.add("api").issues.open("One")
+    asked.github.faults.append(Fault("POST .*/access_tokens", 422, message="The permissions requested are not granted"))
+    run = asked.run()
+    assert run.code == 0, run.output
+    assert {refusal["content"] for refusal in run.repos["acme/api"]["not_read"]} == ISSUES.keys()
+    assert [token.permissions for token in asked.github.tokens.values()] == [READ]

@@ -19,6 +19,8 @@ PAGE_SIZE = 100
 # A token of such an installation is for the enterprise's settings. GitHub gives none for repositories.
 ENTERPRISE = "Enterprise"
 WHOLE_BUDGET = Budget()
+# What GitHub answers where a token is to have a permission that the installation has not.
+NOT_GRANTED = 422
 # Why GitHub may refuse a request of the App itself, by status.
 HINTS = {
     401: "check {variables}_ID, that the private key belongs to that App, and this machine's clock",
@@ -129,13 +131,24 @@ class Installations:
         optional: frozenset[str] = frozenset()
         with contextlib.suppress(GitHubError):  # without them, the token is as good for all else
             optional = self._optional(installation_id)
-        wanted = {**dict.fromkeys(sorted(optional), self.app.level), **self.app.permissions}
-        answer = self._send("POST", url, json={"permissions": wanted}).json()
+        answer = self._ask_for_token(url, installation_id, optional).json()
         with as_documented(url):
             expires_at = datetime.fromisoformat(answer["expires_at"])
             token = Token(str(answer["token"]), expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))
         self._redactor.hide_token(token.value, token.expires_at)
         return token
+
+    def _ask_for_token(self, url: str, installation_id: int, optional: frozenset[str]) -> requests.Response:
+        """Ask for a token; where an optional permission was taken away a moment ago, for one without them."""
+        wanted = {**dict.fromkeys(sorted(optional), self.app.level), **self.app.permissions}
+        try:
+            return self._send("POST", url, json={"permissions": wanted})
+        except GitHubError as error:
+            if error.status != NOT_GRANTED or not optional:
+                raise
+            self.api.log.warning("App has not all permissions", error=str(error), missing=sorted(optional))
+            self._granted[installation_id] = frozenset()
+            return self._send("POST", url, json={"permissions": dict(self.app.permissions)})
 
     def _send(self, method: str, url: str, **options: Any) -> requests.Response:
         """Send with the App's JWT; a refusal says what to check."""
